@@ -1,0 +1,153 @@
+//! The one place that reads time.
+//!
+//! Every step of the gate takes [`Now`] as an argument; only whoever starts a step reads the
+//! clock. So one request sees one moment, and a test can choose which.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Where a gate takes the time from: the system, or a hand that moves it.
+///
+/// The default is the system's clocks. With the feature `test-util`, a `ManualClock` converts
+/// into a `Clock` that stands still until it is moved.
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System { origin: Instant },
+    Manual(Arc<Mutex<Now>>),
+}
+
+/// One reading of both clocks.
+///
+/// Ages are measured on `monotonic`; `unix` is there because a suspended machine stops the
+/// monotonic clock on some systems, and because Wacht states expiry in wall-clock time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Time since the clock was made. Never steps back.
+    pub(crate) monotonic: Duration,
+    /// Time since 1970-01-01 00:00 UTC, zero for anything before.
+    pub(crate) unix: Duration,
+}
+
+impl Clock {
+    /// The system's monotonic and wall clocks.
+    #[must_use]
+    pub fn system() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+        let origin = Instant::now();
+        Self(Source::System { origin })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub(crate) fn now(&self) -> Now {
+        match &self.0 {
+            Source::System { origin } => Now {
+                monotonic: origin.elapsed(),
+                unix: SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or_default(),
+            },
+            Source::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Source::System { .. } => "Clock(system)",
+            Source::Manual(_) => "Clock(manual)",
+        })
+    }
+}
+
+/// A clock that stands still until it is moved, for tests.
+///
+/// It drives everything in a gate that depends on the time of day or on ages: freshness of
+/// verdicts, rate limits, back-off. It does not drive network time-outs, which are tokio's. Do
+/// not pause tokio's own clock in a test that uses sockets: its time-outs then fire at once.
+///
+/// Clones share the same time.
+///
+/// ```
+/// use std::time::Duration;
+/// use wacht_auth::dev::ManualClock;
+///
+/// let clock = ManualClock::new();
+/// let before = clock.unix_time();
+/// clock.advance(Duration::from_secs(90));
+/// assert_eq!(clock.unix_time() - before, Duration::from_secs(90));
+/// ```
+#[cfg(feature = "test-util")]
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<Mutex<Now>>);
+
+#[cfg(feature = "test-util")]
+impl ManualClock {
+    /// A clock that shows the present wall-clock time and stands still.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn new() -> Self {
+        Self::at(
+            SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default(),
+        )
+    }
+
+    /// A clock that shows `unix_time` (since 1970-01-01 00:00 UTC) and stands still.
+    #[must_use]
+    pub fn at(unix_time: Duration) -> Self {
+        // Not zero, so that subtractions from "now" in a test have somewhere to go.
+        let monotonic = Duration::from_secs(1_000_000);
+        Self(Arc::new(Mutex::new(Now { monotonic, unix: unix_time })))
+    }
+
+    /// Moves both clocks forward.
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        now.monotonic = now.monotonic.saturating_add(by);
+        now.unix = now.unix.saturating_add(by);
+    }
+
+    /// Sets the wall clock alone, forward or back, as an administrator or NTP does.
+    pub fn set_unix_time(&self, unix_time: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unix = unix_time;
+    }
+
+    /// What the wall clock shows, since 1970-01-01 00:00 UTC.
+    #[must_use]
+    pub fn unix_time(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unix
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl From<ManualClock> for Clock {
+    fn from(manual: ManualClock) -> Self {
+        Self(Source::Manual(manual.0))
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl From<&ManualClock> for Clock {
+    fn from(manual: &ManualClock) -> Self {
+        Self(Source::Manual(Arc::clone(&manual.0)))
+    }
+}

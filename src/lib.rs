@@ -1,0 +1,4 @@
+//! Tower middleware that verifies Wacht API keys.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod clock;
