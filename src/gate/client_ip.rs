@@ -761,9 +761,14 @@ mod tests {
         );
     }
 
+    /// Whatever an HTTP server lets through as a header's value.
     fn hostile_line() -> impl Strategy<Value = Vec<u8>> {
         let shaped = r#"((for|by|FOR)?[=;,"\\\[\]:%_ 0-9a-f.]{0,12}){0,8}"#;
-        prop_oneof![any::<Vec<u8>>(), shaped.prop_map(String::into_bytes)]
+        let bytes = prop_oneof![any::<Vec<u8>>(), shaped.prop_map(String::into_bytes)];
+        bytes.prop_map(|mut bytes| {
+            bytes.retain(|byte| !byte.is_ascii_control());
+            bytes
+        })
     }
 
     proptest! {
@@ -773,7 +778,7 @@ mod tests {
             lines in prop::collection::vec(hostile_line(), 0..4),
         ) {
             let mut headers = HeaderMap::new();
-            for value in lines.iter().filter_map(|line| HeaderValue::from_bytes(line).ok()) {
+            for value in lines.iter().map(|line| HeaderValue::from_bytes(line).unwrap()) {
                 headers.append(X_FORWARDED_FOR, value.clone());
                 headers.append(FORWARDED, value);
             }
@@ -792,7 +797,6 @@ mod tests {
             left in hostile_line(),
             caller: IpAddr,
         ) {
-            prop_assume!(HeaderValue::from_bytes(&left).is_ok());
             let appended = format!(", {caller}");
             let xff = [&left[..], appended.as_bytes()].concat();
             let appended = match caller {
