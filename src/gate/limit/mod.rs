@@ -239,20 +239,7 @@ impl Limiter {
         if claims.iter().any(|claim| claim.look(now).is_err()) {
             return Err(refused(rules, &claims, None, now));
         }
-
-        let mut standings = Standings::default();
-        for (charged, claim) in claims.iter().enumerate() {
-            match claim.rule.gcra.charge(&claim.bucket, now) {
-                Ok(level) => standings.0.push(claim.standing(level)),
-                Err(wait) => {
-                    for earlier in claims.iter().take(charged) {
-                        earlier.rule.gcra.refund(&earlier.bucket, now);
-                    }
-                    return Err(refused(rules, &claims, Some((claim.entry, wait)), now));
-                }
-            }
-        }
-        Ok(Charged { standings })
+        charge_all(rules, &claims, now)
     }
 
     /// How many keys and addresses are being counted.
@@ -296,6 +283,22 @@ impl fmt::Debug for Limiter {
             .field("subjects", &self.subjects())
             .finish_non_exhaustive()
     }
+}
+
+fn charge_all(rules: &RuleSet, claims: &[Claim<'_>], now: Moment) -> Result<Charged, Denied> {
+    let mut standings = Standings::default();
+    for (charged, claim) in claims.iter().enumerate() {
+        match claim.rule.gcra.charge(&claim.bucket, now) {
+            Ok(level) => standings.0.push(claim.standing(level)),
+            Err(wait) => {
+                for earlier in claims.iter().take(charged) {
+                    earlier.rule.gcra.refund(&earlier.bucket, now);
+                }
+                return Err(refused(rules, claims, Some((claim.entry, wait)), now));
+            }
+        }
+    }
+    Ok(Charged { standings })
 }
 
 /// The refusal by every rule that would refuse now, and by `lost`, the one whose charge failed.

@@ -222,6 +222,22 @@ mod tests {
     }
 
     #[test]
+    fn a_request_with_an_older_reading_of_the_clock_gains_nothing() {
+        let subjects = Subjects::new(10_000);
+        let overflow = Bucket::default();
+        let gcra = Gcra::new(1, Duration::from_nanos(100));
+        let first = subjects.bucket(subject(0), &overflow, Moment(1)).unwrap();
+        gcra.charge(&first, Moment(1)).unwrap();
+        drop(first);
+        // Newcomers at 101 find the first one idle and have it forgotten.
+        for number in 1..5_000 {
+            drop(subjects.bucket(subject(number), &overflow, Moment(101)));
+        }
+        let back = subjects.bucket(subject(0), &overflow, Moment(100)).unwrap();
+        assert_eq!(gcra.look(&back, Moment(100)), Err(Duration::from_nanos(1)));
+    }
+
+    #[test]
     fn a_newcomer_inherits_the_overflow_bucket() {
         let subjects = Subjects::new(1);
         let gcra = Gcra::new(1, Duration::from_nanos(100));

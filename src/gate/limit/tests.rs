@@ -563,6 +563,43 @@ fn room_found_later_does_not_refill_what_the_shared_counter_took() {
 }
 
 #[test]
+fn who_loses_the_race_after_the_look_gets_everything_back() {
+    let gate = Gate::new(&[
+        spec(Mode::Key, 5, MINUTE),
+        spec(Mode::Ip, 5, MINUTE),
+        spec(Mode::App, 1, MINUTE),
+        spec(Mode::AppAndIp, 5, MINUTE),
+    ]);
+    let now = Moment::from(START);
+    let address = || Some(IpAddr::from(Ipv4Addr::LOCALHOST));
+    let caller = Caller {
+        resource: "/",
+        key: KeySubject::ApiKey(1),
+        address: &address,
+    };
+    let winner = gate.limiter.claims(&gate.rules, &caller, now).unwrap();
+    let loser = gate.limiter.claims(&gate.rules, &caller, now).unwrap();
+    assert!(
+        winner
+            .iter()
+            .chain(&loser)
+            .all(|claim| claim.look(now).is_ok())
+    );
+
+    assert!(charge_all(&gate.rules, &winner, now).is_ok());
+    let refused = expect_limited(charge_all(&gate.rules, &loser, now));
+    assert_eq!(refused.violated, [Arc::from("per_app:1/60s")]);
+    assert_eq!(refused.retry_after, MINUTE);
+    let left: Vec<u32> = refused
+        .standings
+        .0
+        .iter()
+        .map(|left| left.remaining)
+        .collect();
+    assert_eq!(left, [4, 4, 0, 4]);
+}
+
+#[test]
 fn many_requests_at_one_instant_on_many_threads_admit_the_limit_exactly() {
     const LIMIT: usize = 500;
     let narrow = spec(Mode::App, LIMIT as u32, MINUTE);
