@@ -236,8 +236,9 @@ impl Limiter {
     ) -> Result<Charged, Denied> {
         let now = Moment::from(now);
         let claims = self.claims(rules, caller, now)?;
-        if claims.iter().any(|claim| claim.look(now).is_err()) {
-            return Err(refused(rules, &claims, None, now));
+        let refusing = |claim: &Claim<'_>| Some((claim.entry, claim.look(now).err()?));
+        if let Some(first) = claims.iter().find_map(refusing) {
+            return Err(refused(rules, &claims, first, now));
         }
         charge_all(rules, &claims, now)
     }
@@ -294,18 +295,18 @@ fn charge_all(rules: &RuleSet, claims: &[Claim<'_>], now: Moment) -> Result<Char
                 for earlier in claims.iter().take(charged) {
                     earlier.rule.gcra.refund(&earlier.bucket, now);
                 }
-                return Err(refused(rules, claims, Some((claim.entry, wait)), now));
+                return Err(refused(rules, claims, (claim.entry, wait), now));
             }
         }
     }
     Ok(Charged { standings })
 }
 
-/// The refusal by every rule that would refuse now, and by `lost`, the one whose charge failed.
+/// The refusal by the rule that decided it, and by every other that would refuse now.
 fn refused(
     rules: &RuleSet,
     claims: &[Claim<'_>],
-    lost: Option<(u32, Duration)>,
+    (decided_by, wait): (u32, Duration),
     now: Moment,
 ) -> Denied {
     let mut refused = Refused {
@@ -314,8 +315,12 @@ fn refused(
         standings: Standings::default(),
     };
     for claim in claims {
-        let lost = lost.filter(|(entry, _)| *entry == claim.entry);
-        let wait = lost.map(|(_, wait)| wait).or_else(|| claim.look(now).err());
+        // Not asked again: a refund in between must not leave a refusal without a rule.
+        let wait = if claim.entry == decided_by {
+            Some(wait)
+        } else {
+            claim.look(now).err()
+        };
         let level = match wait {
             None => claim.rule.gcra.level(&claim.bucket, now),
             Some(more_in) => {
