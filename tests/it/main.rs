@@ -1,0 +1,3 @@
+//! Tests over real sockets, in one binary.
+
+mod wire;
