@@ -234,6 +234,63 @@ mod tests {
         assert!(!format!("{client:?}").contains("hunter2"));
     }
 
+    #[tokio::test]
+    async fn a_proxy_of_the_environment_is_for_https_elsewhere_alone() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                log.lock().unwrap().push(request);
+                let refusal = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(refusal).await.unwrap();
+            }
+        });
+        for (url, goes_there) in [
+            ("https://wacht.invalid", true),
+            ("https://direct.invalid", false),
+            ("http://wacht.invalid", false),
+            ("https://127.0.0.1:1", false),
+            ("https://[::1]:1", false),
+            ("https://localhost:1", false),
+            ("http://127.0.0.1:1", false),
+        ] {
+            let proxy = proxy.clone();
+            let client = WachtClient::builder(KEY)
+                .api_url(url)
+                .gateway_url(url)
+                .allow_plaintext()
+                .build_with(move |name| match name {
+                    "HTTPS_PROXY" | "HTTP_PROXY" | "ALL_PROXY" => Some(proxy.clone().into()),
+                    "NO_PROXY" => Some("direct.invalid".into()),
+                    _ => None,
+                })
+                .unwrap();
+            let result = client.api_keys().get_api_auth_app("a").send().await;
+            assert!(
+                matches!(result, Err(Error::Request(_))),
+                "{url}: {result:?}"
+            );
+            let seen = std::mem::take(&mut *seen.lock().unwrap());
+            assert_eq!(seen.len(), usize::from(goes_there), "{url}");
+            for request in seen {
+                assert!(
+                    request.starts_with("CONNECT wacht.invalid:443 "),
+                    "{request}"
+                );
+                assert!(!request.contains("SYNTHETIC"), "{request}");
+            }
+        }
+        server.abort();
+    }
+
     // Without certificate store the TLS set-up of the client fails, and that may not matter to
     // those who talk plain http to a gateway beside them. The store is looked for in variables
     // of the process, so the case runs in a process of its own.

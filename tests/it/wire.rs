@@ -614,6 +614,7 @@ async fn an_answer_that_does_not_come_or_does_not_end_is_a_timeout() {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
             stream.write_all(beginning.as_bytes()).await.unwrap();
             let mut received = Vec::new();
             let _ = stream.read_to_end(&mut received).await;
@@ -640,17 +641,24 @@ async fn an_answer_that_does_not_come_or_does_not_end_is_a_timeout() {
 
 #[tokio::test]
 async fn a_check_whose_connection_breaks_is_not_sent_again() {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let connections = Arc::new(Mutex::new(0));
-    let count = Arc::clone(&connections);
+    let requests = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&requests);
+    // Answers the first request of each connection, and hangs up when it has read the second.
     let server = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            *count.lock().unwrap() += 1;
-            let _ = stream.read(&mut [0; 4096]).await;
+            for answer in [
+                "HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n{\"allowed\":true}",
+                "",
+            ] {
+                read_request(&mut stream).await;
+                *count.lock().unwrap() += 1;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
         }
     });
     let client = WachtClient::builder(MANAGEMENT_KEY)
@@ -658,10 +666,18 @@ async fn a_check_whose_connection_breaks_is_not_sent_again() {
         .gateway_url(&url)
         .build()
         .unwrap();
+    assert!(check(&client).await.unwrap().allowed);
     let error = check(&client).await.unwrap_err();
     assert!(matches!(&error, Error::Request(error) if !error.is_connect() && !error.is_timeout()));
-    assert_eq!(*connections.lock().unwrap(), 1);
+    assert_eq!(*requests.lock().unwrap(), 2);
     server.abort();
+
+    async fn read_request(stream: &mut tokio::net::TcpStream) {
+        let mut received = Vec::new();
+        while !received.ends_with(b"}") {
+            assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0);
+        }
+    }
 }
 
 #[tokio::test]
