@@ -1,0 +1,9 @@
+//! Tests over real sockets, in one binary.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod wire;
