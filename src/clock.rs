@@ -109,7 +109,10 @@ impl ManualClock {
     pub fn at(unix_time: Duration) -> Self {
         // Not zero, so that subtractions from "now" in a test have somewhere to go.
         let monotonic = Duration::from_secs(1_000_000);
-        Self(Arc::new(Mutex::new(Now { monotonic, unix: unix_time })))
+        Self(Arc::new(Mutex::new(Now {
+            monotonic,
+            unix: unix_time,
+        })))
     }
 
     /// Moves both clocks forward.

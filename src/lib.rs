@@ -2,3 +2,5 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod clock;
+#[cfg(feature = "test-util")]
+pub mod dev;
