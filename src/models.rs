@@ -1,7 +1,7 @@
 //! Every request and answer type of [`crate::api`] on one shelf.
 
 pub use crate::api::Page;
-pub use crate::api::api_keys::ApiAuthApp;
+pub use crate::api::api_keys::{ApiAuthApp, KeyId};
 pub use crate::api::gateway::{
     CheckIdentity, CheckRateLimit, CheckRequest, CheckResponse, DenyReason,
 };

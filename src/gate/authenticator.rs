@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::client::WachtClient;
 use crate::clock::{Clock, Now};
-use crate::gate::cache::{Age, Refusal, Verdict, VerdictCache, VerdictKey};
+use crate::gate::cache::{Age, CachePolicy, Refusal, Verdict, VerdictCache, VerdictKey};
 use crate::gate::client_ip::ClientIp;
 use crate::gate::connection;
 use crate::gate::credential::{Credential, Credentials, drop_identity_headers};
@@ -83,6 +83,18 @@ pub(crate) struct State {
     pub(crate) client_ip: ClientIp,
     pub(crate) counts: Counts,
     pub(crate) notices: Notices,
+}
+
+/// What a state is made from.
+#[derive(Clone)]
+pub(crate) struct StateOptions {
+    pub(crate) client: WachtClient,
+    pub(crate) clock: Clock,
+    pub(crate) deadline: Duration,
+    pub(crate) deployment: Option<i64>,
+    pub(crate) cache: CachePolicy,
+    pub(crate) limits: Limits,
+    pub(crate) client_ip: ClientIp,
 }
 
 /// What is said in the log once, not per request.
@@ -259,20 +271,27 @@ impl Gate {
         })
     }
 
-    /// Step 1: the key, if there is one and it could be one of Wacht's.
-    pub(crate) fn credential<'h>(
-        &self,
-        headers: &'h HeaderMap,
-    ) -> Result<Option<Credential<'h>>, Rejection> {
-        let state = &self.state;
-        if let Some(problem) = state.client.config_error() {
-            state.notices.client.error_once("the Wacht client cannot be used", problem);
+    /// Whether this gate can judge anything at all.
+    pub(crate) fn usable(&self) -> Result<(), Rejection> {
+        let notices = &self.state.notices;
+        if let Some(problem) = self.state.client.config_error() {
+            notices
+                .client
+                .error_once("the Wacht client cannot be used", problem);
             return Err(Rejection::misconfigured());
         }
         if let Some(problem) = self.options.credentials.problem() {
-            state.notices.credentials.error_once("no request can show a key", problem);
+            notices
+                .credentials
+                .error_once("no request can show a key", problem);
             return Err(Rejection::misconfigured());
         }
+        Ok(())
+    }
+
+    /// Step 1: the key, if there is one and it could be one of Wacht's.
+    fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Credential<'h>>, Rejection> {
+        self.usable()?;
         match self.options.credentials.extract(headers) {
             Ok(Some(credential)) if credential.is_well_formed() => Ok(Some(credential)),
             Ok(Some(_)) => Err(Rejection::invalid_key()),
@@ -348,9 +367,8 @@ impl Gate {
             Arrived::Verification(Outcome::Unknown(wait)) => {
                 // The gateway could not say. What it said before may still hold.
                 let before = state.cache.positive(&key);
-                let usable = |verdict: &Arc<Verdict>| {
-                    verdict.age(&state.cache.policy, now) != Age::Over
-                };
+                let usable =
+                    |verdict: &Arc<Verdict>| verdict.age(&state.cache.policy, now) != Age::Over;
                 match before.filter(usable) {
                     Some(verdict) => return self.judge(verdict, key, asker, now),
                     None => Rejection::unavailable(wait),
@@ -362,7 +380,10 @@ impl Gate {
             }
             Arrived::Verification(Outcome::Misconfigured(problem))
             | Arrived::OwnCheck(Outcome::Misconfigured(problem)) => {
-                state.notices.runtime.error_once("no key can be verified", problem);
+                state
+                    .notices
+                    .runtime
+                    .error_once("no key can be verified", problem);
                 Rejection::misconfigured()
             }
         };
@@ -451,7 +472,9 @@ impl Gate {
             _ => return Charge::Ask,
         };
         let address = match rules.may_need_address() && rules.needs_address(&self.resource(asker)) {
-            true => self.address(asker).map(|address| state.client_ip.subject(address)),
+            true => self
+                .address(asker)
+                .map(|address| state.client_ip.subject(address)),
             false => None,
         };
         let caller = Caller {
@@ -489,9 +512,7 @@ impl Gate {
             return Progress::Refused(Rejection::missing_credential());
         };
         let landing = verify::join(&self.state, check);
-        Progress::Wait(Box::pin(async {
-            Arrived::Verification(landing.await)
-        }))
+        Progress::Wait(Box::pin(async { Arrived::Verification(landing.await) }))
     }
 
     /// A check for this request alone, its limits and plain permissions included.
@@ -500,7 +521,11 @@ impl Gate {
             return Progress::Refused(Rejection::missing_credential());
         };
         if self.state.limits.authority == Authority::Gateway {
-            let plain = self.options.requirement.as_deref().and_then(Requirement::plain_all);
+            let plain = self
+                .options
+                .requirement
+                .as_deref()
+                .and_then(Requirement::plain_all);
             check.required_permissions = plain.into_iter().flatten().map(str::to_owned).collect();
         }
         let answer = verify::ask(Arc::clone(&self.state), check);
@@ -559,7 +584,11 @@ impl Gate {
     fn address(&self, asker: &mut Asker<'_>) -> Option<IpAddr> {
         match asker {
             Asker::Request(parts) => {
-                let Parts { headers, extensions, .. } = &mut **parts;
+                let Parts {
+                    headers,
+                    extensions,
+                    ..
+                } = &mut **parts;
                 self.state.client_ip.resolve(headers, extensions)
             }
             Asker::Bare { context, .. } => context.address(),
@@ -573,9 +602,7 @@ impl Gate {
                 "keys of every app of this deployment are accepted: name yours with `.app(..)`"
             );
         }
-        if notices.no_peer.is_first()
-            && self.address(&mut Asker::Request(parts)).is_none()
-        {
+        if notices.no_peer.is_first() && self.address(&mut Asker::Request(parts)).is_none() {
             tracing::warn!(
                 hint = WIRE_UP_THE_ADDRESS,
                 "the first request has no client address: limits per address cannot be applied"
@@ -601,6 +628,40 @@ const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
     `into_make_service_with_connect_info::<SocketAddr>()`; hyper: insert `PeerAddr` into the \
     request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            apps: None,
+            credentials: Credentials::default(),
+            accept_oauth_tokens: false,
+            strip_credential: false,
+            optional: false,
+            skip: None,
+            resource: None,
+            requirement: None,
+            requirement_of: None,
+            challenge: Arc::default(),
+            on_reject: None,
+            rate_limit_headers: RateLimitHeaders::default(),
+            vary: None,
+        }
+    }
+}
+
+impl StateOptions {
+    pub(crate) fn new(client: WachtClient) -> Self {
+        Self {
+            client,
+            clock: Clock::system(),
+            deadline: Duration::from_secs(2),
+            deployment: None,
+            cache: CachePolicy::default(),
+            limits: Limits::default(),
+            client_ip: ClientIp::default(),
+        }
+    }
+}
+
 impl Asker<'_> {
     /// The key itself, for a check that is about to leave.
     fn secret(&self, gate: &Gate) -> Option<SecretString> {
@@ -615,13 +676,39 @@ impl Asker<'_> {
 }
 
 impl State {
+    pub(crate) fn new(options: &StateOptions) -> Self {
+        let StateOptions {
+            client,
+            clock,
+            deadline,
+            ..
+        } = options.clone();
+        Self {
+            management: Management::new(client.clone(), clock.clone(), deadline),
+            client,
+            clock,
+            deadline,
+            cache: VerdictCache::new(options.cache.clone()),
+            tombstones: Tombstones::default(),
+            flights: Flights::default(),
+            tenancy: Tenancy::new(options.deployment),
+            apps: Apps::default(),
+            limits: options.limits.clone(),
+            limiter: Limiter::new(options.limits.capacity),
+            client_ip: options.client_ip.clone(),
+            counts: Counts::default(),
+            notices: Notices::default(),
+        }
+    }
+
     /// Brings the policy of an app up to date; with a deleted app go the yeses of its keys.
     pub(crate) async fn refresh_policy(&self, app: &Arc<App>) {
         let was_gone = app.is_gone();
         app.refresh(&self.management, &self.limiter).await;
         if app.is_gone() && !was_gone {
             self.tombstones.announce();
-            self.cache.forget_if(|verdict| Arc::ptr_eq(&verdict.app, app));
+            self.cache
+                .forget_if(|verdict| Arc::ptr_eq(&verdict.app, app));
         }
     }
 
@@ -631,7 +718,9 @@ impl State {
             app.refresh_over();
             return;
         };
-        let claim = PolicyRefresh { app: Arc::clone(app) };
+        let claim = PolicyRefresh {
+            app: Arc::clone(app),
+        };
         let state = Arc::clone(self);
         runtime.spawn(async move { state.refresh_policy(&claim.app).await });
     }

@@ -197,13 +197,15 @@ impl Verdict {
 
     /// The refresh was answered by nobody.
     pub(crate) fn refresh_failed(&self, retry_at: Duration) {
-        self.retry_at.store(nanoseconds(retry_at), Ordering::Release);
+        self.retry_at
+            .store(nanoseconds(retry_at), Ordering::Release);
     }
 
     /// The refresh was answered by something that is neither yes nor no.
     pub(crate) fn refresh_undecided(&self, retry_at: Duration) {
         self.undecided.store(true, Ordering::Release);
-        self.retry_at.store(nanoseconds(retry_at), Ordering::Release);
+        self.retry_at
+            .store(nanoseconds(retry_at), Ordering::Release);
     }
 
     pub(crate) fn refresh_over(&self) {
@@ -356,14 +358,16 @@ impl VerdictCache {
         if tombstones.epoch() != epoch {
             filed = Filed::Overtaken;
         }
-        self.negative.entry(key).and_compute_with(|entry| match entry {
-            Some(entry) if entry.value().contradicts(verdict) => {
-                filed = Filed::Contradicted;
-                Op::Nop
-            }
-            Some(_) => Op::Remove,
-            None => Op::Nop,
-        });
+        self.negative
+            .entry(key)
+            .and_compute_with(|entry| match entry {
+                Some(entry) if entry.value().contradicts(verdict) => {
+                    filed = Filed::Contradicted;
+                    Op::Nop
+                }
+                Some(_) => Op::Remove,
+                None => Op::Nop,
+            });
         if filed != Filed::Kept {
             verdict.kill();
             self.positive.invalidate(&key);
@@ -413,7 +417,7 @@ impl VerdictCache {
         for (key, verdict) in &self.positive {
             if which(&verdict) {
                 verdict.kill();
-                self.positive.invalidate(&key);
+                self.positive.invalidate(&*key);
             }
         }
     }

@@ -196,7 +196,7 @@ impl Source {
 pub(crate) struct Credential<'h>(&'h str);
 
 impl<'h> Credential<'h> {
-    fn parse(key: &'h [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn parse(key: &'h [u8]) -> Result<Self, Malformed> {
         let visible = |byte: &u8| byte.is_ascii_graphic() && *byte != b',';
         if key.is_empty() || !key.iter().all(visible) {
             return Err(Malformed);

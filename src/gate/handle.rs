@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use crate::api::api_keys::KeyId;
-use crate::error::{Error, Result};
+use crate::client::{Error, Result};
 use crate::gate::authenticator::{Asker, Decision, Gate, Progress};
 use crate::gate::cache::VerdictKey;
 use crate::gate::credential::{Credential, KeyDigest};
@@ -155,15 +155,12 @@ impl AuthHandle {
                 "the deployment has no API auth app, so no key is its own".to_owned(),
             ));
         };
-        state
-            .tenancy
-            .accept(app.deployment_id)
-            .map_err(|ours| {
-                Error::Config(format!(
-                    "the management key belongs to deployment {}, the gate to {ours}",
-                    app.deployment_id
-                ))
-            })
+        state.tenancy.accept(app.deployment_id).map_err(|ours| {
+            Error::Config(format!(
+                "the management key belongs to deployment {}, the gate to {ours}",
+                app.deployment_id
+            ))
+        })
     }
 
     /// Judges a request as the layer would, steps 1 to 5, without passing it on. Its limits are
@@ -222,10 +219,12 @@ impl AuthHandle {
             key: secret,
             context,
         };
-        let mut progress = match gate.usable().and_then(|()| match credential.is_well_formed() {
-            true => Ok(()),
-            false => Err(Rejection::invalid_key()),
-        }) {
+        let mut progress = match gate
+            .usable()
+            .and_then(|()| match credential.is_well_formed() {
+                true => Ok(()),
+                false => Err(Rejection::invalid_key()),
+            }) {
             Ok(()) => gate.start(key, &mut asker, gate.state.clock.now()),
             Err(rejection) => Progress::Refused(rejection),
         };

@@ -8,12 +8,14 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use governor::{InMemoryState, Quota, RateLimiter};
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use tokio::sync::Mutex;
 
+use crate::client::Error;
 use crate::client::WachtClient;
 use crate::clock::{Clock, Now};
-use crate::error::Error;
 use crate::gate::limit::{Limiter, RuleSet, RuleSpec};
 use crate::models::RateLimitRule;
 
@@ -34,7 +36,7 @@ pub(crate) struct Management {
     client: WachtClient,
     clock: Clock,
     deadline: Duration,
-    budget: RateLimiter<governor::state::NotKeyed, InMemoryState, Clock>,
+    budget: RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>,
 }
 
 /// Why a management call brought no answer.
@@ -92,6 +94,15 @@ pub(crate) enum Ours {
 }
 
 impl Tenancy {
+    /// Takes the deployment that the management key turned out to belong to; the one known
+    /// already, where it differs.
+    pub(crate) fn accept(&self, deployment: i64) -> Result<(), i64> {
+        match *self.ours.get_or_init(|| deployment) {
+            ours if ours == deployment => Ok(()),
+            ours => Err(ours),
+        }
+    }
+
     /// With `deployment` given, nothing needs to be learned.
     pub(crate) fn new(deployment: Option<i64>) -> Self {
         Self {
@@ -132,7 +143,9 @@ impl Tenancy {
                 learning.backoff.clear();
                 let Some(app) = page.items.first() else {
                     learning.empty_until = Some(now.monotonic.saturating_add(EMPTY_FOR));
-                    tracing::warn!("this Wacht deployment has no API auth app, so no key is its own");
+                    tracing::warn!(
+                        "this Wacht deployment has no API auth app, so no key is its own"
+                    );
                     return Ours::NoApps;
                 };
                 tracing::debug!(deployment_id = app.deployment_id, "learned the deployment");
@@ -140,7 +153,10 @@ impl Tenancy {
             }
             Err(reason) => {
                 learning.backoff.failed(management.clock.now());
-                tracing::warn!(?reason, "could not learn the deployment: no key can be verified");
+                tracing::warn!(
+                    ?reason,
+                    "could not learn the deployment: no key can be verified"
+                );
                 Ours::Unknown
             }
         }
@@ -179,7 +195,7 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(crate) enum Rules {
     /// This process.
-    Local(RuleSet),
+    Local(Arc<RuleSet>),
     /// The gateway, on every request: some rule cannot be mirrored.
     AtGateway,
 }
@@ -250,13 +266,19 @@ impl App {
                 );
                 return;
             }
-            Ok(app) if app.is_active => Standing::Active(self.compile(&app.rate_limits, limits)),
+            Ok(app) if app.is_active => {
+                Standing::Active(self.compile(&app.rate_limits, limits, now))
+            }
             Ok(_) => Standing::Inactive,
             Err(NoAnswer::Failed(error)) if error.is_app_not_found() => Standing::Gone,
             Err(reason) => {
                 self.expired.fetch_or(was_expired, Ordering::AcqRel);
                 backoff.failed(now);
-                tracing::warn!(app = &*self.slug, ?reason, "could not load the policy of an app");
+                tracing::warn!(
+                    app = &*self.slug,
+                    ?reason,
+                    "could not load the policy of an app"
+                );
                 return;
             }
         };
@@ -268,9 +290,18 @@ impl App {
         })));
     }
 
-    fn compile(&self, rules: &[RateLimitRule], limits: &Limiter) -> Rules {
-        match rules.iter().map(RuleSpec::mirror).collect::<Option<Vec<_>>>() {
-            Some(specs) => Rules::Local(limits.ruleset(self.deployment, &self.slug, &specs)),
+    fn compile(&self, rules: &[RateLimitRule], limits: &Limiter, now: Now) -> Rules {
+        match rules
+            .iter()
+            .map(RuleSpec::mirror)
+            .collect::<Option<Vec<_>>>()
+        {
+            Some(specs) => Rules::Local(Arc::new(limits.ruleset(
+                self.deployment,
+                &self.slug,
+                &specs,
+                now,
+            ))),
             None => {
                 let known = self.policy();
                 let already = known.as_ref().is_some_and(|policy| {
@@ -397,9 +428,14 @@ mod tests {
 
     #[test]
     fn reserved_slugs_are_exactly_the_platforms_own() {
-        assert_eq!(is_reserved("aa_7000000000000001"), Some(Reserved::Management));
+        assert_eq!(
+            is_reserved("aa_7000000000000001"),
+            Some(Reserved::Management)
+        );
         assert_eq!(is_reserved("oauth_5001"), Some(Reserved::OauthIdentity));
-        for ours in ["aa_", "aa_1x", "aa1", "oauth_", "oauth_x1", "my_aa_1", "AA_1"] {
+        for ours in [
+            "aa_", "aa_1x", "aa1", "oauth_", "oauth_x1", "my_aa_1", "AA_1",
+        ] {
             assert_eq!(is_reserved(ours), None, "{ours}");
         }
     }
@@ -435,6 +471,10 @@ mod tests {
 
     #[test]
     fn jitter_stays_between_zero_and_one() {
-        assert!((0..1000).map(|_| fraction()).all(|f| (0.0..1.0).contains(&f)));
+        assert!(
+            (0..1000)
+                .map(|_| fraction())
+                .all(|f| (0.0..1.0).contains(&f))
+        );
     }
 }

@@ -30,7 +30,7 @@ struct Refusal {
     retry_after: Option<Duration>,
     // RFC 6750 `scope`, where the requirement can be said in it.
     scope: Option<String>,
-    violated_policies: Vec<String>,
+    violated_policies: Vec<Arc<str>>,
     rate_limit_fields: HeaderMap,
     // Whose realm, `Vary` and `on_reject` the answer takes.
     gate: Option<Arc<Gate>>,
@@ -256,8 +256,8 @@ impl Rejection {
 
     /// `fields` are the rate-limit header fields that go with the answer.
     pub(crate) fn rate_limited(refused: &Refused, fields: HeaderMap) -> Self {
-        let mut rejection = Self::rate_limited_by_gateway(refused.retry_after());
-        rejection.0.violated_policies = refused.violated_policies();
+        let mut rejection = Self::rate_limited_by_gateway(refused.retry_after);
+        rejection.0.violated_policies = refused.violated.clone();
         rejection.0.rate_limit_fields = fields;
         rejection
     }
@@ -307,7 +307,7 @@ impl Rejection {
     /// The rate-limit policies that the request would have violated, by the names they have in
     /// the `RateLimit-Policy` field; empty for every other kind.
     pub fn violated_policies(&self) -> impl Iterator<Item = &str> {
-        self.0.violated_policies.iter().map(String::as_str)
+        self.0.violated_policies.iter().map(|name| &**name)
     }
 
     /// A sentence for the caller. It names no key and no cause that a stranger should not know.
@@ -418,15 +418,15 @@ impl Rejection {
             title: &'a str,
             status: u16,
             detail: &'a str,
-            #[serde(rename = "violated-policies", skip_serializing_if = "<[_]>::is_empty")]
-            violated_policies: &'a [String],
+            #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+            violated_policies: Vec<&'a str>,
         }
         let problem = Problem {
             r#type: row.problem,
             title: row.title,
             status: row.status.as_u16(),
             detail: row.detail,
-            violated_policies: &self.0.violated_policies,
+            violated_policies: self.violated_policies().collect(),
         };
         // Strings and a number always serialise; an empty body would still be a right answer.
         serde_json::to_vec(&problem).unwrap_or_default().into()

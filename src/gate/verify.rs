@@ -14,8 +14,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
+use crate::client::Error;
 use crate::clock::Now;
-use crate::error::Error;
 use crate::gate::authenticator::State;
 use crate::gate::cache::{Filed, STRANGER_TTL, Verdict, VerdictKey};
 use crate::gate::permission::Permissions;
@@ -307,9 +307,7 @@ async fn ours(
             Some(_) => STRANGER_TTL,
             None => state.cache.policy.negative_ttl,
         };
-        state
-            .cache
-            .refuse(check.key, sent, state.clock.now(), ttl);
+        state.cache.refuse(check.key, sent, state.clock.now(), ttl);
         return Outcome::Invalid;
     }
     let app = state.apps.of(identity.deployment_id, &identity.app_slug);
@@ -506,6 +504,8 @@ impl Drop for Cleared {
 
 impl fmt::Debug for Flights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flights").field("aloft", &self.len()).finish()
+        f.debug_struct("Flights")
+            .field("aloft", &self.len())
+            .finish()
     }
 }

@@ -3,10 +3,12 @@
 use crate::client::WachtClient;
 
 mod apps;
+mod key_id;
 
 pub use self::apps::{
     ApiAuthApp, ApiAuthAppsPageBuilder, GetApiAuthAppBuilder, ListApiAuthAppsBuilder,
 };
+pub use self::key_id::KeyId;
 
 /// The calls about API auth apps and keys; made by [`WachtClient::api_keys`].
 #[derive(Clone, Debug)]

@@ -147,8 +147,14 @@ mod tests {
         let odd_unit = RateLimitUnit::Unknown("fortnight".into());
         let odd_mode = RateLimitMode::Unknown("per_moon".into());
         assert_eq!(RuleSpec::mirror(&rule(odd_unit, None)), None);
-        assert_eq!(RuleSpec::mirror(&rule(RateLimitUnit::Minute, Some(odd_mode))), None);
-        assert_eq!(RuleSpec::mirror(&rule(RateLimitUnit::CalendarDay, None)), None);
+        assert_eq!(
+            RuleSpec::mirror(&rule(RateLimitUnit::Minute, Some(odd_mode))),
+            None
+        );
+        assert_eq!(
+            RuleSpec::mirror(&rule(RateLimitUnit::CalendarDay, None)),
+            None
+        );
         let mut endless = rule(RateLimitUnit::Minute, None);
         endless.duration = 0;
         assert_eq!(RuleSpec::mirror(&endless), None);

@@ -10,6 +10,7 @@
 
 mod gcra;
 mod headers;
+mod limits;
 mod subjects;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 
 use crate::clock::Now;
+use crate::gate::credential::KeyDigest;
 
 use self::gcra::Bucket;
 use self::gcra::Gcra;
@@ -32,6 +34,8 @@ use self::gcra::Level;
 use self::gcra::Moment;
 use self::headers::Label;
 pub use self::headers::RateLimitHeaders;
+pub(crate) use self::limits::Authority;
+pub use self::limits::Limits;
 use self::subjects::Subject;
 use self::subjects::Subjects;
 
@@ -72,11 +76,11 @@ pub(crate) struct Caller<'a> {
 }
 
 /// What a per-key rule counts by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeySubject {
     ApiKey(i64),
     /// An OAuth access token, by its digest.
-    Token([u8; 32]),
+    Token(KeyDigest),
 }
 
 /// All counters of one gate.
@@ -561,17 +565,6 @@ impl Deref for Counter<'_> {
         match self {
             Self::Shared(bucket) => bucket,
             Self::Own(bucket) => bucket,
-        }
-    }
-}
-
-// === impl KeySubject ===
-
-impl fmt::Debug for KeySubject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ApiKey(id) => f.debug_tuple("ApiKey").field(id).finish(),
-            Self::Token(_) => f.write_str("Token(..)"),
         }
     }
 }
