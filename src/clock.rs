@@ -160,6 +160,6 @@ impl governor::clock::Clock for Clock {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        Clock::now(self).monotonic
+        Self::now(self).monotonic
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct Gate {
 }
 
 /// What one view of the gate may change without touching what it shares.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Options {
     pub(crate) apps: Option<Arc<[Box<str>]>>,
     pub(crate) credentials: Credentials,
@@ -420,10 +420,10 @@ impl Gate {
         {
             State::refresh_policy_behind(state, &verdict.app);
         }
-        if let Some(policy) = verdict.app.policy().as_deref() {
-            if !matches!(policy.standing, Standing::Active(_)) {
-                return Err(Rejection::invalid_key());
-            }
+        if let Some(policy) = verdict.app.policy().as_deref()
+            && !matches!(policy.standing, Standing::Active(_))
+        {
+            return Err(Rejection::invalid_key());
         }
         let of_request = match (&self.options.requirement_of, asker) {
             (Some(requirement_of), Asker::Request(parts)) => requirement_of(parts),
@@ -467,9 +467,9 @@ impl Gate {
             return Charge::Paid(None);
         }
         let policy = verdict.app.policy();
-        let rules = match policy.as_deref().map(|policy| &policy.standing) {
-            Some(Standing::Active(Rules::Local(rules))) => rules,
-            _ => return Charge::Ask,
+        let standing = policy.as_deref().map(|policy| &policy.standing);
+        let Some(Standing::Active(Rules::Local(rules))) = standing else {
+            return Charge::Ask;
         };
         let address = match rules.may_need_address() && rules.needs_address(&self.resource(asker)) {
             true => self
@@ -627,26 +627,6 @@ impl Notice {
 const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
     `into_make_service_with_connect_info::<SocketAddr>()`; hyper: insert `PeerAddr` into the \
     request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            apps: None,
-            credentials: Credentials::default(),
-            accept_oauth_tokens: false,
-            strip_credential: false,
-            optional: false,
-            skip: None,
-            resource: None,
-            requirement: None,
-            requirement_of: None,
-            challenge: Arc::default(),
-            on_reject: None,
-            rate_limit_headers: RateLimitHeaders::default(),
-            vary: None,
-        }
-    }
-}
 
 impl StateOptions {
     pub(crate) fn new(client: WachtClient) -> Self {

@@ -377,13 +377,12 @@ impl VerdictCache {
 
     /// Files a definite no. The yes goes first, for good: not even an outage brings it back.
     pub(crate) fn refuse(&self, key: VerdictKey, sent: Now, now: Now, ttl: Duration) {
-        self.forget(&key);
+        self.forget_yes(&key);
         self.remember(key, Refusal::Invalid, sent, now, ttl);
         // A yes that was sent earlier and filed in between would outlive the no.
-        if let Some(verdict) = self.positive.get(&key) {
-            if verdict.sent.monotonic <= sent.monotonic {
-                self.forget(&key);
-            }
+        let late = self.positive.get(&key);
+        if late.is_some_and(|verdict| verdict.sent.monotonic <= sent.monotonic) {
+            self.forget_yes(&key);
         }
     }
 
@@ -406,10 +405,14 @@ impl VerdictCache {
 
     /// Forgets one key, good or bad.
     pub(crate) fn forget(&self, key: &VerdictKey) {
+        self.forget_yes(key);
+        self.negative.invalidate(key);
+    }
+
+    fn forget_yes(&self, key: &VerdictKey) {
         if let Some(verdict) = self.positive.remove(key) {
             verdict.kill();
         }
-        self.negative.invalidate(key);
     }
 
     /// Forgets every verdict that `which` chooses. Walks the whole cache: not for a request.

@@ -3,7 +3,10 @@
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
+    unreachable_pub,
     reason = "a test fails by panicking"
 )]
 
+mod gate;
+mod scene;
 mod wire;

@@ -1,0 +1,142 @@
+//! What most tests of the gate start from: a Wacht, a clock, and a service that echoes its caller.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, Service, ServiceExt};
+use wacht_auth::dev::{DevGateway, DevKey, ManualClock};
+use wacht_auth::{PeerAddr, Principal, Rejection, RejectionKind, ResponseBody, WachtAuthLayer};
+
+/// A Wacht with the app `orders`, and a clock that both it and the gates follow.
+pub struct Scene {
+    pub wacht: DevGateway,
+    pub clock: ManualClock,
+}
+
+impl Scene {
+    pub async fn new() -> Self {
+        let clock = ManualClock::new();
+        let wacht = DevGateway::start().await.clock(&clock);
+        wacht.app("orders");
+        Self { wacht, clock }
+    }
+
+    /// A gate with every default but the clock.
+    pub fn layer(&self) -> WachtAuthLayer {
+        WachtAuthLayer::new(self.wacht.client()).clock(&self.clock)
+    }
+
+    pub fn key(&self) -> DevKey {
+        self.wacht.issue_key("orders").name("ci").issue()
+    }
+}
+
+/// What a request met: the status, and the refusal if it was one.
+#[derive(Debug)]
+pub struct Met {
+    pub status: StatusCode,
+    pub refusal: Option<Rejection>,
+    pub headers: http::HeaderMap,
+    pub body: String,
+}
+
+impl Met {
+    pub fn kind(&self) -> Option<RejectionKind> {
+        self.refusal.as_ref().map(Rejection::kind)
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub fn assert_ok(&self) {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+    }
+
+    #[track_caller]
+    pub fn assert_refused(&self, kind: RejectionKind) {
+        assert_eq!(self.kind(), Some(kind), "{self:?}");
+        assert_eq!(self.status, kind.status());
+    }
+}
+
+/// A gated echo service that counts how often it was reached.
+#[derive(Clone)]
+pub struct Echo {
+    layer: WachtAuthLayer,
+    reached: Arc<AtomicUsize>,
+}
+
+impl Echo {
+    pub fn behind(layer: WachtAuthLayer) -> Self {
+        Self {
+            layer,
+            reached: Arc::default(),
+        }
+    }
+
+    pub fn reached(&self) -> usize {
+        self.reached.load(Ordering::SeqCst)
+    }
+
+    pub async fn get(&self, secret: &str) -> Met {
+        self.call(get(secret)).await
+    }
+
+    pub async fn call(&self, request: Request<Full<Bytes>>) -> Met {
+        let reached = Arc::clone(&self.reached);
+        let inner = tower::service_fn(move |request: Request<Full<Bytes>>| {
+            reached.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let caller = request.extensions().get::<Principal>();
+                let name = caller.map_or("nobody", |caller| caller.key_name());
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(name.to_owned()))))
+            }
+        });
+        met(self.layer.layer(inner), request).await
+    }
+}
+
+/// Sends one request through a service and gathers what came of it.
+pub async fn met<S, B>(service: S, request: Request<Full<Bytes>>) -> Met
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<ResponseBody<B>>, Error = Infallible>,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let response = service.oneshot(request).await.unwrap();
+    let (mut parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Met {
+        status: parts.status,
+        refusal: parts.extensions.remove(),
+        headers: parts.headers,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    }
+}
+
+pub const PEER: &str = "198.51.100.7:40000";
+
+/// `GET /items` with this key, from [`PEER`].
+pub fn get(secret: &str) -> Request<Full<Bytes>> {
+    let mut request = anonymous();
+    let bearer = format!("Bearer {secret}").parse().unwrap();
+    request.headers_mut().insert("authorization", bearer);
+    request
+}
+
+/// `GET /items` without a key, from [`PEER`].
+pub fn anonymous() -> Request<Full<Bytes>> {
+    let mut request = Request::get("/items").body(Full::default()).unwrap();
+    request
+        .extensions_mut()
+        .insert(PeerAddr(PEER.parse().unwrap()));
+    request
+}
