@@ -292,37 +292,67 @@ mod tests {
     }
 
     // Without certificate store the TLS set-up of the client fails, and that may not matter to
-    // those who talk plain http to a gateway beside them. The store is looked for in variables
-    // of the process, so the case runs in a process of its own.
+    // those who talk plain http to a gateway beside them.
     #[test]
     #[cfg(target_os = "linux")]
     fn plain_http_needs_no_certificate_store() {
-        if env::var_os("WACHT_AUTH_TEST_NO_STORE").is_some() {
-            assert!(WachtClient::new(KEY).config_error().is_some());
-            let local = WachtClient::builder(KEY)
-                .api_url("http://127.0.0.1:1")
-                .gateway_url("http://localhost:2")
-                .build();
-            assert!(local.is_ok(), "{local:?}");
-            return;
+        if !is_child() {
+            let empty = env::temp_dir().join(format!("wacht-auth-{}", std::process::id()));
+            std::fs::create_dir_all(&empty).unwrap();
+            let name = "client::tests::plain_http_needs_no_certificate_store";
+            let result = in_child(name, "SSL_CERT_DIR", empty.to_str().unwrap());
+            std::fs::remove_dir(&empty).unwrap();
+            return result.unwrap();
         }
-        let empty = env::temp_dir().join(format!("wacht-auth-no-store-{}", std::process::id()));
-        std::fs::create_dir_all(&empty).unwrap();
+        assert!(WachtClient::new(KEY).config_error().is_some());
+        let local = WachtClient::builder(KEY)
+            .api_url("http://127.0.0.1:1")
+            .gateway_url("http://localhost:2")
+            .build();
+        assert!(local.is_ok(), "{local:?}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_for_plain_http_is_not_taken_from_the_environment() {
+        use tokio::io::AsyncReadExt;
+
+        if !is_child() {
+            let name = "client::tests::a_proxy_for_plain_http_is_not_taken_from_the_environment";
+            return in_child(name, "http_proxy", "http://127.0.0.1:1").unwrap();
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = WachtClient::builder(KEY)
+            .api_url(&url)
+            .gateway_url(&url)
+            .build()
+            .unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read(&mut [0; 4096]).await.unwrap()
+        });
+        let result = client.api_keys().get_api_auth_app("a").send().await;
+        assert!(matches!(result, Err(Error::Request(error)) if !error.is_connect()));
+        assert_ne!(server.await.unwrap(), 0);
+    }
+
+    // The variables of a process cannot be changed safely while its threads run.
+    fn in_child(test: &str, variable: &str, value: &str) -> Result<(), String> {
         let child = std::process::Command::new(env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "client::tests::plain_http_needs_no_certificate_store",
-            ])
-            .env("WACHT_AUTH_TEST_NO_STORE", "1")
-            .env("SSL_CERT_DIR", &empty)
+            .args(["--exact", test])
             .env_remove("SSL_CERT_FILE")
+            .env(variable, value)
+            .env(IN_CHILD, "1")
             .output()
             .unwrap();
-        std::fs::remove_dir(&empty).unwrap();
-        let said = String::from_utf8_lossy(&child.stdout);
-        assert!(
-            child.status.success() && said.contains("1 passed"),
-            "{said}"
-        );
+        let said = String::from_utf8_lossy(&child.stdout).into_owned();
+        let passed = child.status.success() && said.contains("1 passed");
+        if passed { Ok(()) } else { Err(said) }
     }
+
+    fn is_child() -> bool {
+        env::var_os(IN_CHILD).is_some()
+    }
+
+    const IN_CHILD: &str = "WACHT_AUTH_TEST_CHILD";
 }
