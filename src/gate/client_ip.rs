@@ -9,6 +9,7 @@ use http::header::FORWARDED;
 use http::{Extensions, HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::client::Error;
 use crate::gate::connection;
 use crate::gate::connection::ClientAddr;
 
@@ -212,6 +213,12 @@ impl fmt::Display for ClientIpError {
 }
 
 impl StdError for ClientIpError {}
+
+impl From<ClientIpError> for Error {
+    fn from(error: ClientIpError) -> Self {
+        Self::Config(error.to_string())
+    }
+}
 
 /// The walk: from the peer over the hops, nearest first, as far as trust reaches.
 fn caller(peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) -> IpAddr {

@@ -7,6 +7,8 @@ use std::slice;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::client::Error;
+
 /// The longest requirement, in bytes.
 const MAX_LENGTH: usize = 4096;
 /// The deepest nesting of parentheses.
@@ -463,6 +465,12 @@ impl fmt::Display for RequirementError {
 }
 
 impl StdError for RequirementError {}
+
+impl From<RequirementError> for Error {
+    fn from(error: RequirementError) -> Self {
+        Self::Config(error.to_string())
+    }
+}
 
 /// Recursive descent, one function per level of binding.
 struct Parser<'t> {
