@@ -317,10 +317,10 @@ fn counter_name(subject: &Subject, rule: &Rule, resource: &str, address: &str) -
         Kind::AccessToken(token) => format!("oauth:grant:{}", token.grant),
     };
     match rule.mode() {
-        Mode::PerApp => format!("app:{deployment}:{slug}:{window}{suffix}"),
-        Mode::PerAppAndIp => format!("app_ip:{deployment}:{slug}:{address}:{window}{suffix}"),
-        Mode::PerKey => format!("{key}:{resource}:{window}{suffix}"),
-        Mode::PerKeyAndIp => format!("ip:{key}:{address}:{resource}:{window}{suffix}"),
+        Mode::App => format!("app:{deployment}:{slug}:{window}{suffix}"),
+        Mode::AppAndIp => format!("app_ip:{deployment}:{slug}:{address}:{window}{suffix}"),
+        Mode::Key => format!("{key}:{resource}:{window}{suffix}"),
+        Mode::KeyAndIp => format!("ip:{key}:{address}:{resource}:{window}{suffix}"),
     }
 }
 

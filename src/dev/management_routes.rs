@@ -233,10 +233,10 @@ impl Room<'_> {
         set(&mut app.is_active, update.is_active);
         set(&mut app.permissions, update.permissions);
         set(&mut app.resources, update.resources);
-        app.description = update.description.or(app.description.take());
-        app.scheme = update.rate_limit_scheme_slug.or(app.scheme.take());
-        app.owner.organization = update.organization_id.or(app.owner.organization);
-        app.owner.workspace = update.workspace_id.or(app.owner.workspace);
+        set_some(&mut app.description, update.description);
+        set_some(&mut app.scheme, update.rate_limit_scheme_slug);
+        set_some(&mut app.owner.organization, update.organization_id);
+        set_some(&mut app.owner.workspace, update.workspace_id);
         self.state.touch_app(id);
         self.shown_app(id)
     }
@@ -423,7 +423,7 @@ impl Room<'_> {
         let rules = update.rules.as_deref().map(stored_rules).transpose()?;
         set(&mut scheme.name, update.name);
         set(&mut scheme.rules, rules);
-        scheme.description = update.description.or(scheme.description.take());
+        set_some(&mut scheme.description, update.description);
         scheme.updated_at = now;
         Ok(scheme_answer(scheme))
     }
@@ -602,6 +602,12 @@ fn flag(query: &[(String, String)], name: &str) -> Result<bool> {
 
 fn set<T>(member: &mut T, update: Option<T>) {
     if let Some(update) = update {
+        *member = update;
+    }
+}
+
+fn set_some<T>(member: &mut Option<T>, update: Option<T>) {
+    if update.is_some() {
         *member = update;
     }
 }

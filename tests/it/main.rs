@@ -1,0 +1,3 @@
+//! The crate from outside, over real sockets where they matter.
+
+mod dev;
