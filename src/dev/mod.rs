@@ -33,12 +33,14 @@
 mod deployment;
 mod faults;
 mod gateway_routes;
+mod issue;
 mod journal;
 mod management_routes;
 mod permission;
 mod rule;
 mod server;
 mod state;
+mod verdict;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -48,8 +50,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio::sync::oneshot;
 
-pub use self::deployment::{DevApp, DevDeployment, DevKey, IssueKey, IssueToken};
+pub use self::deployment::{DevApp, DevDeployment};
 pub use self::faults::{Fault, Held, On};
+pub use self::issue::{DevKey, IssueKey, IssueToken};
 pub use self::journal::{Check, Entry, Journal};
 pub use self::rule::DevRule;
 pub use crate::clock::{Clock, ManualClock};

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use wacht_auth::dev::{DevGateway, DevKey, DevRule, Fault, ManualClock, On};
 
 const PLAIN: &str = "dk_test_SYNTHETIC-plain-000000000000000000000000000";
+const NOW: Duration = Duration::from_secs(1_800_000_000);
 
 // === Recorded answers ===
 
@@ -498,7 +499,7 @@ fn it_outlives_the_runtime_it_was_started_on_and_stops_when_dropped() {
 
 /// The apps and keys that the recorded requests name.
 async fn recorded_world() -> DevGateway {
-    let gateway = DevGateway::start().await;
+    let gateway = DevGateway::start().await.clock(ManualClock::at(NOW));
     let generous = || [DevRule::per_app(1_000_000_000, "minute", 1)];
     let secret = |name: &str| format!("dk_test_SYNTHETIC-{name:0<33}");
     // Lists show the newest first, and the recorded ones begin with plain apps.
@@ -513,7 +514,7 @@ async fn recorded_world() -> DevGateway {
             .name(name)
             .secret(&secret(&format!("{name}-")))
     };
-    let now = chrono::Utc::now();
+    let now = chrono::DateTime::from_timestamp(NOW.as_secs().cast_signed(), 0).unwrap();
     let _ = make("plain", "billing-api").issue();
     let _ = make("expiring-soon", "billing-api")
         .expires_at(now + Duration::from_secs(900))
