@@ -145,6 +145,8 @@ impl DevGateway {
     }
 
     /// A key of the management API for the main deployment.
+    ///
+    /// Like Wacht's, it is good for 1000 calls a minute, by the gateway's clock.
     #[must_use]
     pub fn management_key(&self) -> &str {
         self.main.management_key()
