@@ -1,5 +1,10 @@
-//! The crate from outside, over real sockets where they matter.
+//! Tests over real sockets, in one binary.
 
-#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod dev;
+mod wire;

@@ -1,0 +1,494 @@
+//! What can go wrong between this process and Wacht.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call to Wacht, or the making of a client, did not succeed.
+///
+/// Neither the management key nor the key a check was about is in any text of it.
+///
+/// ```
+/// use wacht_auth::Error;
+///
+/// fn report(error: &Error) -> String {
+///     match error {
+///         Error::Api { status, message, .. } => format!("Wacht answered {status}: {message}"),
+///         Error::Request(error) => format!("no answer: {error}"),
+///         other => other.to_string(),
+///     }
+/// }
+/// assert_eq!(report(&Error::InvalidRequest("no slug".into())), "invalid request: no slug");
+/// ```
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Wacht answered, and the answer was no success.
+    #[error("Wacht answered {status}: {message}")]
+    #[non_exhaustive]
+    Api {
+        /// The status of the answer.
+        status: StatusCode,
+        /// What the answer says in words, at most 500 characters of it.
+        message: String,
+        /// The id under which Wacht knows the request, if the answer names one.
+        request_id: Option<String>,
+        /// How long to wait, if the answer has a `Retry-After` in seconds.
+        retry_after: Option<Duration>,
+        /// The answer as text, at most 64 KiB of it.
+        body: String,
+    },
+    /// The client cannot be used as it is configured. Nothing was sent.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// Wacht answered with a success that could not be understood.
+    #[error(transparent)]
+    Decode(DecodeError),
+    /// The call cannot be made with these arguments. Nothing was sent.
+    #[error("invalid request: {0}")]
+    InvalidRequest(String),
+    /// There was no complete answer: no connection, a time-out, a broken connection.
+    #[error(transparent)]
+    Request(RequestError),
+}
+
+impl Error {
+    /// Whether Wacht answered 404.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
+
+    /// Whether Wacht answered 429.
+    ///
+    /// # Troubleshooting
+    ///
+    /// All management keys of a deployment share 1000 calls a minute. This is never about the
+    /// key of a check: there a limit is a good answer with `allowed: false`.
+    #[must_use]
+    pub fn is_rate_limited(&self) -> bool {
+        self.status() == Some(StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    /// Whether the call ran into a time-out, while connecting or later.
+    ///
+    /// # Troubleshooting
+    ///
+    /// The call may have taken effect all the same. See
+    /// [`WachtClientBuilder::timeout`](crate::client::WachtClientBuilder::timeout).
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Request(error) if error.is_timeout())
+    }
+
+    /// Whether the same call may succeed later without any change: no complete answer, 429, or
+    /// a 5xx.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Request(_) => true,
+            Self::Api { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Config(_) | Self::Decode(_) | Self::InvalidRequest(_) => false,
+        }
+    }
+
+    /// Whether the gateway said that the key of a check is no good: unknown, revoked, expired
+    /// or malformed.
+    ///
+    /// A 401 in any other form says nothing about the key; it may come from something between
+    /// this process and the gateway.
+    #[must_use]
+    pub fn is_invalid_key(&self) -> bool {
+        let Self::Api {
+            status: StatusCode::UNAUTHORIZED,
+            body,
+            ..
+        } = self
+        else {
+            return false;
+        };
+        if body.trim() == "Invalid API key" {
+            return true;
+        }
+        let Ok(Value::Object(envelope)) = serde_json::from_str(body) else {
+            return false;
+        };
+        envelope.get("allowed") == Some(&Value::Bool(false))
+            && envelope.get("request_id").is_some_and(Value::is_string)
+    }
+
+    /// Whether the management API itself said that the app does not exist. Another 404 may be
+    /// a wrong base URL.
+    #[allow(dead_code, reason = "the gate asks")]
+    pub(crate) fn is_app_not_found(&self) -> bool {
+        let Self::Api {
+            status: StatusCode::NOT_FOUND,
+            body,
+            ..
+        } = self
+        else {
+            return false;
+        };
+        serde_json::from_str::<Value>(body).is_ok_and(|envelope| {
+            envelope
+                .pointer("/errors/0/message")
+                .and_then(Value::as_str)
+                == Some("API key app not found")
+        })
+    }
+
+    /// The status of the answer, if there was one that is no success.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Api { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// How long Wacht asks to wait, if it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Api { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The text of the answer, if there was one that is no success; at most 64 KiB of it.
+    #[must_use]
+    pub fn body(&self) -> Option<&str> {
+        match self {
+            Self::Api { body, .. } => Some(body),
+            _ => None,
+        }
+    }
+
+    pub(super) fn from_answer(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        secret: &str,
+    ) -> Self {
+        let body = without_secret(String::from_utf8_lossy(body).into_owned(), secret);
+        let envelope: Value = serde_json::from_str(&body).unwrap_or_default();
+        let text = |pointer| envelope.pointer(pointer).and_then(Value::as_str);
+        let message = text("/errors/0/message")
+            .or_else(|| text("/error/message"))
+            .or_else(|| text("/message"))
+            .unwrap_or_else(|| match body.trim() {
+                "" => status.canonical_reason().unwrap_or("no explanation"),
+                raw => raw,
+            });
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        Self::Api {
+            status,
+            message: printable(message),
+            request_id: text("/request_id")
+                .or_else(|| header("x-request-id"))
+                .map(|id| printable(&without_secret(id.to_owned(), secret))),
+            retry_after: header(RETRY_AFTER.as_str())
+                .and_then(|seconds| seconds.trim().parse().ok())
+                .map(Duration::from_secs),
+            body,
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    // Without the body, which is long and of which `message` has the beginning.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api {
+                status,
+                message,
+                request_id,
+                retry_after,
+                body: _,
+            } => f
+                .debug_struct("Api")
+                .field("status", status)
+                .field("message", message)
+                .field("request_id", request_id)
+                .field("retry_after", retry_after)
+                .finish_non_exhaustive(),
+            Self::Config(message) => f.debug_tuple("Config").field(message).finish(),
+            Self::Decode(error) => f.debug_tuple("Decode").field(error).finish(),
+            Self::InvalidRequest(message) => {
+                f.debug_tuple("InvalidRequest").field(message).finish()
+            }
+            Self::Request(error) => f.debug_tuple("Request").field(error).finish(),
+        }
+    }
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// There was no complete answer. The cause is in [`source`](StdError::source), without any URL.
+#[derive(Debug)]
+pub struct RequestError {
+    service: &'static str,
+    is_timeout: bool,
+    is_connect: bool,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl RequestError {
+    pub(super) fn new(
+        service: &'static str,
+        is_timeout: bool,
+        is_connect: bool,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self {
+            service,
+            is_timeout,
+            is_connect,
+            source: source.into(),
+        }
+    }
+
+    /// Whether time ran out, while connecting or later.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.is_timeout
+    }
+
+    /// Whether no connection came about, so that nothing was sent.
+    ///
+    /// # Troubleshooting
+    ///
+    /// This is typically caused by a wrong base URL, a missing route or proxy, or a certificate
+    /// that is not trusted; the source says which.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        self.is_connect
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let service = self.service;
+        match (self.is_connect, self.is_timeout) {
+            (true, true) => write!(f, "could not connect to {service} in time"),
+            (true, false) => write!(f, "could not connect to {service}"),
+            (false, true) => write!(f, "{service} did not answer in time"),
+            (false, false) => write!(f, "the connection to {service} failed"),
+        }
+    }
+}
+
+impl StdError for RequestError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// A successful answer could not be understood: it is too long, no JSON, or of another shape.
+///
+/// It says what was being read and where that failed, and quotes nothing of the answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("could not decode {what}: {detail}")]
+pub struct DecodeError {
+    what: &'static str,
+    detail: String,
+}
+
+impl DecodeError {
+    pub(crate) fn new(what: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            what,
+            detail: detail.into(),
+        }
+    }
+
+    pub(crate) fn json(what: &'static str, error: &serde_json::Error) -> Self {
+        // Only this message of serde is made of our own words; the others quote the answer,
+        // which holds keys when a key is created.
+        let text = error.to_string();
+        if text.starts_with("missing field") {
+            return Self::new(what, text);
+        }
+        let problem = match error.classify() {
+            serde_json::error::Category::Syntax => "not JSON",
+            serde_json::error::Category::Eof => "the JSON ends early",
+            _ => "a member has another type or value",
+        };
+        if error.line() == 0 {
+            return Self::new(what, problem);
+        }
+        let (line, column) = (error.line(), error.column());
+        Self::new(what, format!("{problem}, at line {line} column {column}"))
+    }
+}
+
+/// Decodes a good answer, of which `what` is the name in messages.
+pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| DecodeError::json(what, &error).into())
+}
+
+/// Something on the way may answer with what it was sent.
+fn without_secret(text: String, secret: &str) -> String {
+    let secret = secret.trim();
+    if secret.len() < SHORTEST_SECRET || !text.contains(secret) {
+        return text;
+    }
+    text.replace(secret, "[redacted]")
+}
+
+/// The beginning, on one line.
+fn printable(text: &str) -> String {
+    text.trim()
+        .chars()
+        .take(MESSAGE_LIMIT)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// In characters.
+const MESSAGE_LIMIT: usize = 500;
+/// Anything shorter is no key, and may be part of an ordinary word.
+const SHORTEST_SECRET: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "sk_SYNTHETIC-0123456789abcdefghijklmnopqrstuvwxyzAB";
+
+    fn answer(status: u16, body: &str) -> Error {
+        let status = StatusCode::from_u16(status).unwrap();
+        Error::from_answer(status, &HeaderMap::new(), body.as_bytes(), SECRET)
+    }
+
+    fn message(body: &str) -> String {
+        match answer(400, body) {
+            Error::Api { message, .. } => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn message_is_found_wherever_it_stands() {
+        assert_eq!(message(r#"{"errors":[{"message":"a","code":400}]}"#), "a");
+        assert_eq!(message(r#"{"error":{"message":"b"}}"#), "b");
+        assert_eq!(message(r#"{"message":"c"}"#), "c");
+        assert_eq!(message(" Database error\n"), "Database error");
+        assert_eq!(message(""), "Bad Request");
+        assert_eq!(message(r#"{"errors":[]}"#), r#"{"errors":[]}"#);
+        assert_eq!(message("two\nlines"), "two lines");
+        assert_eq!(message(&"ü".repeat(2000)).chars().count(), 500);
+    }
+
+    #[test]
+    fn headers_say_how_long_to_wait_and_which_request_it_was() {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", "7".parse().unwrap());
+        headers.insert("x-request-id", "abc".parse().unwrap());
+        let error = Error::from_answer(StatusCode::TOO_MANY_REQUESTS, &headers, b"", SECRET);
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        assert!(matches!(&error, Error::Api { request_id: Some(id), .. } if id == "abc"));
+        assert!(error.is_rate_limited() && error.is_transient());
+    }
+
+    #[test]
+    fn an_invalid_key_is_said_in_two_ways_only() {
+        let envelope = r#"{"allowed":false,"request_id":"req_1","reason":null}"#;
+        assert!(answer(401, "Invalid API key").is_invalid_key());
+        assert!(answer(401, "Invalid API key\n").is_invalid_key());
+        assert!(answer(401, envelope).is_invalid_key());
+        for (status, body) in [
+            (403, "Invalid API key"),
+            (500, envelope),
+            (401, ""),
+            (401, "Unauthorized"),
+            (401, "<h1>Invalid API key</h1>"),
+            (401, r#"{"allowed":false}"#),
+            (401, r#"{"allowed":true,"request_id":"req_1"}"#),
+            (401, r#"{"allowed":"false","request_id":"req_1"}"#),
+            (401, r#"{"allowed":false,"request_id":1}"#),
+            (401, r#"[{"allowed":false,"request_id":"req_1"}]"#),
+        ] {
+            assert!(!answer(status, body).is_invalid_key(), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_app_is_gone_only_when_the_envelope_says_so() {
+        let gone = r#"{"errors":[{"message":"API key app not found","code":404}]}"#;
+        assert!(answer(404, gone).is_app_not_found());
+        assert!(!answer(403, gone).is_app_not_found());
+        assert!(!answer(404, "API key app not found").is_app_not_found());
+        assert!(!answer(404, r#"{"errors":[{"message":"Not found"}]}"#).is_app_not_found());
+        assert!(!answer(404, "").is_app_not_found());
+    }
+
+    #[test]
+    fn an_echoed_key_is_taken_out() {
+        for body in [
+            format!("cannot parse {SECRET}"),
+            format!(r#"{{"message":"{SECRET}","request_id":"{SECRET}"}}"#),
+        ] {
+            let error = answer(422, &body);
+            let shown = format!("{error} {error:?} {:?}", error.body());
+            assert!(!shown.contains("SYNTHETIC"), "{shown}");
+            assert!(shown.contains("[redacted]"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_decode_error_quotes_nothing() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Answer {
+            #[serde(rename = "secret")]
+            _secret: i64,
+        }
+        for (body, expected) in [
+            (
+                r#"{"secret":"sk_SYNTHETIC"}"#,
+                "another type or value, at line 1",
+            ),
+            (r#"{"other":"sk_SYNTHETIC"}"#, "missing field `secret`"),
+            ("sk_SYNTHETIC", "not JSON"),
+            (r#"{"secret":"sk_SYNTHETIC"#, "the JSON ends early"),
+        ] {
+            let error = decode::<Answer>("an answer", body.as_bytes()).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(expected), "{shown}");
+            assert!(!shown.contains("SYNTHETIC"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn errors_cross_threads() {
+        fn crosses<T: StdError + Send + Sync + 'static>() {}
+        crosses::<Error>();
+    }
+}

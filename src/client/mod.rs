@@ -1,0 +1,328 @@
+//! The client: where Wacht is, with which key, and what goes wrong on the way.
+//!
+//! [`WachtClient`] is made once and cloned freely; its calls are in [`crate::api`].
+
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::api::api_keys::ApiKeys;
+use crate::api::gateway::Gateway;
+
+mod config;
+mod error;
+mod transport;
+
+pub use self::config::WachtClientBuilder;
+pub use self::error::{DecodeError, Error, RequestError, Result};
+
+pub(crate) use self::error::decode;
+pub(crate) use self::transport::{Transport, path};
+
+/// Talks to Wacht: to the gateway that verifies keys, and to the management API.
+///
+/// Clones share one pool of connections, so cloning is cheap and one client per process is
+/// enough. Calls need a tokio runtime with I/O and time enabled; making a client does not.
+///
+/// ```no_run
+/// # async fn example() -> wacht_auth::Result<()> {
+/// use wacht_auth::WachtClient;
+///
+/// let client = WachtClient::from_env()?;
+/// for app in client.api_keys().list_api_auth_apps().send().await? {
+///     println!("{} (active: {})", app.name, app.is_active);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct WachtClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// The other side says why this client cannot be used.
+    transport: Result<Transport, String>,
+}
+
+impl WachtClient {
+    /// Makes a client for `api_key` with every default of [`WachtClientBuilder`].
+    ///
+    /// Never fails and never panics. What cannot be used, such as a key that is no header value
+    /// or a machine without certificate store, is logged here once and then returned as
+    /// [`Error::Config`] by every call. [`WachtClient::builder`] tells at once.
+    #[must_use]
+    pub fn new(api_key: impl Into<String>) -> Self {
+        let transport = Self::builder(api_key).transport(config::environment);
+        if let Err(reason) = &transport {
+            tracing::error!(
+                reason,
+                "this Wacht client cannot be used, every call will fail"
+            );
+        }
+        Self {
+            inner: Arc::new(Inner { transport }),
+        }
+    }
+
+    /// Starts a client for `api_key` whose settings differ from the defaults.
+    pub fn builder(api_key: impl Into<String>) -> WachtClientBuilder {
+        WachtClientBuilder::new(api_key.into())
+    }
+
+    /// Makes a client from the environment.
+    ///
+    /// `WACHT_API_KEY` is required. `WACHT_API_URL` and `WACHT_GATEWAY_URL` replace the public
+    /// addresses; they count as absent when empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] names the variable that is missing or cannot be used.
+    pub fn from_env() -> Result<Self> {
+        Self::from_variables(config::environment)
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        config::from_variables(&variable)?.build_with(variable)
+    }
+
+    /// The gateway, which verifies keys.
+    #[must_use]
+    pub fn gateway(&self) -> Gateway {
+        Gateway::new(self.clone())
+    }
+
+    /// API auth apps and their keys.
+    #[must_use]
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys::new(self.clone())
+    }
+
+    pub(crate) fn transport(&self) -> Result<&Transport> {
+        self.inner
+            .transport
+            .as_ref()
+            .map_err(|reason| Error::Config(reason.clone()))
+    }
+
+    /// Why no call of this client can succeed, if that is so.
+    #[allow(dead_code, reason = "the gate asks")]
+    pub(crate) fn config_error(&self) -> Option<&str> {
+        self.inner.transport.as_ref().err().map(String::as_str)
+    }
+
+    /// Whether both are clones of one client.
+    #[allow(dead_code, reason = "the gate asks")]
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl fmt::Debug for WachtClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.inner.transport {
+            Ok(transport) => f.debug_tuple("WachtClient").field(transport).finish(),
+            Err(reason) => f
+                .debug_struct("WachtClient")
+                .field("unusable", reason)
+                .finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use super::*;
+
+    const KEY: &str = "sk_SYNTHETIC-0123456789abcdefghijklmnopqrstuvwxyzAB";
+
+    fn from(variables: &[(&str, &str)]) -> Result<WachtClient> {
+        let variables: Vec<(String, OsString)> = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
+            .collect();
+        WachtClient::from_variables(move |name| {
+            variables
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.clone())
+        })
+    }
+
+    fn config_message(result: Result<WachtClient>) -> String {
+        match result {
+            Err(Error::Config(message)) => message,
+            other => panic!("expected Error::Config, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn environment_with_a_key_is_enough() {
+        let client = from(&[("WACHT_API_KEY", KEY), ("WACHT_API_URL", "")]).unwrap();
+        let shown = format!("{client:?}");
+        assert!(shown.contains("https://api.wacht.dev"), "{shown}");
+        assert!(shown.contains("https://gateway.wacht.dev"), "{shown}");
+    }
+
+    #[test]
+    fn environment_replaces_both_addresses() {
+        let client = from(&[
+            ("WACHT_API_KEY", KEY),
+            ("WACHT_API_URL", "http://127.0.0.1:3001/"),
+            ("WACHT_GATEWAY_URL", "http://[::1]:3002"),
+        ])
+        .unwrap();
+        let shown = format!("{client:?}");
+        assert!(shown.contains("http://127.0.0.1:3001\""), "{shown}");
+        assert!(shown.contains("http://[::1]:3002\""), "{shown}");
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_used_is_named() {
+        for (variables, name) in [
+            (vec![], "WACHT_API_KEY is not set"),
+            (vec![("WACHT_API_KEY", "")], "WACHT_API_KEY"),
+            (vec![("WACHT_API_KEY", "has a space")], "WACHT_API_KEY"),
+            (vec![("WACHT_API_KEY", "line\n")], "WACHT_API_KEY"),
+            (
+                vec![("WACHT_API_KEY", KEY), ("WACHT_API_URL", "nonsense")],
+                "WACHT_API_URL",
+            ),
+            (
+                vec![
+                    ("WACHT_API_KEY", KEY),
+                    ("WACHT_GATEWAY_URL", "http://example.com"),
+                ],
+                "WACHT_GATEWAY_URL",
+            ),
+        ] {
+            let message = config_message(from(&variables));
+            assert!(message.contains(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_key_is_returned_by_every_call_and_never_shown() {
+        let client = WachtClient::new("sk_SECRET-with-a-newline\n");
+        let reason = client.config_error().unwrap().to_owned();
+        for _ in 0..2 {
+            let Err(Error::Config(message)) = client.transport() else {
+                panic!("an unusable client must not have a transport");
+            };
+            assert_eq!(message, reason);
+        }
+        let shown = format!("{client:?} {reason}");
+        assert!(!shown.contains("SECRET"), "{shown}");
+    }
+
+    #[test]
+    fn clones_are_the_same_client() {
+        let client = WachtClient::new(KEY);
+        assert!(client.same_as(&client.clone()));
+        assert!(!client.same_as(&WachtClient::new(KEY)));
+    }
+
+    #[test]
+    fn the_key_is_not_in_debug() {
+        let builder = WachtClient::builder(KEY).proxy("http://user:hunter2@127.0.0.1:1");
+        assert!(!format!("{builder:?}").contains("SYNTHETIC"));
+        assert!(!format!("{builder:?}").contains("hunter2"));
+        let client = builder.build().unwrap();
+        assert!(!format!("{client:?}").contains("SYNTHETIC"));
+        assert!(!format!("{client:?}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn a_proxy_of_the_environment_is_for_https_elsewhere_alone() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                log.lock().unwrap().push(request);
+                let refusal = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(refusal).await.unwrap();
+            }
+        });
+        for (url, goes_there) in [
+            ("https://wacht.invalid", true),
+            ("https://direct.invalid", false),
+            ("http://wacht.invalid", false),
+            ("https://127.0.0.1:1", false),
+            ("https://[::1]:1", false),
+            ("https://localhost:1", false),
+            ("http://127.0.0.1:1", false),
+        ] {
+            let proxy = proxy.clone();
+            let client = WachtClient::builder(KEY)
+                .api_url(url)
+                .gateway_url(url)
+                .allow_plaintext()
+                .build_with(move |name| match name {
+                    "HTTPS_PROXY" | "HTTP_PROXY" | "ALL_PROXY" => Some(proxy.clone().into()),
+                    "NO_PROXY" => Some("direct.invalid".into()),
+                    _ => None,
+                })
+                .unwrap();
+            let result = client.api_keys().get_api_auth_app("a").send().await;
+            assert!(
+                matches!(result, Err(Error::Request(_))),
+                "{url}: {result:?}"
+            );
+            let seen = std::mem::take(&mut *seen.lock().unwrap());
+            assert_eq!(seen.len(), usize::from(goes_there), "{url}");
+            for request in seen {
+                assert!(
+                    request.starts_with("CONNECT wacht.invalid:443 "),
+                    "{request}"
+                );
+                assert!(!request.contains("SYNTHETIC"), "{request}");
+            }
+        }
+        server.abort();
+    }
+
+    // Without certificate store the TLS set-up of the client fails, and that may not matter to
+    // those who talk plain http to a gateway beside them. The store is looked for in variables
+    // of the process, so the case runs in a process of its own.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn plain_http_needs_no_certificate_store() {
+        if env::var_os("WACHT_AUTH_TEST_NO_STORE").is_some() {
+            assert!(WachtClient::new(KEY).config_error().is_some());
+            let local = WachtClient::builder(KEY)
+                .api_url("http://127.0.0.1:1")
+                .gateway_url("http://localhost:2")
+                .build();
+            assert!(local.is_ok(), "{local:?}");
+            return;
+        }
+        let empty = env::temp_dir().join(format!("wacht-auth-no-store-{}", std::process::id()));
+        std::fs::create_dir_all(&empty).unwrap();
+        let child = std::process::Command::new(env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "client::tests::plain_http_needs_no_certificate_store",
+            ])
+            .env("WACHT_AUTH_TEST_NO_STORE", "1")
+            .env("SSL_CERT_DIR", &empty)
+            .env_remove("SSL_CERT_FILE")
+            .output()
+            .unwrap();
+        std::fs::remove_dir(&empty).unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
+    }
+}

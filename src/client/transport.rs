@@ -1,0 +1,474 @@
+//! One exchange with one of Wacht's two services. The HTTP library stays in this file.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{NoProxy, Proxy, Url, redirect, retry};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::config::WachtClientBuilder;
+use super::error::{DecodeError, Error, RequestError, Result};
+
+/// The connections of a client, and which credential goes where.
+pub(crate) struct Transport {
+    http: reqwest::Client,
+    api_url: Url,
+    gateway_url: Url,
+    api_key: SecretString,
+}
+
+/// The two services, which share settings of connections and nothing else.
+#[derive(Clone, Copy)]
+enum Service {
+    Gateway,
+    Management,
+}
+
+impl Transport {
+    pub(super) fn new(
+        settings: &WachtClientBuilder,
+        variable: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, String> {
+        check_key("the API key", settings.api_key.expose_secret())?;
+        let api_url = check_url("api_url", &settings.api_url, settings.allow_plaintext)?;
+        let gateway_url = check_url(
+            "gateway_url",
+            &settings.gateway_url,
+            settings.allow_plaintext,
+        )?;
+        for (name, limit) in [
+            ("timeout", settings.timeout),
+            ("connect_timeout", settings.connect_timeout),
+        ] {
+            if limit.is_zero() {
+                return Err(format!("{name} is zero"));
+            }
+        }
+        let user_agent = HeaderValue::from_str(&settings.user_agent)
+            .map_err(|_| "user_agent is not a header value".to_owned())?;
+
+        // Any of the HTTP library's optional features may be switched on by another crate of the
+        // same build; what would change what is sent or accepted is therefore refused by name.
+        let mut http = reqwest::Client::builder()
+            .tls_backend_rustls()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
+            .no_proxy()
+            .user_agent(user_agent)
+            .timeout(settings.timeout)
+            .connect_timeout(settings.connect_timeout);
+
+        let mut needs_roots = is_https(&api_url) || is_https(&gateway_url);
+        if let Some(url) = &settings.proxy {
+            needs_roots |= starts_with_https(url);
+            http = http.proxy(Proxy::all(url).map_err(|_| "proxy is not a URL".to_owned())?);
+        } else if let Some(proxy) = environment_proxy(variable)? {
+            http = http.proxy(proxy);
+        }
+        if !needs_roots {
+            // An empty list of roots is taken as it is, the platform's would be loaded now.
+            http = http.tls_certs_only([]);
+        }
+        let http = http
+            .build()
+            .map_err(|error| format!("no HTTP client could be made: {}", innermost(&error)))?;
+        Ok(Self {
+            http,
+            api_url,
+            gateway_url,
+            api_key: settings.api_key.clone(),
+        })
+    }
+
+    /// Posts a check to the gateway; `secret` is what the check is about.
+    ///
+    /// Without `Authorization`: the gateway asks for none, and the management key has no
+    /// business there. Never sent twice: each check counts against the caller's limits.
+    pub(crate) async fn check(&self, body: Bytes, secret: &SecretString) -> Result<Bytes> {
+        let request = self
+            .http
+            .post(join(&self.gateway_url, "/v1/authz/check")?)
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        exchange(Service::Gateway, request, secret).await
+    }
+
+    /// Asks the management API; `path` is made by [`path`].
+    pub(crate) async fn manage(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Bytes> {
+        let mut url = join(&self.api_url, path)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self
+            .http
+            .request(method, url)
+            .header(AUTHORIZATION, self.bearer()?);
+        exchange(Service::Management, request, &self.api_key).await
+    }
+
+    fn bearer(&self) -> Result<HeaderValue> {
+        let text = format!("Bearer {}", self.api_key.expose_secret());
+        let mut value = HeaderValue::try_from(text)
+            .map_err(|_| Error::Config("the API key is not a header value".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("api_url", &self.api_url.as_str().trim_end_matches('/'))
+            .field(
+                "gateway_url",
+                &self.gateway_url.as_str().trim_end_matches('/'),
+            )
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "the Wacht gateway",
+            Self::Management => "the Wacht management API",
+        }
+    }
+
+    /// How many bytes of a good answer are read.
+    fn body_limit(self) -> usize {
+        match self {
+            Self::Gateway => GATEWAY_BODY_LIMIT,
+            Self::Management => MANAGEMENT_BODY_LIMIT,
+        }
+    }
+
+    /// The gateway says everything it says about a key with a 200; another 2xx is not its own.
+    fn is_success(self, status: StatusCode) -> bool {
+        match self {
+            Self::Gateway => status == StatusCode::OK,
+            Self::Management => status.is_success(),
+        }
+    }
+}
+
+/// Puts the segments behind one another, each encoded as a whole.
+///
+/// # Errors
+///
+/// [`Error::InvalidRequest`] for a segment that a URL cannot carry: empty, `.` and `..` would
+/// name another resource.
+pub(crate) fn path(segments: &[&str]) -> Result<String> {
+    let mut path = String::new();
+    for segment in segments {
+        if matches!(*segment, "" | "." | "..") {
+            return Err(Error::InvalidRequest(format!(
+                "{segment:?} cannot stand in a path"
+            )));
+        }
+        path.push('/');
+        path.extend(utf8_percent_encode(segment, ENCODED_IN_A_SEGMENT));
+    }
+    Ok(path)
+}
+
+/// Checks that `key` can travel in a header.
+pub(super) fn check_key(name: &str, key: &str) -> Result<(), String> {
+    if key.is_empty() {
+        return Err(format!("{name} is empty"));
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!(
+            "{name} holds a space, a line break or another character that is not visible ASCII"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a base URL. The message never repeats the URL, which may hold a password.
+pub(super) fn check_url(name: &str, text: &str, allow_plaintext: bool) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("{name} is not a URL: {error}"))?;
+    let Some(host) = url.host_str() else {
+        return Err(format!("{name} has no host"));
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!("{name} must not contain a user name or password"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{name} must not contain a query or fragment"));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if allow_plaintext || is_loopback(host) => Ok(url),
+        "http" => Err(format!(
+            "{name} is plain http to a host that is not loopback: use https, or \
+             `allow_plaintext` if the network is protected by other means"
+        )),
+        _ => Err(format!("{name} is neither https nor http")),
+    }
+}
+
+async fn exchange(
+    service: Service,
+    request: reqwest::RequestBuilder,
+    secret: &SecretString,
+) -> Result<Bytes> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err(Error::Config("calls need a tokio runtime".to_owned()));
+    }
+    let failed = |error| request_error(service, error);
+    let response = request.send().await.map_err(failed)?;
+    let status = response.status();
+    if service.is_success(status) {
+        let (body, complete) = read(response, service.body_limit()).await.map_err(failed)?;
+        if !complete {
+            return Err(DecodeError::new(
+                "an answer",
+                format!("it is longer than {} bytes", service.body_limit()),
+            )
+            .into());
+        }
+        return Ok(body.into());
+    }
+    let headers = HeaderMap::clone(response.headers());
+    let (body, _) = read(response, ERROR_BODY_LIMIT).await.map_err(failed)?;
+    Err(Error::from_answer(
+        status,
+        &headers,
+        &body,
+        secret.expose_secret(),
+    ))
+}
+
+/// Reads at most `limit` bytes, and says whether that was all.
+async fn read(
+    mut response: reqwest::Response,
+    limit: usize,
+) -> Result<(Vec<u8>, bool), reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = limit - body.len();
+        if chunk.len() > room {
+            body.extend(chunk.into_iter().take(room));
+            return Ok((body, false));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body, true))
+}
+
+fn request_error(service: Service, error: reqwest::Error) -> Error {
+    let (is_timeout, is_connect) = (error.is_timeout(), error.is_connect());
+    let source = error.without_url();
+    RequestError::new(service.name(), is_timeout, is_connect, source).into()
+}
+
+/// `base` with `path` behind its own path.
+fn join(base: &Url, path: &str) -> Result<Url> {
+    let text = format!("{}{path}", base.as_str().trim_end_matches('/'));
+    Url::parse(&text).map_err(|_| Error::InvalidRequest("the path makes no URL".to_owned()))
+}
+
+fn environment_proxy(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<Proxy>, String> {
+    let first = |names: &[&'static str]| {
+        names.iter().find_map(|name| {
+            let value = variable(name)?.into_string().ok()?;
+            (!value.is_empty()).then_some((*name, value))
+        })
+    };
+    let Some((name, url)) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) else {
+        return Ok(None);
+    };
+    let proxy = Proxy::https(url).map_err(|_| format!("{name} is not a URL"))?;
+    let mut direct = String::from(LOOPBACK);
+    if let Some((_, more)) = first(&["NO_PROXY", "no_proxy"]) {
+        direct.push(',');
+        direct.push_str(&more);
+    }
+    Ok(Some(proxy.no_proxy(NoProxy::from_string(&direct))))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    match literal.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost",
+    }
+}
+
+fn is_https(url: &Url) -> bool {
+    url.scheme() == "https"
+}
+
+fn starts_with_https(url: &str) -> bool {
+    url.trim_start()
+        .get(..6)
+        .is_some_and(|start| start.eq_ignore_ascii_case("https:"))
+}
+
+/// The reason at the bottom: above it the HTTP library only says "builder error".
+fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
+/// A check answers in about a kilobyte; metadata and permissions of a key may be larger.
+const GATEWAY_BODY_LIMIT: usize = 256 * 1024;
+/// A page of 100 apps is about 50 kilobytes.
+const MANAGEMENT_BODY_LIMIT: usize = 4 * 1024 * 1024;
+/// What is kept of an answer that is not a success; the rest is not read.
+const ERROR_BODY_LIMIT: usize = 64 * 1024;
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1,::ffff:127.0.0.0/104";
+const ENCODED_IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_unless_allowed() {
+        for url in [
+            "http://127.0.0.1:3000",
+            "http://127.9.9.9",
+            "http://localhost/",
+            "http://LOCALHOST:1",
+            "http://[::1]:3000",
+            "http://[::ffff:127.0.0.1]",
+            "https://example.com/prefix//",
+        ] {
+            assert!(check_url("url", url, false).is_ok(), "{url}");
+        }
+        for url in [
+            "http://example.com",
+            "http://10.0.0.1",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "http://[fe80::1]",
+        ] {
+            assert!(check_url("url", url, false).is_err(), "{url}");
+            assert!(check_url("url", url, true).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn urls_with_more_than_a_place_are_refused_without_repeating_them() {
+        for url in [
+            "https://user:hunter2@example.com",
+            "https://hunter2@example.com",
+            "https://example.com?token=hunter2",
+            "https://example.com?",
+            "https://example.com#hunter2",
+            "ftp://hunter2.example.com",
+            "hunter2.example.com",
+            "data:hunter2",
+            "",
+        ] {
+            let message = check_url("api_url", url, true).unwrap_err();
+            assert!(message.starts_with("api_url "), "{message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn trailing_slashes_of_a_base_do_not_matter() {
+        for base in [
+            "https://h.example/p",
+            "https://h.example/p/",
+            "https://h.example/p//",
+        ] {
+            let base = check_url("url", base, false).unwrap();
+            assert_eq!(join(&base, "/x").unwrap().as_str(), "https://h.example/p/x");
+        }
+        let base = check_url("url", "https://h.example", false).unwrap();
+        assert_eq!(join(&base, "/x").unwrap().as_str(), "https://h.example/x");
+    }
+
+    #[test]
+    fn segments_stay_segments() {
+        let base = check_url("url", "https://h.example", false).unwrap();
+        for (slug, expected) in [
+            ("billing-api", "/apps/billing-api"),
+            ("a/../b", "/apps/a%2F..%2Fb"),
+            ("%2e%2e", "/apps/%252e%252e"),
+            ("a?b#c", "/apps/a%3Fb%23c"),
+            ("tab\tline\n", "/apps/tab%09line%0A"),
+            ("\\", "/apps/%5C"),
+            ("ü", "/apps/%C3%BC"),
+            ("...", "/apps/..."),
+        ] {
+            let path = path(&["apps", slug]).unwrap();
+            assert_eq!(path, expected);
+            assert_eq!(join(&base, &path).unwrap().path(), expected);
+        }
+        for slug in ["", ".", ".."] {
+            assert!(matches!(
+                path(&["apps", slug]),
+                Err(Error::InvalidRequest(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn a_proxy_of_the_environment_must_be_usable() {
+        let with = |name: &'static str, value: &'static str| {
+            environment_proxy(&move |asked| (asked == name).then(|| value.into()))
+        };
+        assert!(
+            with("HTTP_PROXY", "http://proxy.example")
+                .unwrap()
+                .is_none()
+        );
+        assert!(with("HTTPS_PROXY", "").unwrap().is_none());
+        for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            assert!(
+                with(name, "proxy.example:3128").unwrap().is_some(),
+                "{name}"
+            );
+        }
+        let message = with("HTTPS_PROXY", "http://hunter2@:::").unwrap_err();
+        assert_eq!(message, "HTTPS_PROXY is not a URL");
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused() {
+        let build = |change: fn(WachtClientBuilder) -> WachtClientBuilder| {
+            let settings = WachtClientBuilder::new("sk_0".to_owned())
+                .api_url("http://127.0.0.1")
+                .gateway_url("http://127.0.0.1");
+            Transport::new(&change(settings), &|_| None).map(|_| ())
+        };
+        assert_eq!(build(|settings| settings), Ok(()));
+        for change in [
+            |settings: WachtClientBuilder| settings.timeout(Duration::ZERO),
+            |settings: WachtClientBuilder| settings.connect_timeout(Duration::ZERO),
+            |settings: WachtClientBuilder| settings.user_agent("line\nbreak"),
+            |settings: WachtClientBuilder| settings.proxy("http://:::"),
+        ] {
+            assert!(build(change).is_err());
+        }
+    }
+}

@@ -1,0 +1,767 @@
+//! The straight path of one request: see the [module's](super) numbered steps.
+//!
+//! Nothing here waits and nothing here knows of tower. Where the path cannot go on without an
+//! answer from elsewhere, it hands out what to wait for and is resumed with what came.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::header::{USER_AGENT, VARY};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use secrecy::SecretString;
+use tokio::runtime::Handle;
+
+use crate::client::WachtClient;
+use crate::clock::{Clock, Now};
+use crate::gate::cache::{Age, CachePolicy, Refusal, Verdict, VerdictCache, VerdictKey};
+use crate::gate::client_ip::ClientIp;
+use crate::gate::connection;
+use crate::gate::credential::{Credential, Credentials, drop_identity_headers};
+use crate::gate::limit::{
+    Authority, Caller, Denied, KeySubject, Limiter, Limits, RateLimitHeaders, RuleSet, Standings,
+};
+use crate::gate::permission::Requirement;
+use crate::gate::policy::{App, Apps, Management, Reserved, Rules, Standing, Tenancy, is_reserved};
+use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
+use crate::gate::rejection::{Challenge, OnReject, Rejection};
+use crate::gate::tombstones::Tombstones;
+use crate::gate::verify::{self, AuthContext, Check, Flights, Outcome};
+
+/// A set of options over shared state.
+///
+/// Every clone of a layer and every service it builds holds one; those with equal options and
+/// state hold the same.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) options: Options,
+    pub(crate) state: Arc<State>,
+}
+
+/// What one view of the gate may change without touching what it shares.
+#[derive(Clone)]
+pub(crate) struct Options {
+    pub(crate) apps: Option<Arc<[Box<str>]>>,
+    pub(crate) credentials: Credentials,
+    pub(crate) accept_oauth_tokens: bool,
+    pub(crate) strip_credential: bool,
+    pub(crate) optional: bool,
+    pub(crate) skip: Option<Predicate>,
+    pub(crate) resource: Option<Resource>,
+    pub(crate) requirement: Option<Arc<Requirement>>,
+    pub(crate) requirement_of: Option<RequirementOf>,
+    pub(crate) challenge: Arc<Challenge>,
+    pub(crate) on_reject: Option<OnReject>,
+    pub(crate) rate_limit_headers: RateLimitHeaders,
+    /// `Vary` for admitted answers: only where the key is not in `Authorization`, for which
+    /// caches have rules of their own (RFC 9111, section 3.5).
+    pub(crate) vary: Option<HeaderValue>,
+}
+
+pub(crate) type Predicate = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
+pub(crate) type Resource = Arc<dyn for<'a> Fn(&'a Parts) -> Cow<'a, str> + Send + Sync>;
+pub(crate) type RequirementOf = Arc<dyn Fn(&Parts) -> Option<Arc<Requirement>> + Send + Sync>;
+
+/// What all clones of a layer share: verdicts, policies, counters, flights, tombstones.
+pub(crate) struct State {
+    pub(crate) client: WachtClient,
+    pub(crate) clock: Clock,
+    pub(crate) deadline: Duration,
+    pub(crate) cache: VerdictCache,
+    pub(crate) tombstones: Tombstones,
+    pub(crate) flights: Flights,
+    pub(crate) management: Management,
+    pub(crate) tenancy: Tenancy,
+    pub(crate) apps: Apps,
+    pub(crate) limits: Limits,
+    pub(crate) limiter: Limiter,
+    pub(crate) client_ip: ClientIp,
+    pub(crate) counts: Counts,
+    pub(crate) notices: Notices,
+}
+
+/// What a state is made from.
+#[derive(Clone)]
+pub(crate) struct StateOptions {
+    pub(crate) client: WachtClient,
+    pub(crate) clock: Clock,
+    pub(crate) deadline: Duration,
+    pub(crate) deployment: Option<i64>,
+    pub(crate) cache: CachePolicy,
+    pub(crate) limits: Limits,
+    pub(crate) client_ip: ClientIp,
+}
+
+/// What is said in the log once, not per request.
+#[derive(Debug, Default)]
+pub(crate) struct Notices {
+    any_app: Notice,
+    no_peer: Notice,
+    client: Notice,
+    credentials: Notice,
+    runtime: Notice,
+    address: Notice,
+}
+
+#[derive(Debug, Default)]
+struct Notice(AtomicBool);
+
+/// What happened off the hot path so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) checks: Count,
+    pub(crate) refreshes: Count,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What becomes of a request.
+pub(crate) enum Decision {
+    /// To the inner service; its answer gets the stamp.
+    Pass(Stamp),
+    Refuse(Rejection),
+    /// Nothing is decided before this future says what came.
+    Wait(Pending),
+}
+
+/// What a request waits for. Boxed, because it is one only when the network is asked.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Arrived> + Send>>;
+
+/// What a waiting request is resumed with.
+pub(crate) enum Arrived {
+    /// The joined verification of its key.
+    Verification(Outcome),
+    /// The gateway's own word on this very request, its limits included.
+    OwnCheck(Outcome),
+}
+
+/// What the gate adds to the answer of the inner service.
+#[derive(Default)]
+pub(crate) struct Stamp {
+    counted: Option<Counted>,
+    headers: RateLimitHeaders,
+    vary: Option<HeaderValue>,
+}
+
+/// What a request has been charged, by which rules.
+pub(crate) struct Counted {
+    rules: Arc<RuleSet>,
+    standings: Standings,
+}
+
+/// Who is being judged: a request, or a key that came some other way.
+pub(crate) enum Asker<'a> {
+    Request(&'a mut Parts),
+    Bare {
+        key: &'a str,
+        context: &'a AuthContext,
+    },
+}
+
+/// How far a caller got.
+pub(crate) enum Progress {
+    Admitted(Arc<Verdict>, Option<Counted>),
+    Refused(Rejection),
+    Wait(Pending),
+}
+
+/// Step 5 in one word.
+enum Charge {
+    Paid(Option<Counted>),
+    Refused(Rejection),
+    /// Only the gateway can count this one.
+    Ask,
+}
+
+impl Gate {
+    /// Steps 0 to 6 of a request, as far as they go without waiting.
+    pub(crate) fn decide(self: &Arc<Self>, parts: &mut Parts, now: Now) -> Decision {
+        // 0 clean
+        drop_identity_headers(&mut parts.headers);
+        self.options.credentials.mark_sensitive(&mut parts.headers);
+        if self.options.skip.as_ref().is_some_and(|skip| skip(parts)) {
+            return self.pass_anonymous(parts);
+        }
+        if let Some(outer) = parts.extensions.get::<Principal>() {
+            if Arc::ptr_eq(&outer.gate().state, &self.state) {
+                let verdict = Arc::clone(outer.verdict());
+                // Verified and charged by a gate further out; this one's own conditions remain.
+                let progress = match self.admissible(&verdict, &Asker::Request(parts), now) {
+                    Ok(()) => Progress::Admitted(verdict, None),
+                    Err(rejection) => Progress::Refused(rejection),
+                };
+                return self.conclude(progress, parts);
+            }
+            parts.extensions.remove::<Principal>();
+        }
+        parts.extensions.remove::<Anonymous>();
+        self.say_once_what_is_missing(parts);
+        // 1 credential
+        let key = match self.credential(&parts.headers) {
+            Ok(Some(credential)) => self.key_of(credential),
+            Ok(None) if self.options.optional => return self.pass_anonymous(parts),
+            Ok(None) => return Decision::Refuse(Rejection::missing_credential().of(self)),
+            Err(rejection) => return Decision::Refuse(rejection.of(self)),
+        };
+        let progress = self.start(key, &mut Asker::Request(parts), now);
+        self.conclude(progress, parts)
+    }
+
+    /// Steps 3 to 6, with what the request has waited for.
+    pub(crate) fn resume(
+        self: &Arc<Self>,
+        arrived: Arrived,
+        parts: &mut Parts,
+        now: Now,
+    ) -> Decision {
+        let progress = match self.credential(&parts.headers) {
+            Ok(Some(credential)) => {
+                let key = self.key_of(credential);
+                self.go_on(arrived, key, &mut Asker::Request(parts), now)
+            }
+            // The headers are as they were when the key was read from them.
+            _ => Progress::Refused(Rejection::missing_credential()),
+        };
+        self.conclude(progress, parts)
+    }
+
+    /// Step 6, or the refusal.
+    fn conclude(self: &Arc<Self>, progress: Progress, parts: &mut Parts) -> Decision {
+        match progress {
+            Progress::Admitted(verdict, counted) => {
+                let principal = Principal::new(verdict, Arc::clone(self));
+                parts.extensions.insert(principal);
+                self.pass(counted, parts)
+            }
+            Progress::Refused(rejection) => Decision::Refuse(rejection.of(self)),
+            Progress::Wait(pending) => Decision::Wait(pending),
+        }
+    }
+
+    fn pass_anonymous(self: &Arc<Self>, parts: &mut Parts) -> Decision {
+        parts.extensions.remove::<Principal>();
+        parts.extensions.insert(Anonymous(Arc::clone(self)));
+        self.pass(None, parts)
+    }
+
+    fn pass(&self, counted: Option<Counted>, parts: &mut Parts) -> Decision {
+        if self.options.strip_credential {
+            self.options.credentials.strip(&mut parts.headers);
+        }
+        Decision::Pass(Stamp {
+            counted,
+            headers: self.options.rate_limit_headers,
+            vary: self.options.vary.clone(),
+        })
+    }
+
+    /// Whether this gate can judge anything at all.
+    pub(crate) fn usable(&self) -> Result<(), Rejection> {
+        let notices = &self.state.notices;
+        if let Some(problem) = self.state.client.config_error() {
+            notices
+                .client
+                .error_once("the Wacht client cannot be used", problem);
+            return Err(Rejection::misconfigured());
+        }
+        if let Some(problem) = self.options.credentials.problem() {
+            notices
+                .credentials
+                .error_once("no request can show a key", problem);
+            return Err(Rejection::misconfigured());
+        }
+        Ok(())
+    }
+
+    /// Step 1: the key, if there is one and it could be one of Wacht's.
+    fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Credential<'h>>, Rejection> {
+        self.usable()?;
+        match self.options.credentials.extract(headers) {
+            Ok(Some(credential)) if credential.is_well_formed() => Ok(Some(credential)),
+            Ok(Some(_)) => Err(Rejection::invalid_key()),
+            Ok(None) => Ok(None),
+            Err(_) => Err(Rejection::malformed_credential()),
+        }
+    }
+
+    pub(crate) fn key_of(&self, credential: Credential<'_>) -> VerdictKey {
+        let is_token = self.options.accept_oauth_tokens && credential.expose().starts_with("oat_");
+        VerdictKey {
+            digest: credential.digest(),
+            kind: match is_token {
+                true => PrincipalKind::OauthAccessToken,
+                false => PrincipalKind::ApiKey,
+            },
+        }
+    }
+
+    /// Steps 2 to 5 for a well-formed key.
+    pub(crate) fn start(&self, key: VerdictKey, asker: &mut Asker<'_>, now: Now) -> Progress {
+        let state = &self.state;
+        // 2 cache
+        if state.tombstones.covers_secret(&key, now) {
+            return Progress::Refused(Rejection::invalid_key());
+        }
+        let asks_always = state.limits.authority == Authority::Gateway;
+        if let (Some(verdict), false) = (state.cache.positive(&key), asks_always) {
+            let age = verdict.age(&state.cache.policy, now);
+            if age == Age::Stale && verdict.claim_refresh(now) {
+                self.refresh(key, &verdict, asker);
+            }
+            if matches!(age, Age::Fresh | Age::Stale) {
+                return self.judge(verdict, key, asker, now);
+            }
+        }
+        match state.cache.negative(&key, now) {
+            Some((Refusal::Invalid, _)) => Progress::Refused(Rejection::invalid_key()),
+            Some((Refusal::Undecided, wait)) => Progress::Refused(Rejection::unavailable(wait)),
+            None if asks_always => self.wait_for_own_check(key, asker),
+            None => self.wait_for_verification(key, asker),
+        }
+    }
+
+    /// Steps 3 to 5, with what came.
+    pub(crate) fn go_on(
+        &self,
+        arrived: Arrived,
+        key: VerdictKey,
+        asker: &mut Asker<'_>,
+        now: Now,
+    ) -> Progress {
+        let state = &self.state;
+        let refused = match arrived {
+            Arrived::Verification(Outcome::Valid(verdict) | Outcome::Limited(verdict, _)) => {
+                return self.judge(verdict, key, asker, now);
+            }
+            Arrived::OwnCheck(Outcome::Valid(verdict)) => {
+                match self.admissible(&verdict, asker, now) {
+                    Ok(()) => return Progress::Admitted(verdict, None),
+                    Err(rejection) => rejection,
+                }
+            }
+            Arrived::OwnCheck(Outcome::Limited(verdict, wait)) => self
+                .admissible(&verdict, asker, now)
+                .err()
+                .unwrap_or_else(|| Rejection::rate_limited_by_gateway(wait)),
+            Arrived::Verification(Outcome::Denied(verdict))
+            | Arrived::OwnCheck(Outcome::Denied(verdict)) => self
+                .admissible(&verdict, asker, now)
+                .err()
+                .unwrap_or_else(Rejection::permission_denied_by_gateway),
+            Arrived::Verification(Outcome::Unknown(wait)) => {
+                // The gateway could not say. What it said before may still hold.
+                let before = state.cache.positive(&key);
+                let usable =
+                    |verdict: &Arc<Verdict>| verdict.age(&state.cache.policy, now) != Age::Over;
+                match before.filter(usable) {
+                    Some(verdict) => return self.judge(verdict, key, asker, now),
+                    None => Rejection::unavailable(wait),
+                }
+            }
+            Arrived::OwnCheck(Outcome::Unknown(wait)) => Rejection::unavailable(wait),
+            Arrived::Verification(Outcome::Invalid) | Arrived::OwnCheck(Outcome::Invalid) => {
+                Rejection::invalid_key()
+            }
+            Arrived::Verification(Outcome::Misconfigured(problem))
+            | Arrived::OwnCheck(Outcome::Misconfigured(problem)) => {
+                state
+                    .notices
+                    .runtime
+                    .error_once("no key can be verified", problem);
+                Rejection::misconfigured()
+            }
+        };
+        Progress::Refused(refused)
+    }
+
+    /// Steps 4 and 5 for a key that is known to be good.
+    fn judge(
+        &self,
+        verdict: Arc<Verdict>,
+        key: VerdictKey,
+        asker: &mut Asker<'_>,
+        now: Now,
+    ) -> Progress {
+        if let Err(rejection) = self.admissible(&verdict, asker, now) {
+            return Progress::Refused(rejection);
+        }
+        match self.charge(&verdict, key, asker, now) {
+            Charge::Paid(counted) => Progress::Admitted(verdict, counted),
+            Charge::Refused(rejection) => Progress::Refused(rejection),
+            Charge::Ask => self.wait_for_own_check(key, asker),
+        }
+    }
+
+    /// Step 4: may this key come in here? Decided before any limit is charged.
+    fn admissible(&self, verdict: &Verdict, asker: &Asker<'_>, now: Now) -> Result<(), Rejection> {
+        let state = &self.state;
+        let identity = &verdict.identity;
+        if state.tombstones.covers_identity(identity, now) || !self.is_open_to(verdict) {
+            return Err(Rejection::invalid_key());
+        }
+        if is_reserved(&identity.app_slug) != Some(Reserved::Management)
+            && verdict.app.claim_refresh(now)
+        {
+            State::refresh_policy_behind(state, &verdict.app);
+        }
+        if let Some(policy) = verdict.app.policy().as_deref() {
+            if !matches!(policy.standing, Standing::Active(_)) {
+                return Err(Rejection::invalid_key());
+            }
+        }
+        let of_request = match (&self.options.requirement_of, asker) {
+            (Some(requirement_of), Asker::Request(parts)) => requirement_of(parts),
+            _ => None,
+        };
+        let always = self.options.requirement.as_deref();
+        for requirement in always.into_iter().chain(of_request.as_deref()) {
+            if !identity.permissions.satisfies(requirement) {
+                return Err(Rejection::permission_denied(requirement));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether keys of this app are accepted here.
+    fn is_open_to(&self, verdict: &Verdict) -> bool {
+        let slug = &*verdict.identity.app_slug;
+        match &self.options.apps {
+            Some(apps) => apps.iter().any(|app| **app == *slug),
+            None => match is_reserved(slug) {
+                None => true,
+                // The app of the tokens that a user has consented to.
+                Some(Reserved::OauthIdentity) => {
+                    verdict.identity.kind == PrincipalKind::OauthAccessToken
+                }
+                Some(Reserved::Management) => false,
+            },
+        }
+    }
+
+    /// Step 5: all rules are looked at, then all are charged.
+    fn charge(
+        &self,
+        verdict: &Verdict,
+        key: VerdictKey,
+        asker: &mut Asker<'_>,
+        now: Now,
+    ) -> Charge {
+        let state = &self.state;
+        if state.limits.authority == Authority::Nobody {
+            return Charge::Paid(None);
+        }
+        let policy = verdict.app.policy();
+        let rules = match policy.as_deref().map(|policy| &policy.standing) {
+            Some(Standing::Active(Rules::Local(rules))) => rules,
+            _ => return Charge::Ask,
+        };
+        let address = match rules.may_need_address() && rules.needs_address(&self.resource(asker)) {
+            true => self
+                .address(asker)
+                .map(|address| state.client_ip.subject(address)),
+            false => None,
+        };
+        let caller = Caller {
+            resource: &self.resource(asker),
+            key: match key.kind {
+                PrincipalKind::ApiKey => KeySubject::ApiKey(verdict.identity.key_id),
+                PrincipalKind::OauthAccessToken => KeySubject::Token(key.digest),
+            },
+            address: &|| address,
+        };
+        match state.limiter.admit(rules, &caller, now) {
+            Ok(charged) => Charge::Paid(Some(Counted {
+                rules: Arc::clone(rules),
+                standings: charged.standings,
+            })),
+            Err(Denied::Limited(refused)) => {
+                let mut fields = HeaderMap::new();
+                let headers = self.options.rate_limit_headers;
+                refused.standings.write_headers(rules, headers, &mut fields);
+                Charge::Refused(Rejection::rate_limited(&refused, fields))
+            }
+            Err(Denied::MissingAddress) => {
+                state.notices.address.error_once(
+                    "a rate limit counts by address, and the request has none",
+                    WIRE_UP_THE_ADDRESS,
+                );
+                Charge::Refused(Rejection::misconfigured())
+            }
+        }
+    }
+
+    /// Step 3: the joined verification of this key.
+    fn wait_for_verification(&self, key: VerdictKey, asker: &mut Asker<'_>) -> Progress {
+        let Some(check) = self.check(key, asker) else {
+            return Progress::Refused(Rejection::missing_credential());
+        };
+        let landing = verify::join(&self.state, check);
+        Progress::Wait(Box::pin(async { Arrived::Verification(landing.await) }))
+    }
+
+    /// A check for this request alone, its limits and plain permissions included.
+    fn wait_for_own_check(&self, key: VerdictKey, asker: &mut Asker<'_>) -> Progress {
+        let Some(mut check) = self.check(key, asker) else {
+            return Progress::Refused(Rejection::missing_credential());
+        };
+        if self.state.limits.authority == Authority::Gateway {
+            let plain = self
+                .options
+                .requirement
+                .as_deref()
+                .and_then(Requirement::plain_all);
+            check.required_permissions = plain.into_iter().flatten().map(str::to_owned).collect();
+        }
+        let answer = verify::ask(Arc::clone(&self.state), check);
+        Progress::Wait(Box::pin(async { Arrived::OwnCheck(answer.await) }))
+    }
+
+    fn refresh(&self, key: VerdictKey, verdict: &Arc<Verdict>, asker: &Asker<'_>) {
+        match asker.secret(self) {
+            Some(secret) => verify::refresh(&self.state, verdict, Check::refresh(key, secret)),
+            None => verdict.refresh_over(),
+        }
+    }
+
+    fn check(&self, key: VerdictKey, asker: &mut Asker<'_>) -> Option<Check> {
+        Some(Check {
+            key,
+            secret: asker.secret(self)?,
+            context: self.context(asker),
+            required_permissions: Vec::new(),
+            seen_good: self.state.cache.positive(&key).is_some(),
+        })
+    }
+
+    /// What the gateway is told of the request.
+    fn context(&self, asker: &mut Asker<'_>) -> AuthContext {
+        let address = self.address(asker);
+        let parts = match asker {
+            Asker::Bare { context, .. } => return (*context).clone(),
+            Asker::Request(parts) => &**parts,
+        };
+        let mut context = AuthContext::new(self.resource_of(parts)).method(&parts.method);
+        if let Some(address) = address {
+            context = context.client_ip(address);
+        }
+        let user_agent = parts.headers.get(USER_AGENT);
+        if let Some(user_agent) = user_agent.and_then(|value| value.to_str().ok()) {
+            context = context.user_agent(user_agent);
+        }
+        context
+    }
+
+    fn resource<'a>(&self, asker: &'a Asker<'_>) -> Cow<'a, str> {
+        match asker {
+            Asker::Request(parts) => self.resource_of(parts),
+            Asker::Bare { context, .. } => Cow::Borrowed(context.resource()),
+        }
+    }
+
+    fn resource_of<'a>(&self, parts: &'a Parts) -> Cow<'a, str> {
+        match &self.options.resource {
+            Some(resource) => resource(parts),
+            None => Cow::Borrowed(connection::original_path(parts)),
+        }
+    }
+
+    fn address(&self, asker: &mut Asker<'_>) -> Option<IpAddr> {
+        match asker {
+            Asker::Request(parts) => {
+                let Parts {
+                    headers,
+                    extensions,
+                    ..
+                } = &mut **parts;
+                self.state.client_ip.resolve(headers, extensions)
+            }
+            Asker::Bare { context, .. } => context.address(),
+        }
+    }
+
+    fn say_once_what_is_missing(&self, parts: &mut Parts) {
+        let notices = &self.state.notices;
+        if self.options.apps.is_none() && notices.any_app.is_first() {
+            tracing::warn!(
+                "keys of every app of this deployment are accepted: name yours with `.app(..)`"
+            );
+        }
+        if notices.no_peer.is_first() && self.address(&mut Asker::Request(parts)).is_none() {
+            tracing::warn!(
+                hint = WIRE_UP_THE_ADDRESS,
+                "the first request has no client address: limits per address cannot be applied"
+            );
+        }
+    }
+}
+
+impl Notice {
+    fn is_first(&self) -> bool {
+        // A plain load first: after the first time, this is all a request pays.
+        !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    fn error_once(&self, what: &str, hint: &str) {
+        if self.is_first() {
+            tracing::error!(hint, "{what}");
+        }
+    }
+}
+
+const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
+    `into_make_service_with_connect_info::<SocketAddr>()`; hyper: insert `PeerAddr` into the \
+    request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            apps: None,
+            credentials: Credentials::default(),
+            accept_oauth_tokens: false,
+            strip_credential: false,
+            optional: false,
+            skip: None,
+            resource: None,
+            requirement: None,
+            requirement_of: None,
+            challenge: Arc::default(),
+            on_reject: None,
+            rate_limit_headers: RateLimitHeaders::default(),
+            vary: None,
+        }
+    }
+}
+
+impl StateOptions {
+    pub(crate) fn new(client: WachtClient) -> Self {
+        Self {
+            client,
+            clock: Clock::system(),
+            deadline: Duration::from_secs(2),
+            deployment: None,
+            cache: CachePolicy::default(),
+            limits: Limits::default(),
+            client_ip: ClientIp::default(),
+        }
+    }
+}
+
+impl Asker<'_> {
+    /// The key itself, for a check that is about to leave.
+    fn secret(&self, gate: &Gate) -> Option<SecretString> {
+        match self {
+            Self::Request(parts) => {
+                let credential = gate.options.credentials.extract(&parts.headers).ok()??;
+                Some(SecretString::from(credential.expose()))
+            }
+            Self::Bare { key, .. } => Some(SecretString::from(*key)),
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn new(options: &StateOptions) -> Self {
+        let StateOptions {
+            client,
+            clock,
+            deadline,
+            ..
+        } = options.clone();
+        Self {
+            management: Management::new(client.clone(), clock.clone(), deadline),
+            client,
+            clock,
+            deadline,
+            cache: VerdictCache::new(options.cache.clone()),
+            tombstones: Tombstones::default(),
+            flights: Flights::default(),
+            tenancy: Tenancy::new(options.deployment),
+            apps: Apps::default(),
+            limits: options.limits.clone(),
+            limiter: Limiter::new(options.limits.capacity),
+            client_ip: options.client_ip.clone(),
+            counts: Counts::default(),
+            notices: Notices::default(),
+        }
+    }
+
+    /// Brings the policy of an app up to date; with a deleted app go the yeses of its keys.
+    pub(crate) async fn refresh_policy(&self, app: &Arc<App>) {
+        let was_gone = app.is_gone();
+        app.refresh(&self.management, &self.limiter).await;
+        if app.is_gone() && !was_gone {
+            self.tombstones.announce();
+            self.cache
+                .forget_if(|verdict| Arc::ptr_eq(&verdict.app, app));
+        }
+    }
+
+    /// The same in the background, for a refresh that the caller has claimed.
+    fn refresh_policy_behind(self: &Arc<Self>, app: &Arc<App>) {
+        let Ok(runtime) = Handle::try_current() else {
+            app.refresh_over();
+            return;
+        };
+        let claim = PolicyRefresh {
+            app: Arc::clone(app),
+        };
+        let state = Arc::clone(self);
+        runtime.spawn(async move { state.refresh_policy(&claim.app).await });
+    }
+}
+
+/// Gives the claim back when the task ends, however it ends.
+struct PolicyRefresh {
+    app: Arc<App>,
+}
+
+impl Drop for PolicyRefresh {
+    fn drop(&mut self) {
+        self.app.refresh_over();
+    }
+}
+
+impl Stamp {
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        if let Some(Counted { rules, standings }) = &self.counted {
+            standings.write_headers(rules, self.headers, headers);
+        }
+        if let Some(vary) = &self.vary {
+            // Full of headers already: then without.
+            let _ = headers.try_append(VARY, vary.clone());
+        }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &self.options;
+        f.debug_struct("Gate")
+            .field("apps", &options.apps)
+            .field("credentials", &options.credentials)
+            .field("accept_oauth_tokens", &options.accept_oauth_tokens)
+            .field("optional", &options.optional)
+            .field("requirement", &options.requirement)
+            .field("cache", &self.state.cache)
+            .field("limits", &self.state.limits)
+            .field("client_ip", &self.state.client_ip)
+            .field("clock", &self.state.clock)
+            .finish_non_exhaustive()
+    }
+}

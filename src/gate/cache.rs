@@ -1,0 +1,444 @@
+//! What is known about a key, and for how long that may be used.
+//!
+//! moka bounds the memory and chooses what to forget; how old a verdict may be is decided here,
+//! on the gate's own clock, because moka's cannot be moved by hand.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use moka::ops::compute::Op;
+
+use crate::clock::Now;
+use crate::gate::credential::KeyDigest;
+use crate::gate::policy::App;
+use crate::gate::principal::{Identity, PrincipalKind};
+use crate::gate::tombstones::Tombstones;
+
+/// How long verdicts may be used, and how much memory they may take.
+///
+/// A verdict's age runs from the moment the check was *sent*. With the defaults a key that was
+/// revoked elsewhere passes for at most 60 s (the gateway's own cache) + `fresh_for` +
+/// `stale_while_revalidate` = 120 s, and through an outage of the gateway for at most
+/// 60 s + `fresh_for` + `stale_if_error` = 390 s. Zero switches a span off.
+///
+/// ```
+/// use std::time::Duration;
+/// use wacht_auth::CachePolicy;
+///
+/// // Revocations elsewhere are seen within 60 + 5 s, outage or not.
+/// let strict = CachePolicy::default()
+///     .fresh_for(Duration::from_secs(5))
+///     .stale_while_revalidate(Duration::ZERO)
+///     .stale_if_error(Duration::ZERO);
+/// # let _ = strict;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct CachePolicy {
+    capacity_bytes: u64,
+    pub(crate) fresh_for: Duration,
+    pub(crate) stale_while_revalidate: Duration,
+    pub(crate) stale_if_error: Duration,
+    pub(crate) negative_ttl: Duration,
+}
+
+impl CachePolicy {
+    /// Asks the gateway for every request: nothing is kept, good or bad.
+    ///
+    /// Concurrent requests with the same key still share one check.
+    pub fn disabled() -> Self {
+        Self {
+            capacity_bytes: 0,
+            fresh_for: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            negative_ttl: Duration::ZERO,
+        }
+    }
+
+    /// Bounds the memory of known keys, by weight. Default: 64 MiB.
+    pub fn capacity_bytes(mut self, bytes: u64) -> Self {
+        self.capacity_bytes = bytes;
+        self
+    }
+
+    /// How long a verdict is used without asking again. Default: 30 s.
+    pub fn fresh_for(mut self, span: Duration) -> Self {
+        self.fresh_for = span;
+        self
+    }
+
+    /// How long after that a verdict still answers at once while one refresh runs in the
+    /// background. Default: 30 s.
+    pub fn stale_while_revalidate(mut self, span: Duration) -> Self {
+        self.stale_while_revalidate = span;
+        self
+    }
+
+    /// How long after `fresh_for` a verdict is still used when the gateway cannot be reached.
+    /// Default: 5 min.
+    pub fn stale_if_error(mut self, span: Duration) -> Self {
+        self.stale_if_error = span;
+        self
+    }
+
+    /// How long a key that the gateway does not know is refused without asking again.
+    /// Default: 10 s. A key created in that span is refused until it ends.
+    pub fn negative_ttl(mut self, span: Duration) -> Self {
+        self.negative_ttl = span;
+        self
+    }
+}
+
+impl Default for CachePolicy {
+    fn default() -> Self {
+        Self {
+            capacity_bytes: 64 << 20,
+            fresh_for: Duration::from_secs(30),
+            stale_while_revalidate: Duration::from_secs(30),
+            stale_if_error: Duration::from_secs(5 * 60),
+            negative_ttl: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a verdict is filed under: never the key itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct VerdictKey {
+    pub(crate) digest: KeyDigest,
+    pub(crate) kind: PrincipalKind,
+}
+
+/// A yes of the gateway, about a key of our own deployment.
+pub(crate) struct Verdict {
+    pub(crate) identity: Identity,
+    /// The app whose policy judges the key.
+    pub(crate) app: Arc<App>,
+    sent: Now,
+    /// When the credential itself ends, since 1970; the gateway states it for OAuth tokens only.
+    expires: Option<Duration>,
+    // Contradicted or forgotten: whoever still holds the `Arc` must not use it.
+    dead: AtomicBool,
+    // The last refresh was answered, but not understood: the gateway is up, so the grace for
+    // outages does not apply.
+    undecided: AtomicBool,
+    refreshing: AtomicBool,
+    // Monotonic nanoseconds before which no further refresh is sent. Not zero only when the last
+    // one failed.
+    retry_at: AtomicU64,
+}
+
+/// How far a verdict may be used now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// Use it.
+    Fresh,
+    /// Use it and ask again in the background.
+    Stale,
+    /// Use it only if asking again fails for want of a gateway.
+    StaleIfError,
+    /// Do not use it.
+    Over,
+}
+
+impl Verdict {
+    pub(crate) fn new(
+        identity: Identity,
+        app: Arc<App>,
+        sent: Now,
+        expires: Option<Duration>,
+    ) -> Self {
+        Self {
+            identity,
+            app,
+            sent,
+            expires,
+            dead: AtomicBool::new(false),
+            undecided: AtomicBool::new(false),
+            refreshing: AtomicBool::new(false),
+            retry_at: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn age(&self, policy: &CachePolicy, now: Now) -> Age {
+        // A suspended machine stops the monotonic clock; an administrator sets the wall clock
+        // back. Whichever says the verdict is older is believed.
+        let age = now
+            .monotonic
+            .saturating_sub(self.sent.monotonic)
+            .max(now.unix.saturating_sub(self.sent.unix));
+        let expired = self.expires.is_some_and(|end| end <= now.unix);
+        if self.dead.load(Ordering::Acquire) || expired {
+            return Age::Over;
+        }
+        if age < policy.fresh_for {
+            return Age::Fresh;
+        }
+        let stale = age - policy.fresh_for;
+        let failing = self.retry_at.load(Ordering::Acquire) != 0;
+        let in_grace = stale < policy.stale_if_error && !self.undecided.load(Ordering::Acquire);
+        if stale < policy.stale_while_revalidate || (in_grace && failing) {
+            // In a known outage nobody waits for another failure: the refresh goes on behind.
+            Age::Stale
+        } else if in_grace {
+            Age::StaleIfError
+        } else {
+            Age::Over
+        }
+    }
+
+    /// Whether the caller may send the one refresh of this verdict.
+    pub(crate) fn claim_refresh(&self, now: Now) -> bool {
+        self.retry_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic)
+            && !self.refreshing.swap(true, Ordering::AcqRel)
+    }
+
+    /// The refresh was answered by nobody.
+    pub(crate) fn refresh_failed(&self, retry_at: Duration) {
+        self.retry_at
+            .store(nanoseconds(retry_at), Ordering::Release);
+    }
+
+    /// The refresh was answered by something that is neither yes nor no.
+    pub(crate) fn refresh_undecided(&self, retry_at: Duration) {
+        self.undecided.store(true, Ordering::Release);
+        self.retry_at
+            .store(nanoseconds(retry_at), Ordering::Release);
+    }
+
+    pub(crate) fn refresh_over(&self) {
+        self.refreshing.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn kill(&self) {
+        self.dead.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
+    /// Bytes that an entry takes, near enough to bound the cache by.
+    fn weight(&self) -> u32 {
+        // The verdict, its `Arc`, its key and moka's own bookkeeping.
+        const FIXED: usize = size_of::<Verdict>() + 16 + size_of::<VerdictKey>() + 256;
+        let identity = &self.identity;
+        let bytes = FIXED
+            + identity.key_name.len()
+            + identity.permissions.weight()
+            + json_weight(&identity.metadata);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verdict")
+            .field("key_id", &self.identity.key_id)
+            .field("sent", &self.sent.monotonic)
+            .field("dead", &self.is_dead())
+            .finish_non_exhaustive()
+    }
+}
+
+fn nanoseconds(since: Duration) -> u64 {
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn json_weight(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| 32 + json_weight(item)).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| 96 + name.len() + json_weight(value))
+            .sum(),
+    }
+}
+
+/// Why a key is not asked about again for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The gateway said no, or the key is a stranger's.
+    Invalid,
+    /// The gateway answered, and what it said means neither yes nor no.
+    Undecided,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Negative {
+    refusal: Refusal,
+    sent: Duration,
+    until: Duration,
+}
+
+impl Negative {
+    /// Whether this no is the later word. At the same instant the no wins.
+    fn contradicts(&self, verdict: &Verdict) -> bool {
+        self.refusal == Refusal::Invalid && self.sent >= verdict.sent.monotonic
+    }
+}
+
+/// What became of a yes on its way into the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filed {
+    /// It is in.
+    Kept,
+    /// Something was revoked or forgotten meanwhile. Who asked before may use it once, nobody
+    /// else may.
+    Overtaken,
+    /// A younger check said no.
+    Contradicted,
+}
+
+/// Verdicts, positive and negative apart, so that made-up keys cannot push out good ones.
+pub(crate) struct VerdictCache {
+    pub(crate) policy: CachePolicy,
+    positive: moka::sync::Cache<VerdictKey, Arc<Verdict>>,
+    negative: moka::sync::Cache<VerdictKey, Negative>,
+}
+
+/// How many refused keys are remembered: some 25 MB when full.
+const NEGATIVE_CAPACITY: u64 = 65_536;
+
+/// A stranger's key does not become ours by waiting.
+pub(crate) const STRANGER_TTL: Duration = Duration::from_secs(5 * 60);
+
+impl VerdictCache {
+    pub(crate) fn new(policy: CachePolicy) -> Self {
+        let positive = moka::sync::Cache::builder()
+            .max_capacity(policy.capacity_bytes)
+            .weigher(|_, verdict: &Arc<Verdict>| verdict.weight())
+            .build();
+        let negative = moka::sync::Cache::builder()
+            .max_capacity(NEGATIVE_CAPACITY)
+            .build();
+        Self {
+            policy,
+            positive,
+            negative,
+        }
+    }
+
+    /// The yes about a key, however old.
+    pub(crate) fn positive(&self, key: &VerdictKey) -> Option<Arc<Verdict>> {
+        self.positive.get(key)
+    }
+
+    /// What speaks against asking about a key now, and until when.
+    pub(crate) fn negative(&self, key: &VerdictKey, now: Now) -> Option<(Refusal, Duration)> {
+        let negative = self.negative.get(key)?;
+        if negative.until > now.monotonic {
+            Some((negative.refusal, negative.until - now.monotonic))
+        } else {
+            self.negative.invalidate(key);
+            None
+        }
+    }
+
+    /// Files a yes, unless news or a younger no came while it was on its way.
+    ///
+    /// `epoch` is that of the moment the check was sent. Both questions are asked *after* the
+    /// insert: what comes before it is seen here, and what comes after it finds the entry.
+    pub(crate) fn admit(
+        &self,
+        key: VerdictKey,
+        verdict: &Arc<Verdict>,
+        tombstones: &Tombstones,
+        epoch: u64,
+    ) -> Filed {
+        if self.policy.capacity_bytes > 0 {
+            self.positive.insert(key, Arc::clone(verdict));
+        }
+        let mut filed = Filed::Kept;
+        if tombstones.epoch() != epoch {
+            filed = Filed::Overtaken;
+        }
+        self.negative
+            .entry(key)
+            .and_compute_with(|entry| match entry {
+                Some(entry) if entry.value().contradicts(verdict) => {
+                    filed = Filed::Contradicted;
+                    Op::Nop
+                }
+                Some(_) => Op::Remove,
+                None => Op::Nop,
+            });
+        if filed != Filed::Kept {
+            verdict.kill();
+            self.positive.invalidate(&key);
+        }
+        filed
+    }
+
+    /// Files a definite no. The yes goes first, for good: not even an outage brings it back.
+    pub(crate) fn refuse(&self, key: VerdictKey, sent: Now, now: Now, ttl: Duration) {
+        self.forget(&key);
+        self.remember(key, Refusal::Invalid, sent, now, ttl);
+        // A yes that was sent earlier and filed in between would outlive the no.
+        if let Some(verdict) = self.positive.get(&key) {
+            if verdict.sent.monotonic <= sent.monotonic {
+                self.forget(&key);
+            }
+        }
+    }
+
+    /// Remembers an answer that means nothing, so that it is not asked for on every request.
+    pub(crate) fn undecided(&self, key: VerdictKey, sent: Now, now: Now) {
+        self.remember(key, Refusal::Undecided, sent, now, self.policy.negative_ttl);
+    }
+
+    fn remember(&self, key: VerdictKey, refusal: Refusal, sent: Now, now: Now, ttl: Duration) {
+        if self.policy.negative_ttl.is_zero() {
+            return;
+        }
+        let negative = Negative {
+            refusal,
+            sent: sent.monotonic,
+            until: now.monotonic.saturating_add(ttl),
+        };
+        self.negative.insert(key, negative);
+    }
+
+    /// Forgets one key, good or bad.
+    pub(crate) fn forget(&self, key: &VerdictKey) {
+        if let Some(verdict) = self.positive.remove(key) {
+            verdict.kill();
+        }
+        self.negative.invalidate(key);
+    }
+
+    /// Forgets every verdict that `which` chooses. Walks the whole cache: not for a request.
+    pub(crate) fn forget_if(&self, which: impl Fn(&Verdict) -> bool) {
+        for (key, verdict) in &self.positive {
+            if which(&verdict) {
+                verdict.kill();
+                self.positive.invalidate(&*key);
+            }
+        }
+    }
+
+    /// Forgets everything, what was refused too.
+    pub(crate) fn forget_all(&self) {
+        self.forget_if(|_| true);
+        self.negative.invalidate_all();
+    }
+
+    pub(crate) fn len(&self) -> (u64, u64) {
+        self.positive.run_pending_tasks();
+        self.negative.run_pending_tasks();
+        (self.positive.entry_count(), self.negative.entry_count())
+    }
+}
+
+impl fmt::Debug for VerdictCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerdictCache")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

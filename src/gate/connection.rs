@@ -1,0 +1,182 @@
+//! What servers and frameworks leave in a request's extensions about its connection.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::Extensions;
+use http::request::Parts;
+
+/// The remote end of the connection a request came in on.
+///
+/// axum's and tonic's servers record it on their own. Whoever serves with hyper puts it into each
+/// request's extensions. It wins over what a framework has recorded.
+///
+/// ```
+/// use wacht_auth::PeerAddr;
+///
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(PeerAddr("192.0.2.7:50123".parse()?));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The address of the caller, as something in front of the gate has worked it out.
+///
+/// Only read under [`ClientIp::from_extension`](crate::ClientIp::from_extension).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddr(pub IpAddr);
+
+/// The peer of a request's connection: [`PeerAddr`], else what axum, else what tonic recorded.
+///
+/// The extensions are as before afterwards. They are `&mut` because tonic's TLS record can only
+/// be read by lending it the whole map.
+pub(crate) fn peer(extensions: &mut Extensions) -> Option<SocketAddr> {
+    if let Some(PeerAddr(peer)) = extensions.get() {
+        return Some(*peer);
+    }
+    axum_connection::peer(extensions).or_else(|| tonic_connection::peer(extensions))
+}
+
+/// The path the caller asked for, never empty. Inside axum's `nest` the URI has lost its front.
+pub(crate) fn original_path(parts: &Parts) -> &str {
+    let uri = axum_connection::original_uri(&parts.extensions).unwrap_or(&parts.uri);
+    match uri.path() {
+        "" => "/",
+        path => path,
+    }
+}
+
+#[cfg(feature = "axum")]
+mod axum_connection {
+    use std::net::SocketAddr;
+
+    use axum::extract::connect_info::MockConnectInfo;
+    use axum::extract::{ConnectInfo, OriginalUri};
+    use http::{Extensions, Uri};
+
+    pub(super) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+        let real = extensions.get().map(|ConnectInfo(peer)| *peer);
+        real.or_else(|| extensions.get().map(|MockConnectInfo(peer)| *peer))
+    }
+
+    pub(super) fn original_uri(extensions: &Extensions) -> Option<&Uri> {
+        extensions.get().map(|OriginalUri(uri)| uri)
+    }
+}
+
+#[cfg(not(feature = "axum"))]
+mod axum_connection {
+    use std::net::SocketAddr;
+
+    use http::{Extensions, Uri};
+
+    pub(super) fn peer(_: &Extensions) -> Option<SocketAddr> {
+        None
+    }
+
+    pub(super) fn original_uri(_: &Extensions) -> Option<&Uri> {
+        None
+    }
+}
+
+#[cfg(feature = "tonic")]
+mod tonic_connection {
+    use std::mem;
+    use std::net::SocketAddr;
+
+    use http::Extensions;
+    use tonic::Request;
+    use tonic::metadata::MetadataMap;
+
+    pub(super) fn peer(extensions: &mut Extensions) -> Option<SocketAddr> {
+        // `TlsConnectInfo` exists only under tonic's private feature: whether this application
+        // has turned it on, tonic alone can tell.
+        let request = Request::from_parts(MetadataMap::new(), mem::take(extensions), ());
+        let peer = request.remote_addr();
+        (_, *extensions, ()) = request.into_parts();
+        peer
+    }
+}
+
+#[cfg(not(feature = "tonic"))]
+mod tonic_connection {
+    use std::net::SocketAddr;
+
+    use http::Extensions;
+
+    pub(super) fn peer(_: &mut Extensions) -> Option<SocketAddr> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn parts(uri: &str) -> Parts {
+        Request::get(uri).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn without_a_record_there_is_no_peer() {
+        assert_eq!(peer(&mut Extensions::new()), None);
+    }
+
+    #[test]
+    #[cfg(feature = "axum")]
+    fn the_peer_is_ours_before_axums_before_its_mock() {
+        use axum::extract::ConnectInfo;
+        use axum::extract::connect_info::MockConnectInfo;
+
+        let mut extensions = Extensions::new();
+        extensions.insert(MockConnectInfo(addr("192.0.2.1:1")));
+        assert_eq!(peer(&mut extensions), Some(addr("192.0.2.1:1")));
+        extensions.insert(ConnectInfo(addr("192.0.2.2:2")));
+        assert_eq!(peer(&mut extensions), Some(addr("192.0.2.2:2")));
+        extensions.insert(PeerAddr(addr("192.0.2.3:3")));
+        assert_eq!(peer(&mut extensions), Some(addr("192.0.2.3:3")));
+    }
+
+    #[test]
+    #[cfg(feature = "tonic")]
+    fn tonics_peer_is_found_and_the_extensions_survive() {
+        use tonic::transport::server::TcpConnectInfo;
+
+        let mut extensions = Extensions::new();
+        extensions.insert("something else");
+        assert_eq!(peer(&mut extensions), None);
+        let remote_addr = Some(addr("[2001:db8::1]:4"));
+        extensions.insert(TcpConnectInfo {
+            local_addr: None,
+            remote_addr,
+        });
+        assert_eq!(peer(&mut extensions), remote_addr);
+        assert_eq!(extensions.get(), Some(&"something else"));
+        assert!(extensions.get::<TcpConnectInfo>().is_some());
+    }
+
+    #[test]
+    fn the_path_is_never_empty() {
+        assert_eq!(original_path(&parts("/orders/7?x=1")), "/orders/7");
+        assert_eq!(original_path(&parts("http://localhost")), "/");
+        assert_eq!(original_path(&parts("localhost:443")), "/");
+    }
+
+    #[test]
+    #[cfg(feature = "axum")]
+    fn the_path_before_nesting_wins() {
+        let mut parts = parts("/7");
+        parts
+            .extensions
+            .insert(axum::extract::OriginalUri(http::Uri::from_static(
+                "/orders/7?a",
+            )));
+        assert_eq!(original_path(&parts), "/orders/7");
+    }
+}

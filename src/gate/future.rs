@@ -1,0 +1,162 @@
+//! The future of an answer: the inner service's own, a refusal's, or one that waits first.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::gate::authenticator::{Arrived, Decision, Gate, Stamp};
+use crate::gate::body::ResponseBody;
+
+/// What a request waits for. Boxed, because it is one only when the network is asked.
+type Pending = Pin<Box<dyn Future<Output = Arrived> + Send>>;
+
+pin_project! {
+    /// The response future of [`WachtAuth`](crate::WachtAuth) and
+    /// [`RequirePermissions`](crate::RequirePermissions).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        Inner { #[pin] future: S::Future, stamp: Stamp },
+        Refused { response: Option<Response<Bytes>> },
+        // The inner service is held back with the request: it was polled ready, so it is the one
+        // to call.
+        Waiting { pending: Pending, held: Option<Box<Held<S, B>>> },
+    }
+}
+
+struct Held<S, B> {
+    service: S,
+    gate: Arc<Gate>,
+    parts: Parts,
+    body: B,
+}
+
+impl<S, B> ResponseFuture<S, B>
+where
+    S: Service<Request<B>>,
+{
+    pub(crate) fn inner(future: S::Future, stamp: Stamp) -> Self {
+        Self {
+            state: State::Inner { future, stamp },
+        }
+    }
+
+    pub(crate) fn refused(response: Response<Bytes>) -> Self {
+        Self {
+            state: State::Refused {
+                response: Some(response),
+            },
+        }
+    }
+
+    pub(crate) fn waiting(
+        pending: Pending,
+        service: S,
+        gate: Arc<Gate>,
+        parts: Parts,
+        body: B,
+    ) -> Self {
+        let held = Held {
+            service,
+            gate,
+            parts,
+            body,
+        };
+        Self {
+            state: State::Waiting {
+                pending,
+                held: Some(Box::new(held)),
+            },
+        }
+    }
+}
+
+impl<S, B, ResBody> Future for ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    ResBody: Body<Data = Bytes>,
+{
+    type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        const POLLED_AGAIN: &str = "polled after completion";
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Inner { future, stamp } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    stamp.apply(response.headers_mut());
+                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                }
+                #[expect(clippy::expect_used, reason = "a caller's error, as with any future")]
+                StateProjection::Refused { response } => {
+                    let response = response.take().expect(POLLED_AGAIN);
+                    return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
+                }
+                #[expect(clippy::expect_used, reason = "a caller's error, as with any future")]
+                StateProjection::Waiting { pending, held } => {
+                    let arrived = ready!(pending.as_mut().poll(cx));
+                    let mut here = held.take().expect(POLLED_AGAIN);
+                    let now = here.gate.state.clock.now();
+                    match here.gate.resume(arrived, &mut here.parts, now) {
+                        Decision::Pass(stamp) => {
+                            let Held {
+                                mut service,
+                                parts,
+                                body,
+                                ..
+                            } = *here;
+                            let request = Request::from_parts(parts, body);
+                            State::Inner {
+                                future: service.call(request),
+                                stamp,
+                            }
+                        }
+                        Decision::Refuse(rejection) => State::Refused {
+                            response: Some(rejection.answer(&here.parts)),
+                        },
+                        Decision::Wait(pending) => State::Waiting {
+                            pending,
+                            held: Some(here),
+                        },
+                    }
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+impl<S, B> fmt::Debug for ResponseFuture<S, B>
+where
+    S: Service<Request<B>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Inner { .. } => "ResponseFuture(inner)",
+            State::Refused { .. } => "ResponseFuture(refused)",
+            State::Waiting { .. } => "ResponseFuture(waiting)",
+        })
+    }
+}

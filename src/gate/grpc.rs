@@ -1,0 +1,30 @@
+//! Gated tonic services, and rejections as tonic's statuses.
+
+use tonic::server::NamedService;
+use tonic::{Code, Status};
+
+use crate::gate::guard::RequirePermissions;
+use crate::gate::rejection::Rejection;
+use crate::gate::service::WachtAuth;
+
+/// A gated service keeps its name, so that single services are gated while health and reflection
+/// stay open.
+impl<S: NamedService> NamedService for WachtAuth<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: NamedService> NamedService for RequirePermissions<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+/// The code and message that a gRPC caller is told; `retry-after` stands in the metadata.
+impl From<Rejection> for Status {
+    fn from(rejection: Rejection) -> Self {
+        let code = Code::from(i32::from(rejection.kind().grpc_code()));
+        let mut status = Self::new(code, rejection.message());
+        if let Some(wait) = rejection.retry_after_seconds() {
+            status.metadata_mut().insert("retry-after", wait.into());
+        }
+        status
+    }
+}

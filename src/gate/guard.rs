@@ -1,0 +1,144 @@
+//! Permissions on single routes, behind a gate.
+
+use std::fmt;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::gate::authenticator::Stamp;
+use crate::gate::body::ResponseBody;
+use crate::gate::future::ResponseFuture;
+use crate::gate::permission::Requirement;
+use crate::gate::principal::{Anonymous, Principal};
+use crate::gate::rejection::Rejection;
+
+/// Lets a request through only if its caller holds the permissions.
+///
+/// It stands on routes behind a [`WachtAuthLayer`](crate::WachtAuthLayer) and refuses in that
+/// layer's own words. It runs *after* the gate has charged the rate limits; to refuse before they
+/// are charged, as the gateway does, use [`require`](crate::WachtAuthLayer::require) or
+/// [`require_with`](crate::WachtAuthLayer::require_with) on the layer.
+///
+/// | the request has | answer |
+/// |---|---|
+/// | a caller with the permissions | the inner service's |
+/// | a caller without them | 403 |
+/// | no caller, because the gate let it pass anonymously | 401 |
+/// | no gate in front | 500; the log says so |
+///
+/// ```
+/// # fn main() -> Result<(), wacht_auth::Error> {
+/// use axum::{Router, routing::get};
+/// use wacht_auth::{RequirePermissionsLayer, WachtAuthLayer, WachtClient};
+///
+/// let orders = get(|| async { "…" }).route_layer(RequirePermissionsLayer::new("orders:read")?);
+/// let app: Router = Router::new()
+///     .route("/orders", orders)
+///     .layer(WachtAuthLayer::new(WachtClient::new("wk_live_...")));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RequirePermissionsLayer {
+    requirement: Requirement,
+}
+
+impl RequirePermissionsLayer {
+    /// Parses the requirement: `"orders:read"`, `"a AND (b OR c)"`, or `["a", "b"]` for all of
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// [`RequirementError`](crate::RequirementError) when it is no requirement.
+    pub fn new<R>(requirement: R) -> Result<Self, R::Error>
+    where
+        R: TryInto<Requirement>,
+    {
+        requirement.try_into().map(Self::from)
+    }
+}
+
+impl From<Requirement> for RequirePermissionsLayer {
+    fn from(requirement: Requirement) -> Self {
+        Self { requirement }
+    }
+}
+
+impl<S> Layer<S> for RequirePermissionsLayer {
+    type Service = RequirePermissions<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequirePermissions {
+            inner,
+            requirement: self.requirement.clone(),
+        }
+    }
+}
+
+/// The service of [`RequirePermissionsLayer`].
+#[derive(Clone)]
+pub struct RequirePermissions<S> {
+    inner: S,
+    requirement: Requirement,
+}
+
+impl<S> RequirePermissions<S> {
+    fn check(&self, parts: &Parts) -> Result<(), Rejection> {
+        caller(parts)?.require(&self.requirement)
+    }
+}
+
+/// The caller of a request, or the answer that its absence calls for.
+pub(crate) fn caller(parts: &Parts) -> Result<&Principal, Rejection> {
+    if let Some(principal) = parts.extensions.get::<Principal>() {
+        return Ok(principal);
+    }
+    Err(match parts.extensions.get::<Anonymous>() {
+        Some(Anonymous(gate)) => Rejection::missing_credential().of(gate),
+        None => {
+            tracing::error!(
+                "no gate in front: put a `WachtAuthLayer` outside whatever asks for a caller"
+            );
+            Rejection::misconfigured()
+        }
+    })
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequirePermissions<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: Body<Data = Bytes>,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        match self.check(&parts) {
+            Ok(()) => {
+                let request = Request::from_parts(parts, body);
+                ResponseFuture::inner(self.inner.call(request), Stamp::default())
+            }
+            Err(rejection) => ResponseFuture::refused(rejection.answer(&parts)),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for RequirePermissions<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequirePermissions")
+            .field("inner", &self.inner)
+            .field("requirement", &self.requirement)
+            .finish()
+    }
+}

@@ -1,0 +1,290 @@
+//! [`WachtAuthLayer`] and its options.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderValue, Response};
+use tower_layer::Layer;
+
+use crate::client::WachtClient;
+use crate::clock::Clock;
+use crate::gate::authenticator::{Gate, Options, State, StateOptions};
+use crate::gate::cache::CachePolicy;
+use crate::gate::client_ip::ClientIp;
+use crate::gate::credential::{CredentialSource, Credentials};
+use crate::gate::handle::AuthHandle;
+use crate::gate::limit::{Limits, RateLimitHeaders};
+use crate::gate::permission::Requirement;
+use crate::gate::rejection::{Challenge, Rejection};
+use crate::gate::service::WachtAuth;
+
+/// Verifies the API key of every request and puts its [`Principal`](crate::Principal) into the
+/// request's extensions.
+///
+/// `WachtAuthLayer::new(client)` is complete and safe: it takes `Authorization: Bearer` keys of
+/// the client's own deployment, caches verdicts as [`CachePolicy::default`] says, and applies the
+/// app's rate-limit scheme in this process. Name your app with [`app`](Self::app), or keys of
+/// every app of the deployment are accepted.
+///
+/// # Shared state
+///
+/// A layer is a set of options over shared state: verdicts, policies, counters. The state is made
+/// in [`new`](Self::new) and shared by all clones and by every service they build, so one client
+/// address or key has one counter, however many routes it calls. Two `new`s are two states.
+///
+/// These options only change the view and may differ between clones: [`app`](Self::app),
+/// [`apps`](Self::apps), [`credentials`](Self::credentials),
+/// [`accept_oauth_tokens`](Self::accept_oauth_tokens),
+/// [`strip_credential`](Self::strip_credential), [`optional`](Self::optional),
+/// [`skip`](Self::skip), [`resource`](Self::resource), [`require`](Self::require),
+/// [`require_with`](Self::require_with), [`realm`](Self::realm), [`on_reject`](Self::on_reject),
+/// [`rate_limit_headers`](Self::rate_limit_headers).
+///
+/// These decide what the state is: [`cache`](Self::cache), [`limits`](Self::limits),
+/// [`deployment`](Self::deployment), [`client_ip`](Self::client_ip), [`clock`](Self::clock),
+/// [`deadline`](Self::deadline). They belong before the first clone, [`handle`](Self::handle) or
+/// [`layer`](Layer::layer); afterwards they start fresh state for the layer they are called on.
+///
+/// # Where to put it
+///
+/// Outside the routes it guards and inside CORS, so that a preflight passes and a 401 carries the
+/// CORS headers. axum's `layer` answers 401 for unknown paths too; `route_layer` leaves them 404.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use wacht_auth::{Principal, WachtAuthLayer, WachtClient};
+///
+/// async fn hello(caller: Principal) -> String {
+///     format!("hello, {}", caller.key_name())
+/// }
+///
+/// let client = WachtClient::new("wk_live_...");
+/// let app: Router = Router::new()
+///     .route("/hello", get(hello))
+///     .layer(WachtAuthLayer::new(client).app("my-integration"));
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct WachtAuthLayer {
+    gate: Arc<Gate>,
+    // What the state was made from, to make it anew.
+    state: StateOptions,
+}
+
+impl WachtAuthLayer {
+    /// A gate that verifies keys with this client. Nothing is spawned and nothing is asked yet.
+    ///
+    /// A client that cannot be used makes every request a 500 with the reason in the log.
+    pub fn new(client: WachtClient) -> Self {
+        let state = StateOptions::new(client);
+        let gate = Gate {
+            options: Options::default(),
+            state: Arc::new(State::new(&state)),
+        };
+        Self {
+            gate: Arc::new(gate),
+            state,
+        }
+    }
+
+    // --- the view ---
+
+    /// Accepts only keys of this API auth app. Default: every app of the deployment, except the
+    /// platform's own `aa_<digits>` and `oauth_<digits>`; a warning says so once.
+    ///
+    /// A key of another app is refused exactly as one that does not exist.
+    pub fn app(self, slug: impl Into<String>) -> Self {
+        self.apps([slug])
+    }
+
+    /// Accepts only keys of these API auth apps.
+    pub fn apps(self, slugs: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let slugs = slugs.into_iter().map(|slug| slug.into().into_boxed_str());
+        let slugs = slugs.collect();
+        self.view(|options| options.apps = Some(slugs))
+    }
+
+    /// Where to look for the key, in order. Default: [`CredentialSource::bearer`].
+    ///
+    /// A request with more than one credential in these places is malformed.
+    pub fn credentials(self, sources: impl IntoIterator<Item = CredentialSource>) -> Self {
+        let credentials = Credentials::new(sources);
+        self.view(|options| {
+            let names = credentials.vary().map(|name| name.as_str());
+            let names = names.collect::<Vec<_>>().join(", ");
+            // Header names and commas are always a header value.
+            let vary = HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static("*"));
+            let elsewhere = credentials.vary().any(|name| name != AUTHORIZATION);
+            options.vary = elsewhere.then(|| vary.clone());
+            options.challenge = Arc::new(options.challenge.with_vary(vary));
+            options.credentials = credentials;
+        })
+    }
+
+    /// Accepts Wacht's opaque OAuth access tokens (`oat_…`) beside API keys.
+    ///
+    /// Their scopes and what they map to are the caller's permissions. They are never used past
+    /// their end, cached or not. Tokens in JWT form are unknown to the gateway.
+    pub fn accept_oauth_tokens(self) -> Self {
+        self.view(|options| options.accept_oauth_tokens = true)
+    }
+
+    /// Removes the credential from the request before the inner service sees it. By default it
+    /// stays, marked as sensitive.
+    pub fn strip_credential(self) -> Self {
+        self.view(|options| options.strip_credential = true)
+    }
+
+    /// Lets requests without a credential pass, without a [`Principal`](crate::Principal). One
+    /// with a bad credential is still refused.
+    pub fn optional(self) -> Self {
+        self.view(|options| options.optional = true)
+    }
+
+    /// Lets requests pass unseen for which `predicate` is true, such as health checks. They have
+    /// no [`Principal`](crate::Principal), whatever key they carry.
+    pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.view(|options| options.skip = Some(Arc::new(predicate)))
+    }
+
+    /// What a request is about, for endpoint rules and for Wacht's audit. Default: the path of
+    /// the request as it came, also inside axum's `nest`.
+    pub fn resource<F>(self, resource: F) -> Self
+    where
+        F: for<'a> Fn(&'a Parts) -> Cow<'a, str> + Send + Sync + 'static,
+    {
+        self.view(|options| options.resource = Some(Arc::new(resource)))
+    }
+
+    /// Refuses callers without these permissions, before any limit is charged.
+    ///
+    /// # Errors
+    ///
+    /// [`RequirementError`](crate::RequirementError) when it is no requirement.
+    pub fn require<R>(self, requirement: R) -> Result<Self, R::Error>
+    where
+        R: TryInto<Requirement>,
+    {
+        let requirement = requirement.try_into()?;
+        Ok(self.view(|options| options.requirement = Some(Arc::new(requirement))))
+    }
+
+    /// Refuses callers without the permissions that `requirement` names for this request, before
+    /// any limit is charged: per route or gRPC method.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use wacht_auth::{Requirement, WachtAuthLayer, WachtClient};
+    ///
+    /// # fn main() -> Result<(), wacht_auth::Error> {
+    /// let write = Arc::new(Requirement::try_from("orders:write")?);
+    /// let layer = WachtAuthLayer::new(WachtClient::new("wk_live_...")).require_with(move |parts| {
+    ///     (parts.method != http::Method::GET).then(|| Arc::clone(&write))
+    /// });
+    /// # let _ = layer;
+    /// # Ok(()) }
+    /// ```
+    pub fn require_with<F>(self, requirement: F) -> Self
+    where
+        F: Fn(&Parts) -> Option<Arc<Requirement>> + Send + Sync + 'static,
+    {
+        self.view(|options| options.requirement_of = Some(Arc::new(requirement)))
+    }
+
+    /// The realm in `WWW-Authenticate`. Default: `api`. Characters that cannot stand in a quoted
+    /// string are left out.
+    pub fn realm(self, realm: &str) -> Self {
+        self.view(|options| {
+            let vary = options.challenge.vary().clone();
+            options.challenge = Arc::new(Challenge::new(realm, vary));
+        })
+    }
+
+    /// Answers refusals in a house format. [`Rejection::to_response`] is the default answer to
+    /// start from. What the answer has to carry (`WWW-Authenticate`, `Retry-After`,
+    /// `Cache-Control`, `Vary`, the rate-limit fields) is added if it is left out. gRPC requests
+    /// keep the default answer.
+    pub fn on_reject<F>(self, answer: F) -> Self
+    where
+        F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
+    {
+        self.view(|options| options.on_reject = Some(Arc::new(answer)))
+    }
+
+    /// Which rate-limit header fields answers carry. Default: the IETF draft's.
+    pub fn rate_limit_headers(self, headers: RateLimitHeaders) -> Self {
+        self.view(|options| options.rate_limit_headers = headers)
+    }
+
+    // --- the state ---
+
+    /// The deployment whose keys are accepted. Default: the client's own, learned once from the
+    /// management API.
+    pub fn deployment(self, id: i64) -> Self {
+        self.afresh(|state| state.deployment = Some(id))
+    }
+
+    /// How long verdicts are used and how much memory they take. Default:
+    /// [`CachePolicy::default`].
+    pub fn cache(self, policy: CachePolicy) -> Self {
+        self.afresh(|state| state.cache = policy)
+    }
+
+    /// Who applies the rate-limit scheme. Default: [`Limits::local`].
+    pub fn limits(self, limits: Limits) -> Self {
+        self.afresh(|state| state.limits = limits)
+    }
+
+    /// Whose address a limit per address counts. Default: [`ClientIp::peer`].
+    pub fn client_ip(self, client_ip: ClientIp) -> Self {
+        self.afresh(|state| state.client_ip = client_ip)
+    }
+
+    /// Where the gate takes the time from. Default: the system's clocks.
+    pub fn clock(self, clock: impl Into<Clock>) -> Self {
+        let clock = clock.into();
+        self.afresh(|state| state.clock = clock)
+    }
+
+    /// How long a request may wait for its key to be verified, before it is answered 503.
+    /// Default: 2 s for each call that the verification needs. It is apart from the client's own
+    /// time-out.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.afresh(|state| state.deadline = deadline)
+    }
+
+    /// A hand on the gate's state from outside: forget, revoke, look, authenticate without HTTP.
+    pub fn handle(&self) -> AuthHandle {
+        AuthHandle::new(Arc::clone(&self.gate))
+    }
+
+    fn view(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut Arc::make_mut(&mut self.gate).options);
+        self
+    }
+
+    fn afresh(mut self, change: impl FnOnce(&mut StateOptions)) -> Self {
+        change(&mut self.state);
+        Arc::make_mut(&mut self.gate).state = Arc::new(State::new(&self.state));
+        self
+    }
+}
+
+impl<S> Layer<S> for WachtAuthLayer {
+    type Service = WachtAuth<S>;
+
+    fn layer(&self, inner: S) -> WachtAuth<S> {
+        WachtAuth::new(inner, Arc::clone(&self.gate))
+    }
+}
+
+impl fmt::Debug for WachtAuthLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WachtAuthLayer").field(&self.gate).finish()
+    }
+}

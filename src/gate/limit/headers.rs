@@ -1,0 +1,274 @@
+//! Rate-limit headers: `RateLimit` and `RateLimit-Policy`, and Wacht's own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use smallvec::SmallVec;
+
+use super::Mode;
+use super::RuleSet;
+use super::Standings;
+use super::seconds_up;
+
+/// Which headers tell callers how much of their rate limits is left.
+///
+/// They are on admitted answers and on those refused for a limit. A request that no rule matches
+/// gets none. `Retry-After` on refusals is not affected by this choice.
+///
+/// For a rule of 3 requests in 60 seconds per key, the first answer carries:
+///
+/// ```text
+/// Draft:  ratelimit-policy: "per_key:3/60s";q=3;w=60
+///         ratelimit: "per_key:3/60s";r=2;t=20
+/// Wacht:  x-ratelimit-60s-limit: 3
+///         x-ratelimit-60s-remaining: 2
+///         x-ratelimit-60s-reset: 20
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RateLimitHeaders {
+    /// `RateLimit-Policy` and `RateLimit`, as in draft-ietf-httpapi-ratelimit-headers-10: one list
+    /// entry per rule, in order of priority. `t` is the number of seconds until more requests may
+    /// pass, left out when the limit is untouched. Windows below a second show as `w=1`. An entry
+    /// the service itself has set stays.
+    #[default]
+    Draft,
+    /// `X-RateLimit-{window}-Limit`, `-Remaining` and `-Reset`, with the window as Wacht writes
+    /// it: `60s`, `250ms`. `Reset` is the number of seconds until more requests may pass, 0 when
+    /// the limit is untouched. Of two rules with the same window, the one with less left shows.
+    Wacht,
+    /// Both of them.
+    Both,
+    /// No headers.
+    None,
+}
+
+impl Standings {
+    /// Adds the chosen headers. `rules` must be the set that these standings came from.
+    pub(crate) fn write_headers(
+        &self,
+        rules: &RuleSet,
+        chosen: RateLimitHeaders,
+        headers: &mut HeaderMap,
+    ) {
+        if self.0.is_empty() {
+            return;
+        }
+        let (draft, wacht) = match chosen {
+            RateLimitHeaders::Draft => (true, false),
+            RateLimitHeaders::Wacht => (false, true),
+            RateLimitHeaders::Both => (true, true),
+            RateLimitHeaders::None => (false, false),
+        };
+        if draft {
+            // Lists, so a line of the service's own may stand beside ours. An answer so full of
+            // headers that no more fit goes out without.
+            let _ = headers.try_append(RATE_LIMIT_POLICY, self.policy(rules));
+            let _ = headers.try_append(RATE_LIMIT, self.rate_limit(rules));
+        }
+        if wacht {
+            self.write_wacht(rules, headers);
+        }
+    }
+
+    fn policy(&self, rules: &RuleSet) -> HeaderValue {
+        if self.0.len() == rules.entries.len() {
+            return rules.policy.clone();
+        }
+        let mut text = Text::new();
+        for standing in &self.0 {
+            if let Some(label) = rules.label(standing.entry) {
+                next_item(&mut text, &label.policy);
+            }
+        }
+        value(Bytes::copy_from_slice(&text))
+    }
+
+    fn rate_limit(&self, rules: &RuleSet) -> HeaderValue {
+        let mut text = Text::new();
+        for standing in &self.0 {
+            if let Some(label) = rules.label(standing.entry) {
+                next_item(&mut text, &label.remaining);
+                write_number(&mut text, standing.remaining);
+                if standing.more_in > 0 {
+                    text.extend_from_slice(b";t=");
+                    write_number(&mut text, standing.more_in);
+                }
+            }
+        }
+        value(Bytes::copy_from_slice(&text))
+    }
+
+    fn write_wacht(&self, rules: &RuleSet, headers: &mut HeaderMap) {
+        // The last to insert a name wins, which is to be the one with the least left.
+        let mut tightest_last = self.0.clone();
+        tightest_last.sort_by_key(|standing| std::cmp::Reverse(standing.remaining));
+        for standing in &tightest_last {
+            if let Some(label) = rules.label(standing.entry) {
+                let _ = headers.try_insert(&label.wacht.limit, label.max_requests.into());
+                let _ = headers.try_insert(&label.wacht.remaining, standing.remaining.into());
+                let _ = headers.try_insert(&label.wacht.reset, standing.more_in.into());
+            }
+        }
+    }
+}
+
+/// One rule as the headers show it, rendered as far as it can be beforehand.
+#[derive(Debug)]
+pub(super) struct Label {
+    /// Unique within its set; printable ASCII without quotes and backslashes.
+    pub(super) name: Arc<str>,
+    /// `"per_key:3/60s";q=3;w=60`
+    policy: Box<str>,
+    /// `"per_key:3/60s";r=`
+    remaining: Box<str>,
+    max_requests: u32,
+    wacht: WachtNames,
+}
+
+#[derive(Debug)]
+struct WachtNames {
+    limit: HeaderName,
+    remaining: HeaderName,
+    reset: HeaderName,
+}
+
+/// The labels of one set, made in the order of its rules.
+#[derive(Default)]
+pub(super) struct Labels {
+    words: Vec<String>,
+    policy: Text,
+}
+
+impl Labels {
+    pub(super) fn next(&mut self, mode: Mode, max_requests: u32, window: Duration) -> Label {
+        let short = short(window);
+        let word = format!("{}:{max_requests}/{short}", mode.word());
+        let alike = self.words.iter().filter(|other| **other == word).count();
+        let name = match alike {
+            0 => word.clone(),
+            _ => format!("{word}#{}", alike + 1),
+        };
+        self.words.push(word);
+
+        let seconds = seconds_up(window).max(1);
+        let policy = format!("\"{name}\";q={max_requests};w={seconds}");
+        next_item(&mut self.policy, &policy);
+        Label {
+            policy: policy.into(),
+            remaining: format!("\"{name}\";r=").into(),
+            name: name.into(),
+            max_requests,
+            wacht: WachtNames {
+                limit: name_of(&short, "limit"),
+                remaining: name_of(&short, "remaining"),
+                reset: name_of(&short, "reset"),
+            },
+        }
+    }
+
+    pub(super) fn policy(self) -> HeaderValue {
+        // With spare room, `Bytes` counts references from the start; made from an exact vector, it
+        // would allocate for that at the first clone.
+        let mut text = Vec::with_capacity(self.policy.len() + 1);
+        text.extend_from_slice(&self.policy);
+        value(text.into())
+    }
+}
+
+/// The window as Wacht's rule strings have it.
+fn short(window: Duration) -> String {
+    if window < Duration::from_secs(1) {
+        format!("{}ms", window.as_millis().max(1))
+    } else {
+        format!("{}s", window.as_secs())
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the name is made of digits, lower-case letters and hyphens"
+)]
+fn name_of(window: &str, what: &str) -> HeaderName {
+    HeaderName::try_from(format!("x-ratelimit-{window}-{what}")).expect("a valid header name")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names of rules and numbers are visible ASCII"
+)]
+fn value(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).expect("a valid header value")
+}
+
+fn next_item(text: &mut Text, item: &str) {
+    if !text.is_empty() {
+        text.extend_from_slice(b", ");
+    }
+    text.extend_from_slice(item.as_bytes());
+}
+
+/// Decimal digits, without the cost of `fmt`: this runs on every answer.
+fn write_number(text: &mut Text, number: u32) {
+    let start = text.len();
+    let mut rest = number;
+    loop {
+        let digit = rest % 10;
+        text.insert(start, b'0' + digit as u8);
+        rest /= 10;
+        if rest == 0 {
+            return;
+        }
+    }
+}
+
+/// Room for the entries of a few rules without allocating.
+type Text = SmallVec<[u8; 256]>;
+
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for number in [0, 1, 9, 10, 99, 100, 1_234_567, u32::MAX] {
+            let mut text = Text::from_slice(b"r=");
+            write_number(&mut text, number);
+            assert_eq!(&*text, format!("r={number}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn windows_are_written_as_wacht_does() {
+        for (millis, text) in [
+            (1, "1ms"),
+            (250, "250ms"),
+            (999, "999ms"),
+            (1_000, "1s"),
+            (1_500, "1s"),
+            (60_000, "60s"),
+            (2_592_000_000, "2592000s"),
+        ] {
+            assert_eq!(short(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn extreme_rules_have_valid_labels() {
+        let mut labels = Labels::default();
+        for window in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+            for max_requests in [0, u32::MAX] {
+                labels.next(Mode::KeyAndIp, max_requests, window);
+            }
+        }
+        let policy = labels.policy();
+        assert!(policy.to_str().unwrap().contains(";q=4294967295;w=1, "));
+    }
+}

@@ -1,0 +1,258 @@
+//! The counters of keys and addresses: as many as fit, and no more.
+
+use std::hash::BuildHasher;
+use std::hash::RandomState;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use indexmap::IndexMap;
+use indexmap::map::raw_entry_v1::RawEntryApiV1;
+
+use super::KeySubject;
+use super::gcra::Bucket;
+use super::gcra::Moment;
+
+/// What one counter belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Subject {
+    /// The rule's number.
+    pub(super) rule: u64,
+    pub(super) key: Option<KeySubject>,
+    pub(super) address: Option<IpAddr>,
+}
+
+/// A bounded map from subjects to their buckets.
+///
+/// A bucket that has filled up again says no more than no bucket at all, so it is forgotten when
+/// somebody new needs room. One that is not full is never pushed out.
+pub(super) struct Subjects {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+    capacity: usize,
+    count: AtomicUsize,
+}
+
+struct Shard {
+    buckets: IndexMap<Subject, Arc<Bucket>, RandomState>,
+    /// Where the search for full buckets goes on.
+    hand: usize,
+    /// The latest moment at which one was forgotten.
+    forgot_at: Moment,
+}
+
+// === impl Subjects ===
+
+impl Subjects {
+    pub(super) fn new(capacity: usize) -> Self {
+        let hasher = RandomState::new();
+        let shard = || {
+            Mutex::new(Shard {
+                buckets: IndexMap::with_hasher(hasher.clone()),
+                hand: 0,
+                forgot_at: Moment(0),
+            })
+        };
+        Self {
+            shards: std::array::from_fn(|_| shard()),
+            capacity,
+            count: AtomicUsize::new(0),
+            hasher,
+        }
+    }
+
+    /// The subject's bucket. `None` when there is no room for another subject.
+    ///
+    /// `overflow` is what those without room share. A new bucket starts no fuller than that one:
+    /// the subject may have been charged there.
+    pub(super) fn bucket(
+        &self,
+        subject: Subject,
+        overflow: &Bucket,
+        now: Moment,
+    ) -> Option<Arc<Bucket>> {
+        let hash = self.hasher.hash_one(subject);
+        // The map uses the lowest and the highest bits itself.
+        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = shard
+            .buckets
+            .raw_entry_v1()
+            .from_key_hashed_nocheck(hash, &subject);
+        if let Some((_, bucket)) = known {
+            return Some(Arc::clone(bucket));
+        }
+
+        let forgotten = shard.forget_some(now);
+        self.count.fetch_sub(forgotten, Ordering::Relaxed);
+        let room = |count: usize| (count < self.capacity).then_some(count + 1);
+        self.count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+            .ok()?;
+        // A request that read the clock before the forgetful one did must not gain by it.
+        let full_at = shard.forgot_at.max(overflow.when_full());
+        let bucket = Arc::new(Bucket::full_at(full_at));
+        shard.buckets.insert(subject, Arc::clone(&bucket));
+        Some(bucket)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Shard ===
+
+impl Shard {
+    /// Looks at the next few buckets, drops those that are full and that nobody is about to
+    /// charge, and returns how many that were.
+    fn forget_some(&mut self, now: Moment) -> usize {
+        let mut forgotten = 0;
+        for _ in 0..LOOKS_PER_NEWCOMER {
+            if self.hand >= self.buckets.len() {
+                self.hand = 0;
+            }
+            let Some((_, bucket)) = self.buckets.get_index_mut(self.hand) else {
+                break;
+            };
+            // `get_mut` succeeds only when no request holds the bucket, and sees all they wrote.
+            if Arc::get_mut(bucket).is_some_and(|bucket| bucket.when_full() <= now) {
+                self.buckets.swap_remove_index(self.hand);
+                forgotten += 1;
+            } else {
+                self.hand += 1;
+            }
+        }
+        if forgotten > 0 {
+            self.forgot_at = self.forgot_at.max(now);
+        }
+        forgotten
+    }
+}
+
+const SHARDS: usize = 64;
+
+/// More than one, so that the idle ones are found faster than newcomers arrive.
+const LOOKS_PER_NEWCOMER: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::super::gcra::Gcra;
+    use super::*;
+
+    fn subject(number: u32) -> Subject {
+        Subject {
+            rule: 1,
+            key: None,
+            address: Some(Ipv4Addr::from_bits(number).into()),
+        }
+    }
+
+    #[test]
+    fn a_subject_keeps_its_bucket() {
+        let subjects = Subjects::new(10);
+        let overflow = Bucket::default();
+        let first = subjects.bucket(subject(1), &overflow, Moment(1)).unwrap();
+        let again = subjects.bucket(subject(1), &overflow, Moment(2)).unwrap();
+        let other = subjects.bucket(subject(2), &overflow, Moment(3)).unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        assert!(!Arc::ptr_eq(&first, &other));
+        assert_eq!(subjects.len(), 2);
+    }
+
+    #[test]
+    fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
+        let subjects = Subjects::new(1_000_000);
+        let overflow = Bucket::default();
+        let long = Gcra::new(1, Duration::from_secs(1_000_000));
+        let short = Gcra::new(1, Duration::from_nanos(10));
+        for number in 0..1_000 {
+            let bucket = subjects
+                .bucket(subject(number), &overflow, Moment(1))
+                .unwrap();
+            let gcra = if number < 100 { &long } else { &short };
+            gcra.charge(&bucket, Moment(1)).unwrap();
+        }
+        let later = Moment(1_000);
+        for number in 1_000..20_000 {
+            let bucket = subjects.bucket(subject(number), &overflow, later).unwrap();
+            short
+                .charge(&bucket, Moment(later.0 + u64::from(number)))
+                .unwrap();
+        }
+        let remembered = subjects.len();
+        let count: usize = subjects
+            .shards
+            .iter()
+            .map(|s| s.lock().unwrap().buckets.len())
+            .sum();
+        assert_eq!(remembered, count);
+        for number in 0..100 {
+            let bucket = subjects.bucket(subject(number), &overflow, later).unwrap();
+            assert!(long.look(&bucket, later).is_err(), "{number} was forgotten");
+        }
+        assert_eq!(subjects.len(), remembered);
+
+        // Two looks that find something would do; a few rounds of newcomers shrink the rest.
+        for number in 20_000..40_000 {
+            let at = Moment(1_000_000 + u64::from(number));
+            drop(subjects.bucket(subject(number), &overflow, at));
+        }
+        assert!(subjects.len() < 2_000, "{} left", subjects.len());
+    }
+
+    #[test]
+    fn a_bucket_in_somebodys_hands_is_not_forgotten() {
+        let subjects = Subjects::new(1_000_000);
+        let overflow = Bucket::default();
+        let held = subjects.bucket(subject(1), &overflow, Moment(1)).unwrap();
+        for number in 2..5_000 {
+            drop(subjects.bucket(subject(number), &overflow, Moment(u64::from(number))));
+        }
+        let again = subjects
+            .bucket(subject(1), &overflow, Moment(9_000))
+            .unwrap();
+        assert!(Arc::ptr_eq(&held, &again));
+    }
+
+    #[test]
+    fn a_request_with_an_older_reading_of_the_clock_gains_nothing() {
+        let subjects = Subjects::new(10_000);
+        let overflow = Bucket::default();
+        let gcra = Gcra::new(1, Duration::from_nanos(100));
+        let first = subjects.bucket(subject(0), &overflow, Moment(1)).unwrap();
+        gcra.charge(&first, Moment(1)).unwrap();
+        drop(first);
+        // Newcomers at 101 find the first one idle and have it forgotten.
+        for number in 1..5_000 {
+            drop(subjects.bucket(subject(number), &overflow, Moment(101)));
+        }
+        let back = subjects.bucket(subject(0), &overflow, Moment(100)).unwrap();
+        assert_eq!(gcra.look(&back, Moment(100)), Err(Duration::from_nanos(1)));
+    }
+
+    #[test]
+    fn a_newcomer_inherits_the_overflow_bucket() {
+        let subjects = Subjects::new(1);
+        let gcra = Gcra::new(1, Duration::from_nanos(100));
+        let overflow = Bucket::default();
+        gcra.charge(&overflow, Moment(1)).unwrap();
+        let bucket = subjects.bucket(subject(1), &overflow, Moment(2)).unwrap();
+        assert!(gcra.look(&bucket, Moment(2)).is_err());
+        assert!(gcra.look(&bucket, Moment(101)).is_ok());
+    }
+
+    #[test]
+    fn without_room_there_is_no_bucket() {
+        let subjects = Subjects::new(0);
+        let overflow = Bucket::default();
+        assert!(subjects.bucket(subject(1), &overflow, Moment(1)).is_none());
+        assert_eq!(subjects.len(), 0);
+    }
+}

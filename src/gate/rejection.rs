@@ -1,0 +1,465 @@
+//! Every way a request is refused, and what a stranger is told. One table.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use crate::gate::authenticator::Gate;
+use crate::gate::limit::Refused;
+use crate::gate::permission::Requirement;
+
+/// Why a request was refused.
+///
+/// It stands in the extensions of every refusing response, whatever answers with it, so outer
+/// layers and tests read it there instead of parsing a body.
+///
+/// A rejection holds nothing of the key and nothing of the gateway's words. What an operator has
+/// to know goes to the log.
+#[derive(Clone)]
+pub struct Rejection(Box<Refusal>);
+
+#[derive(Clone)]
+struct Refusal {
+    kind: RejectionKind,
+    retry_after: Option<Duration>,
+    // RFC 6750 `scope`, where the requirement can be said in it.
+    scope: Option<String>,
+    violated_policies: Vec<Arc<str>>,
+    rate_limit_fields: HeaderMap,
+    // Whose realm, `Vary` and `on_reject` the answer takes.
+    gate: Option<Arc<Gate>>,
+}
+
+/// What kind of refusal it is. Each has its row in the table of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// No credential in any of the places looked at: 401, gRPC 16.
+    MissingCredential,
+    /// More than one credential, or one that cannot be read: 400, gRPC 16.
+    MalformedCredential,
+    /// The key is unknown, revoked, expired, another customer's or another app's: 401, gRPC 16.
+    /// Which of them it is, nobody is told.
+    InvalidKey,
+    /// The caller is known and may not do this: 403, gRPC 7.
+    PermissionDenied,
+    /// A rate limit is reached: 429, gRPC 8.
+    RateLimited,
+    /// Whether the key is good cannot be found out now: 503, gRPC 14.
+    Unavailable,
+    /// The service is put together wrongly: 500, gRPC 13. The log says how to mend it.
+    Misconfigured,
+}
+
+/// One row of the table of answers.
+struct Row {
+    status: StatusCode,
+    grpc: u8,
+    problem: &'static str,
+    title: &'static str,
+    detail: &'static str,
+}
+
+impl RejectionKind {
+    const fn row(self) -> Row {
+        const BLANK: &str = "about:blank";
+        match self {
+            Self::MissingCredential => Row {
+                status: StatusCode::UNAUTHORIZED,
+                grpc: 16,
+                problem: BLANK,
+                title: "Unauthorized",
+                detail: "This request carries no API key.",
+            },
+            Self::MalformedCredential => Row {
+                status: StatusCode::BAD_REQUEST,
+                grpc: 16,
+                problem: BLANK,
+                title: "Bad Request",
+                detail: "The credentials of this request cannot be read: send exactly one API key.",
+            },
+            Self::InvalidKey => Row {
+                status: StatusCode::UNAUTHORIZED,
+                grpc: 16,
+                problem: BLANK,
+                title: "Unauthorized",
+                detail: "This API key is not valid.",
+            },
+            Self::PermissionDenied => Row {
+                status: StatusCode::FORBIDDEN,
+                grpc: 7,
+                problem: BLANK,
+                title: "Forbidden",
+                detail: "This API key does not permit this request.",
+            },
+            Self::RateLimited => Row {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                grpc: 8,
+                problem: "https://iana.org/assignments/http-problem-types#quota-exceeded",
+                title: "Too Many Requests",
+                detail: "A rate limit is reached: try again later.",
+            },
+            Self::Unavailable => Row {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                grpc: 14,
+                problem: BLANK,
+                title: "Service Unavailable",
+                detail: "API keys cannot be verified at the moment: try again later.",
+            },
+            Self::Misconfigured => Row {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                grpc: 13,
+                problem: BLANK,
+                title: "Internal Server Error",
+                detail: "This service is not set up to verify API keys.",
+            },
+        }
+    }
+
+    /// The HTTP status of the answer. A gRPC request is answered with 200 and
+    /// [`grpc_code`](Self::grpc_code).
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.row().status
+    }
+
+    /// The gRPC status code of the answer to a gRPC request.
+    #[must_use]
+    pub const fn grpc_code(self) -> u8 {
+        self.row().grpc
+    }
+}
+
+/// What decides the answer in place of the table:
+/// [`on_reject`](crate::WachtAuthLayer::on_reject).
+pub(crate) type OnReject = Arc<dyn Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync>;
+
+/// The parts of a refusal that only the layer's options decide, rendered once.
+#[derive(Debug)]
+pub(crate) struct Challenge {
+    missing: HeaderValue,
+    malformed: HeaderValue,
+    invalid: HeaderValue,
+    denied: HeaderValue,
+    realm: String,
+    vary: HeaderValue,
+}
+
+impl Challenge {
+    pub(crate) fn new(realm: &str, vary: HeaderValue) -> Self {
+        // What a quoted-string cannot hold is left out (RFC 9110, section 5.6.4).
+        let mut quoted = String::with_capacity(realm.len());
+        for c in realm.chars().filter(|c| matches!(c, ' '..='~')) {
+            if matches!(c, '"' | '\\') {
+                quoted.push('\\');
+            }
+            quoted.push(c);
+        }
+        Self {
+            missing: challenge(&quoted, "", None),
+            malformed: challenge(&quoted, "invalid_request", None),
+            invalid: challenge(&quoted, "invalid_token", None),
+            denied: challenge(&quoted, "insufficient_scope", None),
+            realm: quoted,
+            vary,
+        }
+    }
+
+    pub(crate) fn vary(&self) -> &HeaderValue {
+        &self.vary
+    }
+
+    pub(crate) fn with_vary(&self, vary: HeaderValue) -> Self {
+        Self {
+            missing: self.missing.clone(),
+            malformed: self.malformed.clone(),
+            invalid: self.invalid.clone(),
+            denied: self.denied.clone(),
+            realm: self.realm.clone(),
+            vary,
+        }
+    }
+
+    /// `WWW-Authenticate` as in RFC 6750, section 3.
+    fn of(&self, refusal: &Refusal) -> Option<HeaderValue> {
+        match refusal.kind {
+            RejectionKind::MissingCredential => Some(self.missing.clone()),
+            RejectionKind::MalformedCredential => Some(self.malformed.clone()),
+            RejectionKind::InvalidKey => Some(self.invalid.clone()),
+            RejectionKind::PermissionDenied => Some(match &refusal.scope {
+                None => self.denied.clone(),
+                Some(scope) => challenge(&self.realm, "insufficient_scope", Some(scope)),
+            }),
+            RejectionKind::RateLimited
+            | RejectionKind::Unavailable
+            | RejectionKind::Misconfigured => None,
+        }
+    }
+}
+
+impl Default for Challenge {
+    fn default() -> Self {
+        Self::new("api", HeaderValue::from_static("authorization"))
+    }
+}
+
+fn challenge(realm: &str, error: &str, scope: Option<&str>) -> HeaderValue {
+    let mut text = format!("Bearer realm=\"{realm}\"");
+    if !error.is_empty() {
+        text = text + ", error=\"" + error + "\"";
+    }
+    if let Some(scope) = scope {
+        text = text + ", scope=\"" + scope + "\"";
+    }
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"))
+}
+
+impl Rejection {
+    fn new(kind: RejectionKind) -> Self {
+        Self(Box::new(Refusal {
+            kind,
+            retry_after: None,
+            scope: None,
+            violated_policies: Vec::new(),
+            rate_limit_fields: HeaderMap::new(),
+            gate: None,
+        }))
+    }
+
+    pub(crate) fn missing_credential() -> Self {
+        Self::new(RejectionKind::MissingCredential)
+    }
+
+    pub(crate) fn malformed_credential() -> Self {
+        Self::new(RejectionKind::MalformedCredential)
+    }
+
+    pub(crate) fn invalid_key() -> Self {
+        Self::new(RejectionKind::InvalidKey)
+    }
+
+    pub(crate) fn permission_denied(requirement: &Requirement) -> Self {
+        let mut rejection = Self::permission_denied_by_gateway();
+        rejection.0.scope = requirement.scope();
+        rejection
+    }
+
+    pub(crate) fn permission_denied_by_gateway() -> Self {
+        Self::new(RejectionKind::PermissionDenied)
+    }
+
+    /// `fields` are the rate-limit header fields that go with the answer.
+    pub(crate) fn rate_limited(refused: &Refused, fields: HeaderMap) -> Self {
+        let mut rejection = Self::rate_limited_by_gateway(refused.retry_after);
+        rejection.0.violated_policies = refused.violated.clone();
+        rejection.0.rate_limit_fields = fields;
+        rejection
+    }
+
+    pub(crate) fn rate_limited_by_gateway(retry_after: Duration) -> Self {
+        let mut rejection = Self::new(RejectionKind::RateLimited);
+        rejection.0.retry_after = Some(retry_after);
+        rejection
+    }
+
+    pub(crate) fn unavailable(retry_after: Duration) -> Self {
+        let mut rejection = Self::new(RejectionKind::Unavailable);
+        rejection.0.retry_after = Some(retry_after);
+        rejection
+    }
+
+    pub(crate) fn misconfigured() -> Self {
+        Self::new(RejectionKind::Misconfigured)
+    }
+
+    /// Lets the answer take this gate's realm, `Vary` and `on_reject`.
+    pub(crate) fn of(mut self, gate: &Arc<Gate>) -> Self {
+        self.0.gate = Some(Arc::clone(gate));
+        self
+    }
+
+    /// What kind of refusal it is.
+    #[must_use]
+    pub fn kind(&self) -> RejectionKind {
+        self.0.kind
+    }
+
+    /// When it makes sense to try again, for [`RateLimited`](RejectionKind::RateLimited) and
+    /// [`Unavailable`](RejectionKind::Unavailable).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// `Retry-After` counts whole seconds (RFC 9110, section 10.2.3): rounded up, and never zero.
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
+        let wait = self.0.retry_after?;
+        let rounding = u64::from(wait.subsec_nanos() > 0);
+        Some(wait.as_secs().saturating_add(rounding).max(1))
+    }
+
+    /// The rate-limit policies that the request would have violated, by the names they have in
+    /// the `RateLimit-Policy` field; empty for every other kind.
+    pub fn violated_policies(&self) -> impl Iterator<Item = &str> {
+        self.0.violated_policies.iter().map(|name| &**name)
+    }
+
+    /// A sentence for the caller. It names no key and no cause that a stranger should not know.
+    #[must_use]
+    pub fn message(&self) -> &'static str {
+        self.0.kind.row().detail
+    }
+
+    /// The default answer to a request with these parts.
+    ///
+    /// For HTTP, the status of the kind with an RFC 9457 `application/problem+json` body; for a
+    /// gRPC request (`content-type: application/grpc…`, but not grpc-web), a Trailers-Only answer:
+    /// status 200 with `grpc-status` and an empty body. Both with `Cache-Control: no-store`, and
+    /// with what belongs to the kind: `WWW-Authenticate` (RFC 6750), `Retry-After`, the rate-limit
+    /// fields, `Vary`.
+    ///
+    /// An [`on_reject`](crate::WachtAuthLayer::on_reject) can start from it:
+    ///
+    /// ```
+    /// use wacht_auth::{WachtAuthLayer, WachtClient};
+    ///
+    /// let layer = WachtAuthLayer::new(WachtClient::new("wk_live_...")).on_reject(|rejection, parts| {
+    ///     let mut response = rejection.to_response(parts);
+    ///     response.headers_mut().insert("x-docs", "https://example.com/errors".parse().unwrap());
+    ///     response
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn to_response(&self, parts: &Parts) -> Response<Bytes> {
+        let row = self.0.kind.row();
+        let mut response = if is_grpc(&parts.headers) {
+            let mut response = Response::new(Bytes::new());
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(row.grpc)));
+            headers.insert(GRPC_MESSAGE, HeaderValue::from_static(row.detail));
+            response
+        } else {
+            let mut response = Response::new(self.problem(&row));
+            *response.status_mut() = row.status;
+            response.headers_mut().insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/problem+json"),
+            );
+            response
+        };
+        self.complete(&mut response, parts);
+        response
+    }
+
+    /// What the gate sends: the default answer or its own `on_reject`'s, and always with what the
+    /// table requires.
+    pub(crate) fn answer(&self, parts: &Parts) -> Response<Bytes> {
+        let on_reject = self
+            .0
+            .gate
+            .as_ref()
+            .and_then(|gate| gate.options.on_reject.as_ref());
+        let mut response = match on_reject {
+            // A gRPC client reads trailers, and nobody's house format.
+            Some(on_reject) if !is_grpc(&parts.headers) => {
+                let mut response = on_reject(self, parts);
+                self.complete(&mut response, parts);
+                response
+            }
+            _ => self.to_response(parts),
+        };
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+
+    /// Adds what the table requires and the answer does not have.
+    fn complete(&self, response: &mut Response<Bytes>, parts: &Parts) {
+        let refusal = &*self.0;
+        let fallback;
+        let challenge = match &refusal.gate {
+            Some(gate) => &*gate.options.challenge,
+            None => {
+                fallback = Challenge::default();
+                &fallback
+            }
+        };
+        let headers = response.headers_mut();
+        let mut require = |name: HeaderName, value: HeaderValue| {
+            headers.entry(name).or_insert(value);
+        };
+        require(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        require(VARY, challenge.vary.clone());
+        if let Some(seconds) = self.retry_after_seconds() {
+            require(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // Neither field may stand in trailers, which is what a gRPC client takes them for.
+        if !is_grpc(&parts.headers) {
+            if let Some(value) = challenge.of(refusal) {
+                require(WWW_AUTHENTICATE, value);
+            }
+            for (name, value) in &refusal.rate_limit_fields {
+                require(name.clone(), value.clone());
+            }
+        }
+    }
+
+    fn problem(&self, row: &Row) -> Bytes {
+        #[derive(Serialize)]
+        struct Problem<'a> {
+            r#type: &'a str,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+            violated_policies: Vec<&'a str>,
+        }
+        let problem = Problem {
+            r#type: row.problem,
+            title: row.title,
+            status: row.status.as_u16(),
+            detail: row.detail,
+            violated_policies: self.violated_policies().collect(),
+        };
+        // Strings and a number always serialise; an empty body would still be a right answer.
+        serde_json::to_vec(&problem).unwrap_or_default().into()
+    }
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// Whether the request speaks gRPC. grpc-web is left to the layer that translates it.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes().to_ascii_lowercase();
+        value
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+    })
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("kind", &self.0.kind)
+            .field("retry_after", &self.0.retry_after)
+            .field("violated_policies", &self.0.violated_policies)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for Rejection {}

@@ -1,0 +1,65 @@
+//! [`WachtAuth`], the service. Plumbing alone: what is decided is decided in `authenticator`.
+
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::gate::authenticator::{Decision, Gate};
+use crate::gate::body::ResponseBody;
+use crate::gate::future::ResponseFuture;
+
+/// Verifies the API key of every request before the inner service sees it.
+///
+/// Made by [`WachtAuthLayer`](crate::WachtAuthLayer). Any request body will do, and any response
+/// body whose data is [`Bytes`].
+///
+/// A request whose key is known is passed on within [`call`](Service::call): no future is boxed
+/// and the inner service is used in place. Only a request that has to wait for the gateway clones
+/// the inner service, and takes along the instance that was polled ready.
+#[derive(Clone, Debug)]
+pub struct WachtAuth<S> {
+    inner: S,
+    gate: Arc<Gate>,
+}
+
+impl<S> WachtAuth<S> {
+    pub(crate) fn new(inner: S, gate: Arc<Gate>) -> Self {
+        Self { inner, gate }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for WachtAuth<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ResBody: Body<Data = Bytes>,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let now = self.gate.state.clock.now();
+        match self.gate.decide(&mut parts, now) {
+            Decision::Pass(stamp) => {
+                let request = Request::from_parts(parts, body);
+                ResponseFuture::inner(self.inner.call(request), stamp)
+            }
+            Decision::Refuse(rejection) => ResponseFuture::refused(rejection.answer(&parts)),
+            Decision::Wait(pending) => {
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                ResponseFuture::waiting(pending, ready, Arc::clone(&self.gate), parts, body)
+            }
+        }
+    }
+}

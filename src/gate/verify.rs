@@ -1,0 +1,511 @@
+//! Asking the gateway: what is sent, what the answer means, and that N callers with one key ask
+//! once.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::DateTime;
+use http::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
+use crate::client::Error;
+use crate::clock::Now;
+use crate::gate::authenticator::State;
+use crate::gate::cache::{Filed, STRANGER_TTL, Verdict, VerdictKey};
+use crate::gate::permission::Permissions;
+use crate::gate::policy::{Ours, Reserved, is_reserved};
+use crate::gate::principal::{Identity, PrincipalKind};
+
+/// Checks in flight for digests seen good before, and as many for those never seen.
+const IN_FLIGHT: usize = 128;
+/// Flights that may exist at all, those that wait for a place among them.
+const FLIGHTS: usize = 4096;
+/// What follows a failed refresh.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// No limit of Wacht's makes a caller wait longer than this under `Limits::gateway()`: the
+/// gateway names the whole window, not what is left of it.
+const GATEWAY_RETRY_MAX: Duration = Duration::from_secs(60);
+const USER_AGENT_MAX: usize = 256;
+const RESOURCE_MAX: usize = 2048;
+
+/// What a verification brought.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Valid(Arc<Verdict>),
+    /// A definite no.
+    Invalid,
+    /// The key is good; the gateway says its limit is reached. Only asked for by [`ask`].
+    Limited(Arc<Verdict>, Duration),
+    /// The key is good; the gateway says a permission is missing. Only asked for by [`ask`].
+    Denied(Arc<Verdict>),
+    /// Nobody knows. Try again after this long.
+    Unknown(Duration),
+    /// Nobody will know before the program is changed.
+    Misconfigured(&'static str),
+}
+
+/// What is said of a request to the gateway.
+///
+/// Where the gateway decides a limit, this decides with it; in its audit it is all there is.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct AuthContext {
+    method: &'static str,
+    resource: String,
+    client_ip: Option<IpAddr>,
+    user_agent: Option<String>,
+}
+
+impl AuthContext {
+    /// `POST` on `resource`, from nobody in particular.
+    ///
+    /// `resource` is what endpoint rules are compared with: a path such as `/orders`.
+    pub fn new(resource: impl Into<String>) -> Self {
+        let mut resource = resource.into();
+        if !resource.starts_with('/') {
+            resource.insert(0, '/');
+        }
+        Self {
+            method: "POST",
+            resource,
+            client_ip: None,
+            user_agent: None,
+        }
+    }
+
+    /// The method. One that Wacht does not know is sent as `POST`; it decides nothing.
+    pub fn method(mut self, method: &Method) -> Self {
+        self.method = match *method {
+            Method::GET => "GET",
+            Method::PUT => "PUT",
+            Method::PATCH => "PATCH",
+            Method::DELETE => "DELETE",
+            Method::HEAD => "HEAD",
+            Method::OPTIONS => "OPTIONS",
+            _ => "POST",
+        };
+        self
+    }
+
+    /// The address of the caller, which limits per address are counted by.
+    pub fn client_ip(mut self, address: IpAddr) -> Self {
+        self.client_ip = Some(address);
+        self
+    }
+
+    /// The caller's user agent, for the audit: its visible ASCII characters, 256 at most.
+    pub fn user_agent(mut self, user_agent: &str) -> Self {
+        let visible = user_agent
+            .chars()
+            .filter(|c| matches!(c, ' '..='~'))
+            .take(USER_AGENT_MAX)
+            .collect();
+        self.user_agent = Some(visible);
+        self
+    }
+
+    pub(crate) fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.client_ip
+    }
+
+    /// For a refresh, which no caller should be able to steer.
+    fn refresh() -> Self {
+        Self::new("/")
+    }
+}
+
+/// One key to ask about. Holds the key itself, for as long as the check is in flight.
+pub(crate) struct Check {
+    pub(crate) key: VerdictKey,
+    pub(crate) secret: SecretString,
+    pub(crate) context: AuthContext,
+    pub(crate) required_permissions: Vec<String>,
+    pub(crate) seen_good: bool,
+}
+
+impl Check {
+    /// A check in the background, of which the caller decides nothing but the key.
+    pub(crate) fn refresh(key: VerdictKey, secret: SecretString) -> Self {
+        Self {
+            key,
+            secret,
+            context: AuthContext::refresh(),
+            required_permissions: Vec::new(),
+            seen_good: true,
+        }
+    }
+
+    fn request(&self) -> CheckRequest {
+        let secret = self.secret.expose_secret();
+        let mut request = match self.key.kind {
+            PrincipalKind::ApiKey => CheckRequest::api_key(secret),
+            PrincipalKind::OauthAccessToken => CheckRequest::oauth_access_token(secret),
+        };
+        let context = &self.context;
+        // The gateway refuses bodies over 2 MiB; nothing a caller sends may come near that.
+        let mut end = context.resource.len().min(RESOURCE_MAX);
+        while !context.resource.is_char_boundary(end) {
+            end -= 1;
+        }
+        request = request
+            .method(context.method)
+            .resource(&context.resource[..end]);
+        if let Some(address) = context.client_ip {
+            request = request.client_ip(address);
+        }
+        if let Some(user_agent) = &context.user_agent {
+            request = request.user_agent(user_agent.as_str());
+        }
+        if !self.required_permissions.is_empty() {
+            request = request.required_permissions(&self.required_permissions);
+        }
+        request
+    }
+}
+
+/// What an answer of the gateway means. The rows of the answer table, in its order.
+#[derive(Debug)]
+enum Meaning {
+    Yes(Box<CheckResponse>),
+    RateLimited(Box<CheckResponse>),
+    PermissionDenied(Box<CheckResponse>),
+    /// A definite no.
+    No,
+    /// An answer that is neither yes nor no.
+    Undecided,
+    /// No answer, or one that says the gateway is not well.
+    Outage,
+    Misconfigured,
+}
+
+fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Meaning {
+    match answer {
+        Ok(response) if response.allowed && response.identity.is_some() => {
+            Meaning::Yes(Box::new(response))
+        }
+        Ok(response) if response.allowed => Meaning::Undecided,
+        Ok(response) => match &response.reason {
+            Some(DenyReason::RateLimited) if response.identity.is_some() => {
+                Meaning::RateLimited(Box::new(response))
+            }
+            Some(DenyReason::RateLimited) => Meaning::Undecided,
+            Some(DenyReason::PermissionDenied)
+                if asked_permissions && response.identity.is_some() =>
+            {
+                Meaning::PermissionDenied(Box::new(response))
+            }
+            reason => {
+                tracing::warn!(?reason, "the gateway denied a key for a reason of its own");
+                Meaning::No
+            }
+        },
+        Err(error) if error.is_invalid_key() => Meaning::No,
+        Err(Error::Api { status, .. })
+            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS =>
+        {
+            Meaning::Outage
+        }
+        Err(Error::Request(_)) => Meaning::Outage,
+        Err(Error::Config(_)) => Meaning::Misconfigured,
+        Err(_) => Meaning::Undecided,
+    }
+}
+
+/// Asks the gateway about one key and files what it says.
+async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
+    let places = if check.seen_good {
+        &state.flights.seen_good
+    } else {
+        &state.flights.never_seen
+    };
+    let asked = async {
+        // The semaphore is never closed; without a permit nothing is sent.
+        let Ok(_place) = places.acquire().await else {
+            return None;
+        };
+        let sent = state.clock.now();
+        // Noted before the check leaves, so that news during the flight is noticed.
+        let epoch = state.tombstones.epoch();
+        let answer = state.client.gateway().check(check.request()).send().await;
+        Some((sent, epoch, answer))
+    };
+    let Ok(Some((sent, epoch, answer))) = tokio::time::timeout(state.deadline, asked).await else {
+        return outage(state, check);
+    };
+    state.counts.checks.add();
+    match meaning(answer, !check.required_permissions.is_empty()) {
+        Meaning::Yes(response) => ours(state, check, *response, sent, epoch, Outcome::Valid).await,
+        Meaning::RateLimited(response) => {
+            let wait = response.retry_after.unwrap_or(GATEWAY_RETRY_MAX);
+            let wait = wait.min(GATEWAY_RETRY_MAX);
+            let limited = |verdict| Outcome::Limited(verdict, wait);
+            ours(state, check, *response, sent, epoch, limited).await
+        }
+        Meaning::PermissionDenied(response) => {
+            ours(state, check, *response, sent, epoch, Outcome::Denied).await
+        }
+        Meaning::No => {
+            let now = state.clock.now();
+            state
+                .cache
+                .refuse(check.key, sent, now, state.cache.policy.negative_ttl);
+            Outcome::Invalid
+        }
+        Meaning::Undecided => {
+            let now = state.clock.now();
+            let wait = state.cache.policy.negative_ttl;
+            if let Some(verdict) = state.cache.positive(&check.key) {
+                verdict.refresh_undecided(now.monotonic.saturating_add(RETRY_AFTER));
+            }
+            state.cache.undecided(check.key, sent, now);
+            tracing::warn!("the gateway gave an answer that is neither yes nor no");
+            Outcome::Unknown(wait.max(RETRY_AFTER))
+        }
+        Meaning::Outage => outage(state, check),
+        Meaning::Misconfigured => Outcome::Misconfigured("the Wacht client cannot be used"),
+    }
+}
+
+fn outage(state: &State, check: &Check) -> Outcome {
+    if let Some(verdict) = state.cache.positive(&check.key) {
+        let now = state.clock.now();
+        verdict.refresh_failed(now.monotonic.saturating_add(RETRY_AFTER));
+    }
+    tracing::warn!("the gateway gave no answer");
+    Outcome::Unknown(RETRY_AFTER)
+}
+
+/// The key is somebody's: is it ours, and what does its app say?
+async fn ours(
+    state: &Arc<State>,
+    check: &Check,
+    response: CheckResponse,
+    sent: Now,
+    epoch: u64,
+    outcome: impl FnOnce(Arc<Verdict>) -> Outcome,
+) -> Outcome {
+    let Some(identity) = response.identity else {
+        return Outcome::Unknown(RETRY_AFTER);
+    };
+    let deployment = match state.tenancy.ours(&state.management).await {
+        Ours::Deployment(deployment) => Some(deployment),
+        Ours::NoApps => None,
+        Ours::Unknown => return Outcome::Unknown(RETRY_AFTER),
+    };
+    if deployment != Some(identity.deployment_id) {
+        let ttl = match deployment {
+            Some(_) => STRANGER_TTL,
+            None => state.cache.policy.negative_ttl,
+        };
+        state.cache.refuse(check.key, sent, state.clock.now(), ttl);
+        return Outcome::Invalid;
+    }
+    let app = state.apps.of(identity.deployment_id, &identity.app_slug);
+    // A management key is nobody's API key here, and its app has no policy to ask for.
+    if is_reserved(&identity.app_slug) != Some(Reserved::Management) {
+        state.refresh_policy(&app).await;
+    }
+    let expires = match check.key.kind {
+        PrincipalKind::ApiKey => None,
+        PrincipalKind::OauthAccessToken => match token_expiry(&response.metadata) {
+            Some(expires) => Some(expires),
+            // Without an end a token must not outlive this answer.
+            None => Some(state.clock.now().unix),
+        },
+    };
+    let verdict = Arc::new(Verdict::new(
+        Identity {
+            kind: check.key.kind,
+            key_id: identity.key_id,
+            key_name: identity.key_name,
+            app_slug: Arc::clone(app.slug()),
+            deployment_id: identity.deployment_id,
+            owner_user_id: identity.owner_user_id,
+            organization_id: identity.organization_id,
+            workspace_id: identity.workspace_id,
+            organization_membership_id: identity.organization_membership_id,
+            workspace_membership_id: identity.workspace_membership_id,
+            permissions: Permissions::from_iter(response.permissions),
+            metadata: response.metadata,
+        },
+        app,
+        sent,
+        expires,
+    ));
+    match state
+        .cache
+        .admit(check.key, &verdict, &state.tombstones, epoch)
+    {
+        Filed::Kept | Filed::Overtaken => outcome(verdict),
+        Filed::Contradicted => Outcome::Invalid,
+    }
+}
+
+fn token_expiry(metadata: &serde_json::Value) -> Option<Duration> {
+    let end = DateTime::parse_from_rfc3339(metadata.get("expires_at")?.as_str()?).ok()?;
+    // A time before 1970 is as over as 1970 itself.
+    let millis = u64::try_from(end.timestamp_millis()).unwrap_or(0);
+    Some(Duration::from_millis(millis))
+}
+
+/// A check of its own for one request: neither joined nor answered from memory. What it brings is
+/// filed all the same.
+pub(crate) async fn ask(state: Arc<State>, check: Check) -> Outcome {
+    if Handle::try_current().is_err() {
+        return Outcome::Misconfigured(NO_RUNTIME);
+    }
+    verify(&state, &check).await
+}
+
+const NO_RUNTIME: &str = "the gate was called outside a tokio runtime";
+
+/// The verifications in flight: one per key, each in a task of its own, so that a caller who
+/// hangs up spoils it for nobody.
+pub(crate) struct Flights {
+    aloft: Mutex<HashMap<VerdictKey, Flight>>,
+    seen_good: Semaphore,
+    never_seen: Semaphore,
+}
+
+struct Flight {
+    // News since take-off: whoever asks after it must not be answered from before it.
+    epoch: u64,
+    landing: watch::Receiver<Option<Outcome>>,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        Self {
+            aloft: Mutex::default(),
+            seen_good: Semaphore::new(IN_FLIGHT),
+            never_seen: Semaphore::new(IN_FLIGHT),
+        }
+    }
+}
+
+impl Flights {
+    fn aloft(&self) -> MutexGuard<'_, HashMap<VerdictKey, Flight>> {
+        self.aloft.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.aloft().len()
+    }
+}
+
+/// Joins the flight for this key, or starts it.
+///
+/// The returned future may be dropped at any time; the flight goes on.
+pub(crate) fn join(
+    state: &Arc<State>,
+    check: Check,
+) -> impl Future<Output = Outcome> + Send + 'static {
+    let landing = take_off(state, check, None);
+    async move {
+        let mut landing = match landing {
+            Ok(landing) => landing,
+            Err(grounded) => return grounded,
+        };
+        match landing.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unknown(RETRY_AFTER)),
+            // The task is gone without an answer: it panicked, or its runtime shut down.
+            Err(_) => Outcome::Unknown(RETRY_AFTER),
+        }
+    }
+}
+
+/// Sends a refresh in the background. Without a runtime, or with too much in flight, the verdict
+/// just stays as old as it is.
+pub(crate) fn refresh(state: &Arc<State>, verdict: &Arc<Verdict>, check: Check) {
+    state.counts.refreshes.add();
+    if take_off(state, check, Some(verdict)).is_err() {
+        let now = state.clock.now();
+        verdict.refresh_failed(now.monotonic.saturating_add(RETRY_AFTER));
+        verdict.refresh_over();
+    }
+}
+
+/// `stale` is the verdict that the flight is to replace, if that is what it is for.
+fn take_off(
+    state: &Arc<State>,
+    check: Check,
+    stale: Option<&Arc<Verdict>>,
+) -> Result<watch::Receiver<Option<Outcome>>, Outcome> {
+    let runtime = Handle::try_current().map_err(|_| Outcome::Misconfigured(NO_RUNTIME))?;
+    let key = check.key;
+    let epoch = state.tombstones.epoch();
+    let mut aloft = state.flights.aloft();
+    if let Some(flight) = aloft.get(&key).filter(|flight| flight.epoch == epoch) {
+        if let Some(stale) = stale {
+            stale.refresh_over();
+        }
+        return Ok(flight.landing.clone());
+    }
+    if aloft.len() >= FLIGHTS {
+        return Err(Outcome::Unknown(RETRY_AFTER));
+    }
+    let (tower, landing) = watch::channel(None);
+    aloft.insert(
+        key,
+        Flight {
+            epoch,
+            landing: landing.clone(),
+        },
+    );
+    let cleared = Cleared {
+        state: Arc::clone(state),
+        key,
+        epoch,
+        stale: stale.cloned(),
+    };
+    runtime.spawn(async move {
+        let outcome = verify(&cleared.state, &check).await;
+        // The key itself goes first, then the entry, then the waiting are told: whoever comes
+        // after that finds the cache filled.
+        drop(check);
+        drop(cleared);
+        tower.send_replace(Some(outcome));
+    });
+    Ok(landing)
+}
+
+/// Takes the flight off the board when its task ends, however it ends.
+struct Cleared {
+    state: Arc<State>,
+    key: VerdictKey,
+    epoch: u64,
+    stale: Option<Arc<Verdict>>,
+}
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        let mut aloft = self.state.flights.aloft();
+        if aloft
+            .get(&self.key)
+            .is_some_and(|flight| flight.epoch == self.epoch)
+        {
+            aloft.remove(&self.key);
+        }
+        if let Some(stale) = &self.stale {
+            stale.refresh_over();
+        }
+    }
+}
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights")
+            .field("aloft", &self.len())
+            .finish()
+    }
+}
