@@ -60,6 +60,7 @@ pub use crate::clock::{Clock, ManualClock};
 use self::faults::Faults;
 use self::server::Shared;
 use self::state::{State, digest, utc};
+use crate::WachtClient;
 /// A Wacht gateway and management API on a loopback port.
 ///
 /// It runs on a thread and a runtime of its own, so that it works under any runtime of the
@@ -136,6 +137,35 @@ impl DevGateway {
     pub fn revocation_lag(self, lag: Duration) -> Self {
         self.shared.state().revocation_lag = lag;
         self
+    }
+
+    /// A client of this gateway, with the key of the main deployment.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the client cannot be built, which for a loopback address does not happen.
+    #[must_use]
+    pub fn client(&self) -> WachtClient {
+        self.client_with(self.management_key())
+    }
+
+    /// A client of this gateway with another management key, such as that of
+    /// [another deployment](Self::other_deployment), or with a bad one.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the client cannot be built, for instance for a key with a line break in it.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a test without its client had better stop"
+    )]
+    pub fn client_with(&self, management_key: &str) -> WachtClient {
+        WachtClient::builder(management_key)
+            .api_url(self.url())
+            .gateway_url(self.url())
+            .build()
+            .expect("a client for a loopback address can be built")
     }
 
     /// The base URL of both services, such as `http://127.0.0.1:49152`.
