@@ -55,12 +55,12 @@ pub use self::faults::{Fault, Held, On};
 pub use self::issue::{DevKey, IssueKey, IssueToken};
 pub use self::journal::{Check, Entry, Journal};
 pub use self::rule::DevRule;
-pub use crate::clock::{Clock, ManualClock};
+pub use crate::clock::ManualClock;
 
 use self::faults::Faults;
 use self::server::Shared;
 use self::state::{State, digest, utc};
-use crate::WachtClient;
+use crate::{Clock, WachtClient};
 /// A Wacht gateway and management API on a loopback port.
 ///
 /// It runs on a thread and a runtime of its own, so that it works under any runtime of the

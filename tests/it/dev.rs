@@ -742,3 +742,33 @@ fn send(
         Client::builder(TokioExecutor::new()).build_http();
     async move { client.request(request).await }
 }
+
+#[tokio::test]
+async fn its_client_speaks_to_it() {
+    let gateway = DevGateway::start().await;
+    for n in 0..120 {
+        gateway.app(&format!("app-{n}"));
+    }
+    let apps = gateway
+        .client()
+        .api_keys()
+        .list_api_auth_apps()
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(apps.len(), 120);
+    assert_eq!(
+        gateway.journal().count("GET", "/api-auth/apps"),
+        2,
+        "pages of a hundred"
+    );
+    let stranger = gateway.client_with("sk_nobody");
+    assert!(
+        stranger
+            .api_keys()
+            .list_api_auth_apps()
+            .send()
+            .await
+            .is_err()
+    );
+}
