@@ -61,6 +61,7 @@ use self::faults::Faults;
 use self::server::Shared;
 use self::state::{State, digest, utc};
 use crate::{Clock, WachtClient};
+
 /// A Wacht gateway and management API on a loopback port.
 ///
 /// It runs on a thread and a runtime of its own, so that it works under any runtime of the
