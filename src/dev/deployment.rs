@@ -1,15 +1,14 @@
-//! Making things: deployments, apps, keys and access tokens.
+//! Deployments and their apps.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::issue::{IssueKey, IssueToken};
 use super::rule::DevRule;
 use super::server::Shared;
-use super::state::{NewKey, Owner, Token, digest, hex_digest, random_secret, utc};
+use super::state::utc;
 
 /// A customer of Wacht: apps, keys and schemes of its own.
 ///
@@ -160,35 +159,12 @@ impl DevApp {
 
     /// Begins a key for this app.
     pub fn issue_key(&self) -> IssueKey {
-        IssueKey {
-            shared: Arc::clone(&self.shared),
-            app: self.id,
-            key: NewKey::named("test key"),
-            owner: Owner::default(),
-        }
+        IssueKey::new(&self.shared, self.id)
     }
 
     /// Begins an OAuth access token for this app.
     pub fn issue_token(&self) -> IssueToken {
-        let mut state = self.shared.state();
-        let token = Token {
-            app: self.id,
-            client_record: state.new_id(),
-            client_id: "oc_test_client".to_owned(),
-            grant: state.new_id(),
-            scopes: Vec::new(),
-            mapped_permissions: Vec::new(),
-            oauth_resource: None,
-            granted_resource: None,
-            expires_at: utc(state.clock.now()) + Duration::from_secs(3600),
-            revoked: false,
-        };
-        drop(state);
-        IssueToken {
-            shared: Arc::clone(&self.shared),
-            secret: random_secret("oat"),
-            token,
-        }
+        IssueToken::new(&self.shared, self.id)
     }
 }
 
@@ -196,228 +172,6 @@ impl fmt::Debug for DevApp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DevApp")
             .field("slug", &self.slug)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A key in the making. Ends with [`issue`](Self::issue).
-#[must_use = "nothing is issued until `issue` is called"]
-pub struct IssueKey {
-    shared: Arc<Shared>,
-    app: i64,
-    key: NewKey,
-    owner: Owner,
-}
-
-impl IssueKey {
-    /// The key's name. Default: `test key`.
-    pub fn name(mut self, name: &str) -> Self {
-        self.key.name = name.to_owned();
-        self
-    }
-
-    /// The whole secret, for tests that need to know it beforehand. Default: the app's prefix
-    /// and 43 random characters. The gateway refuses any other form.
-    pub fn secret(mut self, secret: &str) -> Self {
-        self.key.secret = Some(secret.to_owned());
-        self
-    }
-
-    /// The key's own permissions. Default: none.
-    pub fn permissions<I>(mut self, permissions: I) -> Self
-    where
-        I: IntoIterator<Item: Into<String>>,
-    {
-        self.key.permissions = permissions.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Permissions the key has through its owner's roles. Default: none.
-    pub fn role_permissions<I>(mut self, permissions: I) -> Self
-    where
-        I: IntoIterator<Item: Into<String>>,
-    {
-        self.key.role_permissions = permissions.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Any JSON. Default: `{}`.
-    pub fn metadata(mut self, metadata: Value) -> Self {
-        self.key.metadata = metadata;
-        self
-    }
-
-    /// When the key ends, by the gateway's clock; may be past. Default: never.
-    pub fn expires_at(mut self, expires_at: DateTime<Utc>) -> Self {
-        self.key.expires_at = Some(expires_at);
-        self
-    }
-
-    /// The user who owns the key. Default: the app's.
-    pub fn owner_user_id(mut self, id: i64) -> Self {
-        self.owner.user = Some(id);
-        self
-    }
-
-    /// The organization the key acts in. Default: the app's.
-    pub fn organization_id(mut self, id: i64) -> Self {
-        self.owner.organization = Some(id);
-        self
-    }
-
-    /// The workspace the key acts in. Default: the app's.
-    pub fn workspace_id(mut self, id: i64) -> Self {
-        self.owner.workspace = Some(id);
-        self
-    }
-
-    /// The owner's membership in the organization. Default: none.
-    pub fn organization_membership_id(mut self, id: i64) -> Self {
-        self.owner.organization_membership = Some(id);
-        self
-    }
-
-    /// The owner's membership in the workspace. Default: none.
-    pub fn workspace_membership_id(mut self, id: i64) -> Self {
-        self.owner.workspace_membership = Some(id);
-        self
-    }
-
-    /// Issues the key. It is valid from the moment this returns.
-    #[must_use]
-    pub fn issue(self) -> DevKey {
-        let Self {
-            shared,
-            app,
-            mut key,
-            owner,
-        } = self;
-        let mut state = shared.state();
-        let inherited = state
-            .apps
-            .get(&app)
-            .map(|app| app.owner.clone())
-            .unwrap_or_default();
-        key.owner = Some(Owner {
-            user: owner.user.or(inherited.user),
-            organization: owner.organization.or(inherited.organization),
-            workspace: owner.workspace.or(inherited.workspace),
-            ..owner
-        });
-        let (key_id, secret) = state.add_key(app, key);
-        DevKey { secret, key_id }
-    }
-}
-
-impl fmt::Debug for IssueKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssueKey")
-            .field("name", &self.key.name)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A key or an access token that was issued. `Debug` hides the secret.
-#[derive(Clone)]
-pub struct DevKey {
-    secret: String,
-    key_id: i64,
-}
-
-impl DevKey {
-    /// What a caller sends.
-    #[must_use]
-    pub fn secret(&self) -> &str {
-        &self.secret
-    }
-
-    /// The id `identity.key_id` shows: of the key, or of an access token's OAuth client.
-    #[must_use]
-    pub fn key_id(&self) -> i64 {
-        self.key_id
-    }
-
-    /// SHA-256 of the secret in lower-case hex, as the [`Journal`](super::Journal) names it.
-    #[must_use]
-    pub fn sha256(&self) -> String {
-        hex_digest(&self.secret)
-    }
-}
-
-impl fmt::Debug for DevKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DevKey")
-            .field("key_id", &self.key_id)
-            .finish_non_exhaustive()
-    }
-}
-
-/// An OAuth access token in the making. Ends with [`issue`](Self::issue).
-#[must_use = "nothing is issued until `issue` is called"]
-pub struct IssueToken {
-    shared: Arc<Shared>,
-    secret: String,
-    token: Token,
-}
-
-impl IssueToken {
-    /// The OAuth client's public id. Default: `oc_test_client`.
-    pub fn client_id(mut self, client_id: &str) -> Self {
-        self.token.client_id = client_id.to_owned();
-        self
-    }
-
-    /// The granted scopes, which are permissions at the same time. Default: none.
-    pub fn scopes<I>(mut self, scopes: I) -> Self
-    where
-        I: IntoIterator<Item: Into<String>>,
-    {
-        self.token.scopes = scopes.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Permissions the scopes are mapped to in the granted organization or workspace.
-    /// Default: none.
-    pub fn mapped_permissions<I>(mut self, permissions: I) -> Self
-    where
-        I: IntoIterator<Item: Into<String>>,
-    {
-        self.token.mapped_permissions = permissions.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// What the token was granted for, such as `urn:wacht:organization:6001`. Default: none.
-    pub fn granted_resource(mut self, resource: &str) -> Self {
-        self.token.granted_resource = Some(resource.to_owned());
-        self.token.oauth_resource = Some(resource.to_owned());
-        self
-    }
-
-    /// When the token ends, by the gateway's clock. Default: an hour after the builder was made.
-    pub fn expires_at(mut self, expires_at: DateTime<Utc>) -> Self {
-        self.token.expires_at = expires_at;
-        self
-    }
-
-    /// Issues the token. It is valid from the moment this returns.
-    #[must_use]
-    pub fn issue(self) -> DevKey {
-        let key_id = self.token.client_record;
-        self.shared
-            .state()
-            .tokens
-            .insert(digest(&self.secret), self.token);
-        DevKey {
-            secret: self.secret,
-            key_id,
-        }
-    }
-}
-
-impl fmt::Debug for IssueToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssueToken")
-            .field("client_id", &self.token.client_id)
             .finish_non_exhaustive()
     }
 }

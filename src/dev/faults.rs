@@ -204,7 +204,10 @@ pub(super) struct Body(Kind);
 
 enum Kind {
     Whole(Bytes),
-    Half(Bytes),
+    Half {
+        bytes: Bytes,
+        flushed: bool,
+    },
     Padding(u64),
     Drip {
         rest: Bytes,
@@ -219,7 +222,10 @@ impl Body {
     }
 
     pub(super) fn half(bytes: Bytes) -> Self {
-        Self(Kind::Half(bytes))
+        Self(Kind::Half {
+            bytes,
+            flushed: false,
+        })
     }
 
     pub(super) fn padding(length: u64) -> Self {
@@ -249,11 +255,20 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let chunk = match &mut self.0 {
             Kind::Whole(bytes) => mem::take(bytes),
-            Kind::Half(bytes) if bytes.is_empty() => {
+            // hyper writes what it has when it has to wait, and not before an error.
+            Kind::Half {
+                bytes,
+                flushed: flushed @ false,
+            } if bytes.is_empty() => {
+                *flushed = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Kind::Half { bytes, .. } if bytes.is_empty() => {
                 let error = io::Error::new(io::ErrorKind::ConnectionAborted, "half an answer");
                 return Poll::Ready(Some(Err(error)));
             }
-            Kind::Half(bytes) => mem::take(bytes),
+            Kind::Half { bytes, .. } => mem::take(bytes),
             Kind::Padding(left) => {
                 let length = BLANKS
                     .len()
@@ -280,7 +295,7 @@ impl http_body::Body for Body {
             Kind::Whole(bytes) | Kind::Drip { rest: bytes, .. } => {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
-            Kind::Half(_) | Kind::Padding(_) => SizeHint::default(),
+            Kind::Half { .. } | Kind::Padding(_) => SizeHint::default(),
         }
     }
 }

@@ -33,12 +33,14 @@
 mod deployment;
 mod faults;
 mod gateway_routes;
+mod issue;
 mod journal;
 mod management_routes;
 mod permission;
 mod rule;
 mod server;
 mod state;
+mod verdict;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -48,17 +50,20 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio::sync::oneshot;
 
-pub use self::deployment::{DevApp, DevDeployment, DevKey, IssueKey, IssueToken};
+pub use self::deployment::{DevApp, DevDeployment};
 pub use self::faults::{Fault, Held, On};
+pub use self::issue::{DevKey, IssueKey, IssueToken};
 pub use self::journal::{Check, Entry, Journal};
 pub use self::rule::DevRule;
-pub use crate::clock::{Clock, ManualClock};
+pub use crate::clock::ManualClock;
 
 use crate::client::WachtClient;
 
 use self::faults::Faults;
 use self::server::Shared;
 use self::state::{State, digest, utc};
+use crate::{Clock, WachtClient};
+
 /// A Wacht gateway and management API on a loopback port.
 ///
 /// It runs on a thread and a runtime of its own, so that it works under any runtime of the
@@ -137,6 +142,35 @@ impl DevGateway {
         self
     }
 
+    /// A client of this gateway, with the key of the main deployment.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the client cannot be built, which for a loopback address does not happen.
+    #[must_use]
+    pub fn client(&self) -> WachtClient {
+        self.client_with(self.management_key())
+    }
+
+    /// A client of this gateway with another management key, such as that of
+    /// [another deployment](Self::other_deployment), or with a bad one.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the client cannot be built, for instance for a key with a line break in it.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a test without its client had better stop"
+    )]
+    pub fn client_with(&self, management_key: &str) -> WachtClient {
+        WachtClient::builder(management_key)
+            .api_url(self.url())
+            .gateway_url(self.url())
+            .build()
+            .expect("a client for a loopback address can be built")
+    }
+
     /// The base URL of both services, such as `http://127.0.0.1:49152`.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -160,6 +194,8 @@ impl DevGateway {
     }
 
     /// A key of the management API for the main deployment.
+    ///
+    /// Like Wacht's, it is good for 1000 calls a minute, by the gateway's clock.
     #[must_use]
     pub fn management_key(&self) -> &str {
         self.main.management_key()

@@ -95,7 +95,7 @@ mod tests {
     fn a_group_becomes_a_word_unless_it_is_everything() {
         assert!(check(&["a"], &["(a OR b)"]));
         assert!(!check(&["a", "c"], &["(a OR b)", "c"]));
-        assert!(check(&["c", "true"], &["c", "(a OR b)"]));
+        assert!(check(&["a", "c", "true"], &["c", "(a OR b)"]));
         assert!(check(&["false"], &["(a AND b) OR c"]));
         assert!(!check(&["a"], &["(a)"]));
         assert!(

@@ -115,12 +115,15 @@ enum Unit {
 }
 
 #[derive(Clone, Copy, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
-    PerApp,
-    PerKey,
-    PerKeyAndIp,
-    PerAppAndIp,
+    #[serde(rename = "per_app")]
+    App,
+    #[serde(rename = "per_key")]
+    Key,
+    #[serde(rename = "per_key_and_ip")]
+    KeyAndIp,
+    #[serde(rename = "per_app_and_ip")]
+    AppAndIp,
 }
 
 impl Rule {
@@ -151,7 +154,7 @@ impl Rule {
     }
 
     pub(super) fn mode(&self) -> Mode {
-        self.mode.unwrap_or(Mode::PerApp)
+        self.mode.unwrap_or(Mode::App)
     }
 
     pub(super) fn window_ms(&self) -> i64 {
