@@ -3,7 +3,6 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -127,9 +126,7 @@ impl WachtClientBuilder {
     ) -> Result<WachtClient> {
         let transport = self.transport(variable).map_err(Error::Config)?;
         Ok(WachtClient {
-            inner: Arc::new(Inner {
-                transport: Ok(transport),
-            }),
+            inner: Inner::new(Ok(transport)),
         })
     }
 

@@ -130,7 +130,6 @@ impl Error {
 
     /// Whether the management API itself said that the app does not exist. Another 404 may be
     /// a wrong base URL.
-    #[allow(dead_code, reason = "the gate asks")]
     pub(crate) fn is_app_not_found(&self) -> bool {
         let Self::Api {
             status: StatusCode::NOT_FOUND,

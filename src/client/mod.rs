@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::api::api_keys::ApiKeys;
 use crate::api::gateway::Gateway;
@@ -43,6 +43,16 @@ pub struct WachtClient {
 struct Inner {
     /// The other side says why this client cannot be used.
     transport: Result<Transport, String>,
+    deployment: OnceLock<i64>,
+}
+
+impl Inner {
+    fn new(transport: Result<Transport, String>) -> Arc<Self> {
+        Arc::new(Self {
+            transport,
+            deployment: OnceLock::new(),
+        })
+    }
 }
 
 impl WachtClient {
@@ -61,7 +71,7 @@ impl WachtClient {
             );
         }
         Self {
-            inner: Arc::new(Inner { transport }),
+            inner: Inner::new(transport),
         }
     }
 
@@ -106,15 +116,14 @@ impl WachtClient {
     }
 
     /// Why no call of this client can succeed, if that is so.
-    #[allow(dead_code, reason = "the gate asks")]
     pub(crate) fn config_error(&self) -> Option<&str> {
         self.inner.transport.as_ref().err().map(String::as_str)
     }
 
-    /// Whether both are clones of one client.
-    #[allow(dead_code, reason = "the gate asks")]
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+    /// The deployment that the key belongs to, once somebody has learned it: for the life of the
+    /// client and all its clones.
+    pub(crate) fn deployment(&self) -> &OnceLock<i64> {
+        &self.inner.deployment
     }
 }
 
@@ -218,10 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn clones_are_the_same_client() {
+    fn clones_share_what_was_learned_and_other_clients_do_not() {
         let client = WachtClient::new(KEY);
-        assert!(client.same_as(&client.clone()));
-        assert!(!client.same_as(&WachtClient::new(KEY)));
+        let clone = client.clone();
+        client.deployment().get_or_init(|| 7);
+        assert_eq!(clone.deployment().get(), Some(&7));
+        assert_eq!(WachtClient::new(KEY).deployment().get(), None);
     }
 
     #[test]

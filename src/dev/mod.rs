@@ -57,8 +57,6 @@ pub use self::journal::{Check, Entry, Journal};
 pub use self::rule::DevRule;
 pub use crate::clock::ManualClock;
 
-use crate::client::WachtClient;
-
 use self::faults::Faults;
 use self::server::Shared;
 use self::state::{State, digest, utc};
@@ -175,22 +173,6 @@ impl DevGateway {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
-    }
-
-    /// A client for both services, with the main deployment's management key.
-    ///
-    /// Each call makes another: clones of one client share what they learn, two clients do not.
-    #[must_use]
-    pub fn client(&self) -> WachtClient {
-        let client = WachtClient::builder(self.management_key())
-            .api_url(self.url())
-            .gateway_url(self.url())
-            .build();
-        #[expect(
-            clippy::expect_used,
-            reason = "a loopback URL and a key of our own making"
-        )]
-        client.expect("a loopback URL and a well-formed key make a client")
     }
 
     /// A key of the management API for the main deployment.

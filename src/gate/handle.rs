@@ -155,12 +155,15 @@ impl AuthHandle {
                 "the deployment has no API auth app, so no key is its own".to_owned(),
             ));
         };
-        state.tenancy.accept(app.deployment_id).map_err(|ours| {
-            Error::Config(format!(
-                "the management key belongs to deployment {}, the gate to {ours}",
-                app.deployment_id
-            ))
-        })
+        state
+            .tenancy
+            .accept(&state.client, app.deployment_id)
+            .map_err(|ours| {
+                Error::Config(format!(
+                    "the management key belongs to deployment {}, the gate to {ours}",
+                    app.deployment_id
+                ))
+            })
     }
 
     /// Judges a request as the layer would, steps 1 to 5, without passing it on. Its limits are

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -68,12 +68,12 @@ impl Management {
     }
 }
 
-/// The deployment whose keys are ours.
+/// The deployment whose keys are ours: the one configured, else the client's own.
 ///
 /// The gateway says yes to any valid key of any Wacht customer, so no verdict is worth anything
 /// before this is known.
 pub(crate) struct Tenancy {
-    ours: OnceLock<i64>,
+    configured: Option<i64>,
     learning: Mutex<Learning>,
 }
 
@@ -94,31 +94,36 @@ pub(crate) enum Ours {
 }
 
 impl Tenancy {
+    pub(crate) fn new(configured: Option<i64>) -> Self {
+        Self {
+            configured,
+            learning: Mutex::default(),
+        }
+    }
+
     /// Takes the deployment that the management key turned out to belong to; the one known
     /// already, where it differs.
-    pub(crate) fn accept(&self, deployment: i64) -> Result<(), i64> {
-        match *self.ours.get_or_init(|| deployment) {
+    pub(crate) fn accept(&self, client: &WachtClient, deployment: i64) -> Result<(), i64> {
+        let learned = *client.deployment().get_or_init(|| deployment);
+        match self.configured.unwrap_or(learned) {
             ours if ours == deployment => Ok(()),
             ours => Err(ours),
         }
     }
 
-    /// With `deployment` given, nothing needs to be learned.
-    pub(crate) fn new(deployment: Option<i64>) -> Self {
-        Self {
-            ours: deployment.map_or_else(OnceLock::new, OnceLock::from),
-            learning: Mutex::default(),
-        }
+    fn known(&self, client: &WachtClient) -> Option<i64> {
+        self.configured
+            .or_else(|| client.deployment().get().copied())
     }
 
     /// Our deployment, learned at most once: whoever comes meanwhile waits for the same answer.
     pub(crate) async fn ours(&self, management: &Management) -> Ours {
-        if let Some(ours) = self.ours.get() {
-            return Ours::Deployment(*ours);
+        if let Some(ours) = self.known(&management.client) {
+            return Ours::Deployment(ours);
         }
         let mut learning = self.learning.lock().await;
-        if let Some(ours) = self.ours.get() {
-            return Ours::Deployment(*ours);
+        if let Some(ours) = self.known(&management.client) {
+            return Ours::Deployment(ours);
         }
         let now = management.clock.now();
         if learning
@@ -149,7 +154,11 @@ impl Tenancy {
                     return Ours::NoApps;
                 };
                 tracing::debug!(deployment_id = app.deployment_id, "learned the deployment");
-                Ours::Deployment(*self.ours.get_or_init(|| app.deployment_id))
+                let ours = management
+                    .client
+                    .deployment()
+                    .get_or_init(|| app.deployment_id);
+                Ours::Deployment(*ours)
             }
             Err(reason) => {
                 learning.backoff.failed(management.clock.now());

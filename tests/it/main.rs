@@ -8,4 +8,6 @@
 )]
 
 mod dev;
+mod gate;
+mod scene;
 mod wire;
