@@ -10,4 +10,6 @@
 mod dev;
 mod gate;
 mod scene;
+mod tenancy;
+mod verdicts;
 mod wire;
