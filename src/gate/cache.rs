@@ -342,8 +342,8 @@ impl VerdictCache {
 
     /// Files a yes, unless news or a younger no came while it was on its way.
     ///
-    /// `epoch` is that of the moment the check was sent. Both questions are asked *after* the
-    /// insert: what comes before it is seen here, and what comes after it finds the entry.
+    /// `epoch` is that of the moment the check was sent. Both questions are asked again *after*
+    /// the insert: what comes before it is seen here, and what comes after it finds the entry.
     pub(crate) fn admit(
         &self,
         key: VerdictKey,
@@ -351,6 +351,11 @@ impl VerdictCache {
         tombstones: &Tombstones,
         epoch: u64,
     ) -> Filed {
+        if tombstones.epoch() != epoch {
+            // Not even for a moment: a younger yes may be in its place.
+            verdict.kill();
+            return Filed::Overtaken;
+        }
         if self.policy.capacity_bytes > 0 {
             self.positive.insert(key, Arc::clone(verdict));
         }

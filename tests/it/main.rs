@@ -8,6 +8,8 @@
 )]
 
 mod dev;
+mod flight;
 mod gate;
+mod revocation;
 mod scene;
 mod wire;
