@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use moka::ops::compute::Op;
 
-use crate::clock::Now;
+use crate::clock::{Now, nanoseconds};
 use crate::gate::credential::KeyDigest;
 use crate::gate::policy::App;
 use crate::gate::principal::{Identity, PrincipalKind};
@@ -241,10 +241,6 @@ impl fmt::Debug for Verdict {
             .field("dead", &self.is_dead())
             .finish_non_exhaustive()
     }
-}
-
-fn nanoseconds(since: Duration) -> u64 {
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn json_weight(value: &serde_json::Value) -> usize {
