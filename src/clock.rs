@@ -70,6 +70,11 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// A duration as an atomic can hold it: 584 years are enough for a clock.
+pub(crate) fn nanoseconds(since: Duration) -> u64 {
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A clock that stands still until it is moved, for tests.
 ///
 /// It drives everything in a gate that depends on the time of day or on ages: freshness of

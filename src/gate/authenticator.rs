@@ -100,6 +100,7 @@ pub(crate) struct StateOptions {
 /// What is said in the log once, not per request.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
+    pub(crate) gateway: Notice,
     any_app: Notice,
     no_peer: Notice,
     client: Notice,
@@ -109,7 +110,7 @@ pub(crate) struct Notices {
 }
 
 #[derive(Debug, Default)]
-struct Notice(AtomicBool);
+pub(crate) struct Notice(AtomicBool);
 
 /// What happened off the hot path so far.
 #[derive(Debug, Default)]
@@ -615,6 +616,17 @@ impl Notice {
     fn is_first(&self) -> bool {
         // A plain load first: after the first time, this is all a request pays.
         !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether there was something to take back.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn warn_once(&self, what: &str) {
+        if self.is_first() {
+            tracing::warn!("{what}");
+        }
     }
 
     fn error_once(&self, what: &str, hint: &str) {

@@ -8,7 +8,9 @@
 )]
 
 mod dev;
+mod flight;
 mod gate;
+mod revocation;
 mod scene;
 mod tenancy;
 mod verdicts;
