@@ -146,8 +146,9 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Arrived> + Send>>;
 
 /// What a waiting request is resumed with.
 pub(crate) enum Arrived {
-    /// The joined verification of its key.
-    Verification(Outcome),
+    /// The joined verification of its key. The check was this request's `own` if it was the one
+    /// that sent it.
+    Verification { outcome: Outcome, own: bool },
     /// The gateway's own word on this very request, its limits included.
     OwnCheck(Outcome),
 }
@@ -188,6 +189,14 @@ enum Charge {
     Refused(Rejection),
     /// Only the gateway can count this one.
     Ask,
+}
+
+/// What the gateway has already said about the limits of this very request: where it is the one
+/// who counts, asking again would charge the caller twice.
+enum Said {
+    Nothing,
+    Admit,
+    Limit(Duration),
 }
 
 impl Gate {
@@ -326,7 +335,7 @@ impl Gate {
                 self.refresh(key, &verdict, asker);
             }
             if matches!(age, Age::Fresh | Age::Stale) {
-                return self.judge(verdict, key, asker, now);
+                return self.judge(verdict, Said::Nothing, key, asker, now);
             }
         }
         match state.cache.negative(&key, now) {
@@ -347,8 +356,23 @@ impl Gate {
     ) -> Progress {
         let state = &self.state;
         let refused = match arrived {
-            Arrived::Verification(Outcome::Valid(verdict) | Outcome::Limited(verdict, _)) => {
-                return self.judge(verdict, key, asker, now);
+            Arrived::Verification {
+                outcome: Outcome::Valid(verdict),
+                own,
+            } => {
+                let said = if own { Said::Admit } else { Said::Nothing };
+                return self.judge(verdict, said, key, asker, now);
+            }
+            Arrived::Verification {
+                outcome: Outcome::Limited(verdict, wait),
+                own,
+            } => {
+                let said = if own {
+                    Said::Limit(wait)
+                } else {
+                    Said::Nothing
+                };
+                return self.judge(verdict, said, key, asker, now);
             }
             Arrived::OwnCheck(Outcome::Valid(verdict)) => {
                 match self.admissible(&verdict, asker, now) {
@@ -360,26 +384,39 @@ impl Gate {
                 .admissible(&verdict, asker, now)
                 .err()
                 .unwrap_or_else(|| Rejection::rate_limited_by_gateway(wait)),
-            Arrived::Verification(Outcome::Denied(verdict))
+            Arrived::Verification {
+                outcome: Outcome::Denied(verdict),
+                ..
+            }
             | Arrived::OwnCheck(Outcome::Denied(verdict)) => self
                 .admissible(&verdict, asker, now)
                 .err()
                 .unwrap_or_else(Rejection::permission_denied_by_gateway),
-            Arrived::Verification(Outcome::Unknown(wait)) => {
+            Arrived::Verification {
+                outcome: Outcome::Unknown(wait),
+                ..
+            } => {
                 // The gateway could not say. What it said before may still hold.
                 let before = state.cache.positive(&key);
                 let usable =
                     |verdict: &Arc<Verdict>| verdict.age(&state.cache.policy, now) != Age::Over;
                 match before.filter(usable) {
-                    Some(verdict) => return self.judge(verdict, key, asker, now),
+                    Some(verdict) => {
+                        return self.judge(verdict, Said::Nothing, key, asker, now);
+                    }
                     None => Rejection::unavailable(wait),
                 }
             }
             Arrived::OwnCheck(Outcome::Unknown(wait)) => Rejection::unavailable(wait),
-            Arrived::Verification(Outcome::Invalid) | Arrived::OwnCheck(Outcome::Invalid) => {
-                Rejection::invalid_key()
+            Arrived::Verification {
+                outcome: Outcome::Invalid,
+                ..
             }
-            Arrived::Verification(Outcome::Misconfigured(problem))
+            | Arrived::OwnCheck(Outcome::Invalid) => Rejection::invalid_key(),
+            Arrived::Verification {
+                outcome: Outcome::Misconfigured(problem),
+                ..
+            }
             | Arrived::OwnCheck(Outcome::Misconfigured(problem)) => {
                 state
                     .notices
@@ -395,6 +432,7 @@ impl Gate {
     fn judge(
         &self,
         verdict: Arc<Verdict>,
+        said: Said,
         key: VerdictKey,
         asker: &mut Asker<'_>,
         now: Now,
@@ -405,7 +443,11 @@ impl Gate {
         match self.charge(&verdict, key, asker, now) {
             Charge::Paid(counted) => Progress::Admitted(verdict, counted),
             Charge::Refused(rejection) => Progress::Refused(rejection),
-            Charge::Ask => self.wait_for_own_check(key, asker),
+            Charge::Ask => match said {
+                Said::Nothing => self.wait_for_own_check(key, asker),
+                Said::Admit => Progress::Admitted(verdict, None),
+                Said::Limit(wait) => Progress::Refused(Rejection::rate_limited_by_gateway(wait)),
+            },
         }
     }
 
@@ -512,8 +554,11 @@ impl Gate {
         let Some(check) = self.check(key, asker) else {
             return Progress::Refused(Rejection::missing_credential());
         };
-        let landing = verify::join(&self.state, check);
-        Progress::Wait(Box::pin(async { Arrived::Verification(landing.await) }))
+        let (own, landing) = verify::join(&self.state, check);
+        Progress::Wait(Box::pin(async move {
+            let outcome = landing.await;
+            Arrived::Verification { outcome, own }
+        }))
     }
 
     /// A check for this request alone, its limits and plain permissions included.

@@ -410,17 +410,18 @@ impl Flights {
     }
 }
 
-/// Joins the flight for this key, or starts it.
+/// Joins the flight for this key, or starts it; whether it started it is said beside.
 ///
 /// The returned future may be dropped at any time; the flight goes on.
 pub(crate) fn join(
     state: &Arc<State>,
     check: Check,
-) -> impl Future<Output = Outcome> + Send + 'static {
-    let landing = take_off(state, check, None);
-    async move {
-        let mut landing = match landing {
-            Ok(landing) => landing,
+) -> (bool, impl Future<Output = Outcome> + Send + 'static) {
+    let boarded = take_off(state, check, None);
+    let is_own = matches!(boarded, Ok((_, Boarding::Started)));
+    let landing = async move {
+        let mut landing = match boarded {
+            Ok((landing, _)) => landing,
             Err(grounded) => return grounded,
         };
         match landing.wait_for(Option::is_some).await {
@@ -428,7 +429,8 @@ pub(crate) fn join(
             // The task is gone without an answer: it panicked, or its runtime shut down.
             Err(_) => Outcome::Unknown(RETRY_AFTER),
         }
-    }
+    };
+    (is_own, landing)
 }
 
 /// Sends a refresh in the background. Without a runtime, or with too much in flight, the verdict
@@ -447,7 +449,7 @@ fn take_off(
     state: &Arc<State>,
     check: Check,
     stale: Option<&Arc<Verdict>>,
-) -> Result<watch::Receiver<Option<Outcome>>, Outcome> {
+) -> Result<(watch::Receiver<Option<Outcome>>, Boarding), Outcome> {
     let runtime = Handle::try_current().map_err(|_| Outcome::Misconfigured(NO_RUNTIME))?;
     let key = check.key;
     let epoch = state.tombstones.epoch();
@@ -456,7 +458,7 @@ fn take_off(
         if let Some(stale) = stale {
             stale.refresh_over();
         }
-        return Ok(flight.landing.clone());
+        return Ok((flight.landing.clone(), Boarding::Joined));
     }
     // Known keys are no more than the cache holds, and never turned away for unknown ones.
     if !check.seen_good && aloft.len() >= FLIGHTS {
@@ -486,7 +488,14 @@ fn take_off(
         drop(cleared);
         tower.send_replace(Some(outcome));
     });
-    Ok(landing)
+    Ok((landing, Boarding::Started))
+}
+
+/// Whether a flight had left already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Boarding {
+    Started,
+    Joined,
 }
 
 /// Takes the flight off the board when its task ends, however it ends.
