@@ -10,6 +10,7 @@
 mod dev;
 mod flight;
 mod gate;
+mod limits;
 mod revocation;
 mod scene;
 mod tenancy;
