@@ -205,7 +205,8 @@ fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Mea
                 Meaning::PermissionDenied(Box::new(response))
             }
             reason => {
-                tracing::warn!(?reason, "the gateway denied a key for a reason of its own");
+                let reason = reason.as_ref().map_or("none", plain_word);
+                tracing::warn!(reason, "the gateway denied a key for a reason of its own");
                 Meaning::No
             }
         },
@@ -218,6 +219,15 @@ fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Mea
         Err(Error::Request(_)) => Meaning::Outage,
         Err(Error::Config(_)) => Meaning::Misconfigured,
         Err(_) => Meaning::Undecided,
+    }
+}
+
+/// The gateway's word for the log. What is no plain word may hold the key it was asked about.
+fn plain_word(reason: &DenyReason) -> &str {
+    match reason.as_str() {
+        word if word.len() > 32 => "no plain word",
+        word if word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => word,
+        _ => "no plain word",
     }
 }
 

@@ -13,6 +13,7 @@ mod gate;
 mod limits;
 mod revocation;
 mod scene;
+mod secrets;
 mod tenancy;
 mod verdicts;
 mod wire;
