@@ -426,10 +426,7 @@ impl Gate {
         {
             return Err(Rejection::invalid_key());
         }
-        let of_request = match (&self.options.requirement_of, asker) {
-            (Some(requirement_of), Asker::Request(parts)) => requirement_of(parts),
-            _ => None,
-        };
+        let of_request = self.requirement_of(asker);
         let always = self.options.requirement.as_deref();
         for requirement in always.into_iter().chain(of_request.as_deref()) {
             if !identity.permissions.satisfies(requirement) {
@@ -437,6 +434,14 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// What this request alone requires.
+    fn requirement_of(&self, asker: &Asker<'_>) -> Option<Arc<Requirement>> {
+        match (&self.options.requirement_of, asker) {
+            (Some(requirement_of), Asker::Request(parts)) => requirement_of(parts),
+            _ => None,
+        }
     }
 
     /// Whether keys of this app are accepted here.
@@ -522,12 +527,15 @@ impl Gate {
             return Progress::Refused(Rejection::missing_credential());
         };
         if self.state.limits.authority == Authority::Gateway {
-            let plain = self
-                .options
-                .requirement
-                .as_deref()
-                .and_then(Requirement::plain_all);
-            check.required_permissions = plain.into_iter().flatten().map(str::to_owned).collect();
+            let of_request = self.requirement_of(asker);
+            let always = self.options.requirement.as_deref();
+            check.required_permissions = always
+                .into_iter()
+                .chain(of_request.as_deref())
+                .filter_map(Requirement::plain_all)
+                .flatten()
+                .map(str::to_owned)
+                .collect();
         }
         let answer = verify::ask(Arc::clone(&self.state), check);
         Progress::Wait(Box::pin(async { Arrived::OwnCheck(answer.await) }))
