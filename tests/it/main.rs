@@ -12,4 +12,5 @@ mod flight;
 mod gate;
 mod revocation;
 mod scene;
+mod tower_contract;
 mod wire;
