@@ -216,7 +216,9 @@ impl Gate {
         // 1 credential
         let key = match self.credential(&parts.headers) {
             Ok(Some(credential)) => self.key_of(credential),
-            Ok(None) if self.options.optional => return self.pass_anonymous(parts),
+            Ok(None) if self.options.optional && !self.requires_permissions(parts) => {
+                return self.pass_anonymous(parts);
+            }
             Ok(None) => return Decision::Refuse(Rejection::missing_credential().of(self)),
             Err(rejection) => return Decision::Refuse(rejection.of(self)),
         };
@@ -270,6 +272,13 @@ impl Gate {
             headers: self.options.rate_limit_headers,
             vary: self.options.vary.clone(),
         })
+    }
+
+    /// Whether nobody may pass here whose permissions are not known.
+    fn requires_permissions(&self, parts: &Parts) -> bool {
+        let options = &self.options;
+        let of_request = options.requirement_of.as_ref();
+        options.requirement.is_some() || of_request.is_some_and(|of| of(parts).is_some())
     }
 
     /// Whether this gate can judge anything at all.

@@ -141,7 +141,8 @@ impl WachtAuthLayer {
     }
 
     /// Lets requests without a credential pass, without a [`Principal`](crate::Principal). One
-    /// with a bad credential is still refused.
+    /// with a bad credential is still refused, and so is one without where
+    /// [`require`](Self::require) or [`require_with`](Self::require_with) asks for permissions.
     pub fn optional(self) -> Self {
         self.view(|options| options.optional = true)
     }

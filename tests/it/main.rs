@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod axum_ways;
 mod dev;
 mod flight;
 mod gate;
