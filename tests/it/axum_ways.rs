@@ -796,7 +796,8 @@ async fn caller_name(caller: Principal) -> String {
 }
 
 async fn caller_name_or_none(caller: Option<Principal>) -> String {
-    caller.map_or("none".to_owned(), |caller| caller.key_name().to_owned())
+    let name = caller.as_ref().map_or("none", Principal::key_name);
+    name.to_owned()
 }
 
 fn request(method: &str, path: &str, key: Option<&DevKey>) -> Request<Body> {

@@ -57,8 +57,7 @@ async fn the_gate_is_ready_when_its_inner_service_is() {
     handle.allow(1);
     assert!(matches!(gate.poll_ready::<Ask>(), Poll::Ready(Ok(()))));
     handle.send_error("broken");
-    let broken = scene.layer().layer(gate.into_inner().clone());
-    let error = broken.oneshot(anonymous()).await.err();
+    let error = gate.into_inner().oneshot(anonymous()).await.err();
     let error = error.map(|error| error.to_string());
     assert_eq!(
         error.as_deref(),
