@@ -149,6 +149,9 @@ impl WachtAuthLayer {
 
     /// Lets requests pass unseen for which `predicate` is true, such as health checks. They have
     /// no [`Principal`](crate::Principal), whatever key they carry.
+    ///
+    /// For a gate inside axum's `nest`, the URI in the parts has lost its front: there `/health`
+    /// is also `/admin/health`. The whole is in axum's `OriginalUri`, in the extensions.
     pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.view(|options| options.skip = Some(Arc::new(predicate)))
     }
@@ -176,7 +179,8 @@ impl WachtAuthLayer {
     }
 
     /// Refuses callers without the permissions that `requirement` names for this request, before
-    /// any limit is charged: per route or gRPC method.
+    /// any limit is charged: per route or gRPC method. As in [`skip`](Self::skip), the URI is cut
+    /// inside axum's `nest`.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -147,8 +147,9 @@ impl Principal {
 
     /// Checks a requirement inside a handler.
     ///
-    /// Parse the requirement once, not per request. The rejection answers in the words of the
-    /// gate that admitted the caller: see [`Rejection::to_response`].
+    /// Parse the requirement once, not per request. [`Rejection::to_response`] makes the answer,
+    /// with the realm of the gate that admitted the caller; its
+    /// [`on_reject`](crate::WachtAuthLayer::on_reject) is not asked.
     ///
     /// # Errors
     ///
