@@ -53,7 +53,7 @@ pub(crate) struct Options {
     pub(crate) optional: bool,
     pub(crate) skip: Option<Predicate>,
     pub(crate) resource: Option<Resource>,
-    pub(crate) requirement: Option<Arc<Requirement>>,
+    pub(crate) requirements: Vec<Requirement>,
     pub(crate) requirement_of: Option<RequirementOf>,
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) on_reject: Option<OnReject>,
@@ -278,7 +278,7 @@ impl Gate {
     fn requires_permissions(&self, parts: &Parts) -> bool {
         let options = &self.options;
         let of_request = options.requirement_of.as_ref();
-        options.requirement.is_some() || of_request.is_some_and(|of| of(parts).is_some())
+        !options.requirements.is_empty() || of_request.is_some_and(|of| of(parts).is_some())
     }
 
     /// Whether this gate can judge anything at all.
@@ -436,8 +436,12 @@ impl Gate {
             return Err(Rejection::invalid_key());
         }
         let of_request = self.requirement_of(asker);
-        let always = self.options.requirement.as_deref();
-        for requirement in always.into_iter().chain(of_request.as_deref()) {
+        for requirement in self
+            .options
+            .requirements
+            .iter()
+            .chain(of_request.as_deref())
+        {
             if !identity.permissions.satisfies(requirement) {
                 return Err(Rejection::permission_denied(requirement));
             }
@@ -537,9 +541,10 @@ impl Gate {
         };
         if self.state.limits.authority == Authority::Gateway {
             let of_request = self.requirement_of(asker);
-            let always = self.options.requirement.as_deref();
-            check.required_permissions = always
-                .into_iter()
+            check.required_permissions = self
+                .options
+                .requirements
+                .iter()
                 .chain(of_request.as_deref())
                 .filter_map(Requirement::plain_all)
                 .flatten()
@@ -766,7 +771,7 @@ impl fmt::Debug for Gate {
             .field("credentials", &options.credentials)
             .field("accept_oauth_tokens", &options.accept_oauth_tokens)
             .field("optional", &options.optional)
-            .field("requirement", &options.requirement)
+            .field("requirements", &options.requirements)
             .field("cache", &self.state.cache)
             .field("limits", &self.state.limits)
             .field("client_ip", &self.state.client_ip)

@@ -165,7 +165,8 @@ impl WachtAuthLayer {
         self.view(|options| options.resource = Some(Arc::new(resource)))
     }
 
-    /// Refuses callers without these permissions, before any limit is charged.
+    /// Refuses callers without these permissions, before any limit is charged. Said twice, both
+    /// are required.
     ///
     /// # Errors
     ///
@@ -175,7 +176,7 @@ impl WachtAuthLayer {
         R: TryInto<Requirement>,
     {
         let requirement = requirement.try_into()?;
-        Ok(self.view(|options| options.requirement = Some(Arc::new(requirement))))
+        Ok(self.view(|options| options.requirements.push(requirement)))
     }
 
     /// Refuses callers without the permissions that `requirement` names for this request, before
