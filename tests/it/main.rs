@@ -11,6 +11,7 @@ mod axum_ways;
 mod dev;
 mod flight;
 mod gate;
+mod grpc;
 mod revocation;
 mod scene;
 mod tower_contract;
