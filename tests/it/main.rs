@@ -12,6 +12,7 @@ mod dev;
 mod flight;
 mod gate;
 mod grpc;
+mod refusals;
 mod revocation;
 mod scene;
 mod tower_contract;
