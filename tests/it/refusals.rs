@@ -432,6 +432,27 @@ async fn a_house_answer_keeps_the_headers_it_has_set() {
 }
 
 #[tokio::test]
+async fn a_house_answer_that_varies_by_more_still_varies_by_the_credential() {
+    for (own, expected) in [
+        ("accept", &["accept", "authorization"][..]),
+        ("accept, Authorization", &["accept, Authorization"][..]),
+        ("*", &["*"][..]),
+    ] {
+        let layer = |layer: WachtAuthLayer| {
+            layer.on_reject(move |rejection, parts| {
+                let mut response = rejection.to_response(parts);
+                let own = HeaderValue::from_static(own);
+                response.headers_mut().insert(VARY, own);
+                response
+            })
+        };
+        let met = provoke_http(RejectionKind::InvalidKey, &layer).await;
+        let lines: Vec<_> = met.headers.get_all(VARY).iter().collect();
+        assert_eq!(lines, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_house_answer_is_not_for_grpc() {
     let own = |layer: WachtAuthLayer| {
         layer.on_reject(|_, _| Response::new(Bytes::from_static(b"not for you")))
