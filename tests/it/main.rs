@@ -12,6 +12,7 @@ mod dev;
 mod flight;
 mod gate;
 mod grpc;
+mod hyper;
 mod refusals;
 mod revocation;
 mod scene;
