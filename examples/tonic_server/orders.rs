@@ -1,6 +1,8 @@
 //! The service `shop.v1.Orders` and its client, in the shape that code made from a `.proto` file
 //! has. It is written by hand, with plain text for messages, so that no `protoc` is needed.
 
+#![allow(unreachable_pub, reason = "stands in for generated code")]
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
