@@ -62,7 +62,7 @@ impl Orders for Shop {
         let caller = request.extensions().get::<Principal>();
         if let (Some(caller), false) = (caller, request.get_ref().is_empty()) {
             let requirement = Requirement::try_from(request.get_ref().as_str());
-            caller.require(&requirement.expect("the tests name permissions"))?;
+            caller.require(requirement.expect("the tests name permissions"))?;
         }
         Ok(Response::new(name))
     }
