@@ -4,6 +4,7 @@
 //! clock. So one request sees one moment, and a test can choose which.
 
 use std::fmt;
+#[cfg(feature = "test-util")]
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +17,10 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    System { origin: Instant },
+    System {
+        origin: Instant,
+    },
+    #[cfg(feature = "test-util")]
     Manual(Arc<Mutex<Now>>),
 }
 
@@ -50,6 +54,7 @@ impl Clock {
                     .duration_since(SystemTime::UNIX_EPOCH)
                     .unwrap_or_default(),
             },
+            #[cfg(feature = "test-util")]
             Source::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -65,6 +70,7 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Source::System { .. } => "Clock(system)",
+            #[cfg(feature = "test-util")]
             Source::Manual(_) => "Clock(manual)",
         })
     }

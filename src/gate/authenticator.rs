@@ -31,7 +31,7 @@ use crate::gate::policy::{App, Apps, Management, Reserved, Rules, Standing, Tena
 use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
 use crate::gate::rejection::{Challenge, OnReject, Rejection};
 use crate::gate::tombstones::Tombstones;
-use crate::gate::verify::{self, AuthContext, Check, Flights, Outcome};
+use crate::gate::verify::{self, AuthContext, Boarding, Check, Flights, Outcome};
 
 /// A set of options over shared state.
 ///
@@ -53,7 +53,7 @@ pub(crate) struct Options {
     pub(crate) optional: bool,
     pub(crate) skip: Option<Predicate>,
     pub(crate) resource: Option<Resource>,
-    pub(crate) requirement: Option<Arc<Requirement>>,
+    pub(crate) requirements: Vec<Requirement>,
     pub(crate) requirement_of: Option<RequirementOf>,
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) on_reject: Option<OnReject>,
@@ -146,9 +146,8 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Arrived> + Send>>;
 
 /// What a waiting request is resumed with.
 pub(crate) enum Arrived {
-    /// The joined verification of its key. The check was this request's `own` if it was the one
-    /// that sent it.
-    Verification { outcome: Outcome, own: bool },
+    /// The joined verification of its key.
+    Verification(Outcome, Boarding),
     /// The gateway's own word on this very request, its limits included.
     OwnCheck(Outcome),
 }
@@ -199,6 +198,16 @@ enum Said {
     Limit(Duration),
 }
 
+impl Boarding {
+    /// What was said about the request that the check was sent for; nothing about the others.
+    fn said(self, said: Said) -> Said {
+        match self {
+            Self::Started => said,
+            Self::Joined => Said::Nothing,
+        }
+    }
+}
+
 impl Gate {
     /// Steps 0 to 6 of a request, as far as they go without waiting.
     pub(crate) fn decide(self: &Arc<Self>, parts: &mut Parts, now: Now) -> Decision {
@@ -225,7 +234,9 @@ impl Gate {
         // 1 credential
         let key = match self.credential(&parts.headers) {
             Ok(Some(credential)) => self.key_of(credential),
-            Ok(None) if self.options.optional => return self.pass_anonymous(parts),
+            Ok(None) if self.options.optional && !self.requires_permissions(parts) => {
+                return self.pass_anonymous(parts);
+            }
             Ok(None) => return Decision::Refuse(Rejection::missing_credential().of(self)),
             Err(rejection) => return Decision::Refuse(rejection.of(self)),
         };
@@ -279,6 +290,13 @@ impl Gate {
             headers: self.options.rate_limit_headers,
             vary: self.options.vary.clone(),
         })
+    }
+
+    /// Whether nobody may pass here whose permissions are not known.
+    fn requires_permissions(&self, parts: &Parts) -> bool {
+        let options = &self.options;
+        let of_request = options.requirement_of.as_ref();
+        !options.requirements.is_empty() || of_request.is_some_and(|of| of(parts).is_some())
     }
 
     /// Whether this gate can judge anything at all.
@@ -356,23 +374,11 @@ impl Gate {
     ) -> Progress {
         let state = &self.state;
         let refused = match arrived {
-            Arrived::Verification {
-                outcome: Outcome::Valid(verdict),
-                own,
-            } => {
-                let said = if own { Said::Admit } else { Said::Nothing };
-                return self.judge(verdict, said, key, asker, now);
+            Arrived::Verification(Outcome::Valid(verdict), boarding) => {
+                return self.judge(verdict, boarding.said(Said::Admit), key, asker, now);
             }
-            Arrived::Verification {
-                outcome: Outcome::Limited(verdict, wait),
-                own,
-            } => {
-                let said = if own {
-                    Said::Limit(wait)
-                } else {
-                    Said::Nothing
-                };
-                return self.judge(verdict, said, key, asker, now);
+            Arrived::Verification(Outcome::Limited(verdict, wait), boarding) => {
+                return self.judge(verdict, boarding.said(Said::Limit(wait)), key, asker, now);
             }
             Arrived::OwnCheck(Outcome::Valid(verdict)) => {
                 match self.admissible(&verdict, asker, now) {
@@ -384,18 +390,12 @@ impl Gate {
                 .admissible(&verdict, asker, now)
                 .err()
                 .unwrap_or_else(|| Rejection::rate_limited_by_gateway(wait)),
-            Arrived::Verification {
-                outcome: Outcome::Denied(verdict),
-                ..
-            }
+            Arrived::Verification(Outcome::Denied(verdict), _)
             | Arrived::OwnCheck(Outcome::Denied(verdict)) => self
                 .admissible(&verdict, asker, now)
                 .err()
                 .unwrap_or_else(Rejection::permission_denied_by_gateway),
-            Arrived::Verification {
-                outcome: Outcome::Unknown(wait),
-                ..
-            } => {
+            Arrived::Verification(Outcome::Unknown(wait), _) => {
                 // The gateway could not say. What it said before may still hold.
                 let before = state.cache.positive(&key);
                 let usable =
@@ -408,15 +408,10 @@ impl Gate {
                 }
             }
             Arrived::OwnCheck(Outcome::Unknown(wait)) => Rejection::unavailable(wait),
-            Arrived::Verification {
-                outcome: Outcome::Invalid,
-                ..
+            Arrived::Verification(Outcome::Invalid, _) | Arrived::OwnCheck(Outcome::Invalid) => {
+                Rejection::invalid_key()
             }
-            | Arrived::OwnCheck(Outcome::Invalid) => Rejection::invalid_key(),
-            Arrived::Verification {
-                outcome: Outcome::Misconfigured(problem),
-                ..
-            }
+            Arrived::Verification(Outcome::Misconfigured(problem), _)
             | Arrived::OwnCheck(Outcome::Misconfigured(problem)) => {
                 state
                     .notices
@@ -468,17 +463,26 @@ impl Gate {
         {
             return Err(Rejection::invalid_key());
         }
-        let of_request = match (&self.options.requirement_of, asker) {
-            (Some(requirement_of), Asker::Request(parts)) => requirement_of(parts),
-            _ => None,
-        };
-        let always = self.options.requirement.as_deref();
-        for requirement in always.into_iter().chain(of_request.as_deref()) {
+        let of_request = self.requirement_of(asker);
+        for requirement in self
+            .options
+            .requirements
+            .iter()
+            .chain(of_request.as_deref())
+        {
             if !identity.permissions.satisfies(requirement) {
                 return Err(Rejection::permission_denied(requirement));
             }
         }
         Ok(())
+    }
+
+    /// What this request alone requires.
+    fn requirement_of(&self, asker: &Asker<'_>) -> Option<Arc<Requirement>> {
+        match (&self.options.requirement_of, asker) {
+            (Some(requirement_of), Asker::Request(parts)) => requirement_of(parts),
+            _ => None,
+        }
     }
 
     /// Whether keys of this app are accepted here.
@@ -554,10 +558,9 @@ impl Gate {
         let Some(check) = self.check(key, asker) else {
             return Progress::Refused(Rejection::missing_credential());
         };
-        let (own, landing) = verify::join(&self.state, check);
+        let (landing, boarding) = verify::join(&self.state, check);
         Progress::Wait(Box::pin(async move {
-            let outcome = landing.await;
-            Arrived::Verification { outcome, own }
+            Arrived::Verification(landing.await, boarding)
         }))
     }
 
@@ -567,12 +570,16 @@ impl Gate {
             return Progress::Refused(Rejection::missing_credential());
         };
         if self.state.limits.authority == Authority::Gateway {
-            let plain = self
+            let of_request = self.requirement_of(asker);
+            check.required_permissions = self
                 .options
-                .requirement
-                .as_deref()
-                .and_then(Requirement::plain_all);
-            check.required_permissions = plain.into_iter().flatten().map(str::to_owned).collect();
+                .requirements
+                .iter()
+                .chain(of_request.as_deref())
+                .filter_map(Requirement::plain_all)
+                .flatten()
+                .map(str::to_owned)
+                .collect();
         }
         let answer = verify::ask(Arc::clone(&self.state), check);
         Progress::Wait(Box::pin(async { Arrived::OwnCheck(answer.await) }))
@@ -794,7 +801,7 @@ impl fmt::Debug for Gate {
             .field("credentials", &options.credentials)
             .field("accept_oauth_tokens", &options.accept_oauth_tokens)
             .field("optional", &options.optional)
-            .field("requirement", &options.requirement)
+            .field("requirements", &options.requirements)
             .field("cache", &self.state.cache)
             .field("limits", &self.state.limits)
             .field("client_ip", &self.state.client_ip)

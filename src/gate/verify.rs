@@ -420,15 +420,17 @@ impl Flights {
     }
 }
 
-/// Joins the flight for this key, or starts it; whether it started it is said beside.
+/// Joins the flight for this key, or starts it.
 ///
 /// The returned future may be dropped at any time; the flight goes on.
 pub(crate) fn join(
     state: &Arc<State>,
     check: Check,
-) -> (bool, impl Future<Output = Outcome> + Send + 'static) {
+) -> (impl Future<Output = Outcome> + Send + 'static, Boarding) {
     let boarded = take_off(state, check, None);
-    let is_own = matches!(boarded, Ok((_, Boarding::Started)));
+    let boarding = boarded
+        .as_ref()
+        .map_or(Boarding::Joined, |(_, boarding)| *boarding);
     let landing = async move {
         let mut landing = match boarded {
             Ok((landing, _)) => landing,
@@ -440,7 +442,7 @@ pub(crate) fn join(
             Err(_) => Outcome::Unknown(RETRY_AFTER),
         }
     };
-    (is_own, landing)
+    (landing, boarding)
 }
 
 /// Sends a refresh in the background. Without a runtime, or with too much in flight, the verdict
@@ -501,9 +503,9 @@ fn take_off(
     Ok((landing, Boarding::Started))
 }
 
-/// Whether a flight had left already.
+/// Whether a flight was one's own or had left already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Boarding {
+pub(crate) enum Boarding {
     Started,
     Joined,
 }

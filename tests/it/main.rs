@@ -7,13 +7,18 @@
     reason = "a test fails by panicking"
 )]
 
+mod axum_ways;
 mod dev;
 mod flight;
 mod gate;
+mod grpc;
+mod hyper;
 mod limits;
+mod refusals;
 mod revocation;
 mod scene;
 mod secrets;
 mod tenancy;
+mod tower_contract;
 mod verdicts;
 mod wire;
