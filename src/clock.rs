@@ -17,6 +17,10 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     System { origin: Instant },
+    #[cfg_attr(
+        not(feature = "test-util"),
+        expect(dead_code, reason = "made by `ManualClock` alone")
+    )]
     Manual(Arc<Mutex<Now>>),
 }
 
