@@ -4,6 +4,7 @@
 //! clock. So one request sees one moment, and a test can choose which.
 
 use std::fmt;
+#[cfg(feature = "test-util")]
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,11 +17,10 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    System { origin: Instant },
-    #[cfg_attr(
-        not(feature = "test-util"),
-        expect(dead_code, reason = "made by `ManualClock` alone")
-    )]
+    System {
+        origin: Instant,
+    },
+    #[cfg(feature = "test-util")]
     Manual(Arc<Mutex<Now>>),
 }
 
@@ -54,6 +54,7 @@ impl Clock {
                     .duration_since(SystemTime::UNIX_EPOCH)
                     .unwrap_or_default(),
             },
+            #[cfg(feature = "test-util")]
             Source::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -69,9 +70,15 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Source::System { .. } => "Clock(system)",
+            #[cfg(feature = "test-util")]
             Source::Manual(_) => "Clock(manual)",
         })
     }
+}
+
+/// A duration as an atomic can hold it: 584 years are enough for a clock.
+pub(crate) fn nanoseconds(since: Duration) -> u64 {
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A clock that stands still until it is moved, for tests.

@@ -53,7 +53,7 @@ pub(crate) struct Options {
     pub(crate) optional: bool,
     pub(crate) skip: Option<Predicate>,
     pub(crate) resource: Option<Resource>,
-    pub(crate) requirement: Option<Arc<Requirement>>,
+    pub(crate) requirements: Vec<Requirement>,
     pub(crate) requirement_of: Option<RequirementOf>,
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) on_reject: Option<OnReject>,
@@ -100,6 +100,7 @@ pub(crate) struct StateOptions {
 /// What is said in the log once, not per request.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
+    pub(crate) gateway: Notice,
     any_app: Notice,
     no_peer: Notice,
     client: Notice,
@@ -109,7 +110,7 @@ pub(crate) struct Notices {
 }
 
 #[derive(Debug, Default)]
-struct Notice(AtomicBool);
+pub(crate) struct Notice(AtomicBool);
 
 /// What happened off the hot path so far.
 #[derive(Debug, Default)]
@@ -215,7 +216,9 @@ impl Gate {
         // 1 credential
         let key = match self.credential(&parts.headers) {
             Ok(Some(credential)) => self.key_of(credential),
-            Ok(None) if self.options.optional => return self.pass_anonymous(parts),
+            Ok(None) if self.options.optional && !self.requires_permissions(parts) => {
+                return self.pass_anonymous(parts);
+            }
             Ok(None) => return Decision::Refuse(Rejection::missing_credential().of(self)),
             Err(rejection) => return Decision::Refuse(rejection.of(self)),
         };
@@ -269,6 +272,13 @@ impl Gate {
             headers: self.options.rate_limit_headers,
             vary: self.options.vary.clone(),
         })
+    }
+
+    /// Whether nobody may pass here whose permissions are not known.
+    fn requires_permissions(&self, parts: &Parts) -> bool {
+        let options = &self.options;
+        let of_request = options.requirement_of.as_ref();
+        !options.requirements.is_empty() || of_request.is_some_and(|of| of(parts).is_some())
     }
 
     /// Whether this gate can judge anything at all.
@@ -425,17 +435,26 @@ impl Gate {
         {
             return Err(Rejection::invalid_key());
         }
-        let of_request = match (&self.options.requirement_of, asker) {
-            (Some(requirement_of), Asker::Request(parts)) => requirement_of(parts),
-            _ => None,
-        };
-        let always = self.options.requirement.as_deref();
-        for requirement in always.into_iter().chain(of_request.as_deref()) {
+        let of_request = self.requirement_of(asker);
+        for requirement in self
+            .options
+            .requirements
+            .iter()
+            .chain(of_request.as_deref())
+        {
             if !identity.permissions.satisfies(requirement) {
                 return Err(Rejection::permission_denied(requirement));
             }
         }
         Ok(())
+    }
+
+    /// What this request alone requires.
+    fn requirement_of(&self, asker: &Asker<'_>) -> Option<Arc<Requirement>> {
+        match (&self.options.requirement_of, asker) {
+            (Some(requirement_of), Asker::Request(parts)) => requirement_of(parts),
+            _ => None,
+        }
     }
 
     /// Whether keys of this app are accepted here.
@@ -521,12 +540,16 @@ impl Gate {
             return Progress::Refused(Rejection::missing_credential());
         };
         if self.state.limits.authority == Authority::Gateway {
-            let plain = self
+            let of_request = self.requirement_of(asker);
+            check.required_permissions = self
                 .options
-                .requirement
-                .as_deref()
-                .and_then(Requirement::plain_all);
-            check.required_permissions = plain.into_iter().flatten().map(str::to_owned).collect();
+                .requirements
+                .iter()
+                .chain(of_request.as_deref())
+                .filter_map(Requirement::plain_all)
+                .flatten()
+                .map(str::to_owned)
+                .collect();
         }
         let answer = verify::ask(Arc::clone(&self.state), check);
         Progress::Wait(Box::pin(async { Arrived::OwnCheck(answer.await) }))
@@ -615,6 +638,17 @@ impl Notice {
     fn is_first(&self) -> bool {
         // A plain load first: after the first time, this is all a request pays.
         !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether there was something to take back.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn warn_once(&self, what: &str) {
+        if self.is_first() {
+            tracing::warn!("{what}");
+        }
     }
 
     fn error_once(&self, what: &str, hint: &str) {
@@ -737,7 +771,7 @@ impl fmt::Debug for Gate {
             .field("credentials", &options.credentials)
             .field("accept_oauth_tokens", &options.accept_oauth_tokens)
             .field("optional", &options.optional)
-            .field("requirement", &options.requirement)
+            .field("requirements", &options.requirements)
             .field("cache", &self.state.cache)
             .field("limits", &self.state.limits)
             .field("client_ip", &self.state.client_ip)

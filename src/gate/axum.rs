@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use axum::extract::{FromRequestParts, MatchedPath, OptionalFromRequestParts};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
 use crate::gate::connection;
 use crate::gate::guard::caller;
 use crate::gate::principal::{Anonymous, Principal};
+use crate::gate::rejection::Rejection;
 
 /// The route that axum matched, such as `/orders/{id}`, as the resource that endpoint rules and
 /// the gateway see.
@@ -28,6 +29,16 @@ pub fn matched_path(parts: &Parts) -> Cow<'_, str> {
     match parts.extensions.get::<MatchedPath>() {
         Some(route) => Cow::Borrowed(route.as_str()),
         None => Cow::Borrowed(connection::original_path(parts)),
+    }
+}
+
+/// The default answer for an HTTP request, for handlers that return a rejection.
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let mut response = self.to_response(&parts);
+        response.extensions_mut().insert(self);
+        response.map(Into::into)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use moka::ops::compute::Op;
 
-use crate::clock::Now;
+use crate::clock::{Now, nanoseconds};
 use crate::gate::credential::KeyDigest;
 use crate::gate::policy::App;
 use crate::gate::principal::{Identity, PrincipalKind};
@@ -243,10 +243,6 @@ impl fmt::Debug for Verdict {
     }
 }
 
-fn nanoseconds(since: Duration) -> u64 {
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 fn json_weight(value: &serde_json::Value) -> usize {
     use serde_json::Value;
     match value {
@@ -342,8 +338,8 @@ impl VerdictCache {
 
     /// Files a yes, unless news or a younger no came while it was on its way.
     ///
-    /// `epoch` is that of the moment the check was sent. Both questions are asked *after* the
-    /// insert: what comes before it is seen here, and what comes after it finds the entry.
+    /// `epoch` is that of the moment the check was sent. Both questions are asked again *after*
+    /// the insert: what comes before it is seen here, and what comes after it finds the entry.
     pub(crate) fn admit(
         &self,
         key: VerdictKey,
@@ -351,6 +347,11 @@ impl VerdictCache {
         tombstones: &Tombstones,
         epoch: u64,
     ) -> Filed {
+        if tombstones.epoch() != epoch {
+            // Not even for a moment: a younger yes may be in its place.
+            verdict.kill();
+            return Filed::Overtaken;
+        }
         if self.policy.capacity_bytes > 0 {
             self.positive.insert(key, Arc::clone(verdict));
         }

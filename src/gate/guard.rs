@@ -16,6 +16,7 @@ use crate::gate::future::ResponseFuture;
 use crate::gate::permission::Requirement;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::rejection::Rejection;
+use crate::gate::service::take_ready;
 
 /// Lets a request through only if its caller holds the permissions.
 ///
@@ -111,7 +112,7 @@ pub(crate) fn caller(parts: &Parts) -> Result<&Principal, Rejection> {
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequirePermissions<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     ResBody: Body<Data = Bytes>,
 {
     type Response = Response<ResponseBody<ResBody>>;
@@ -129,7 +130,11 @@ where
                 let request = Request::from_parts(parts, body);
                 ResponseFuture::inner(self.inner.call(request), Stamp::default())
             }
-            Err(rejection) => ResponseFuture::refused(rejection.answer(&parts)),
+            Err(rejection) => {
+                // As in the gate: nothing stays set aside for a request that never comes.
+                drop(take_ready(&mut self.inner));
+                ResponseFuture::refused(rejection.answer(&parts))
+            }
         }
     }
 }

@@ -141,13 +141,17 @@ impl WachtAuthLayer {
     }
 
     /// Lets requests without a credential pass, without a [`Principal`](crate::Principal). One
-    /// with a bad credential is still refused.
+    /// with a bad credential is still refused, and so is one without where
+    /// [`require`](Self::require) or [`require_with`](Self::require_with) asks for permissions.
     pub fn optional(self) -> Self {
         self.view(|options| options.optional = true)
     }
 
     /// Lets requests pass unseen for which `predicate` is true, such as health checks. They have
     /// no [`Principal`](crate::Principal), whatever key they carry.
+    ///
+    /// For a gate inside axum's `nest`, the URI in the parts has lost its front: there `/health`
+    /// is also `/admin/health`. The whole is in axum's `OriginalUri`, in the extensions.
     pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.view(|options| options.skip = Some(Arc::new(predicate)))
     }
@@ -161,7 +165,8 @@ impl WachtAuthLayer {
         self.view(|options| options.resource = Some(Arc::new(resource)))
     }
 
-    /// Refuses callers without these permissions, before any limit is charged.
+    /// Refuses callers without these permissions, before any limit is charged. Said twice, both
+    /// are required.
     ///
     /// # Errors
     ///
@@ -171,11 +176,12 @@ impl WachtAuthLayer {
         R: TryInto<Requirement>,
     {
         let requirement = requirement.try_into()?;
-        Ok(self.view(|options| options.requirement = Some(Arc::new(requirement))))
+        Ok(self.view(|options| options.requirements.push(requirement)))
     }
 
     /// Refuses callers without the permissions that `requirement` names for this request, before
-    /// any limit is charged: per route or gRPC method.
+    /// any limit is charged: per route or gRPC method. As in [`skip`](Self::skip), the URI is cut
+    /// inside axum's `nest`.
     ///
     /// ```
     /// use std::sync::Arc;

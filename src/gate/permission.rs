@@ -259,6 +259,18 @@ impl FromStr for Requirement {
     }
 }
 
+impl From<&Self> for Requirement {
+    fn from(requirement: &Self) -> Self {
+        requirement.clone()
+    }
+}
+
+impl From<&Arc<Self>> for Requirement {
+    fn from(requirement: &Arc<Self>) -> Self {
+        Self::clone(requirement)
+    }
+}
+
 impl TryFrom<&str> for Requirement {
     type Error = RequirementError;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::client::Error;
 use crate::client::WachtClient;
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Now, nanoseconds};
 use crate::gate::limit::{Limiter, RuleSet, RuleSpec};
 use crate::models::RateLimitRule;
 
@@ -180,6 +180,9 @@ pub(crate) struct App {
     // Set when news came of the app: the policy is due, whatever its age.
     expired: AtomicBool,
     loading: Mutex<Backoff>,
+    // Monotonic nanoseconds: what `loading` says, for those who only want to know whether to
+    // start.
+    retry_at: AtomicU64,
     refreshing: AtomicBool,
 }
 
@@ -228,6 +231,11 @@ impl App {
                 .is_some_and(|policy| now.monotonic < policy.fresh_until)
     }
 
+    /// Whether the policy should be asked for, and may be.
+    fn is_due(&self, now: Now) -> bool {
+        !self.is_fresh(now) && self.retry_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic)
+    }
+
     /// Lets the policy count as due.
     pub(crate) fn expire(&self) {
         self.expired.store(true, Ordering::Release);
@@ -242,7 +250,7 @@ impl App {
 
     /// Whether the caller should send the one refresh of this policy.
     pub(crate) fn claim_refresh(&self, now: Now) -> bool {
-        !self.is_fresh(now) && !self.refreshing.swap(true, Ordering::AcqRel)
+        self.is_due(now) && !self.refreshing.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn refresh_over(&self) {
@@ -252,12 +260,12 @@ impl App {
     /// Brings the policy up to date if it is due. Whoever comes meanwhile waits for the same
     /// answer; a failure leaves what was known.
     pub(crate) async fn refresh(&self, management: &Management, limits: &Limiter) {
-        if self.is_fresh(management.clock.now()) || !may_stand_in_a_path(&self.slug) {
+        if !self.is_due(management.clock.now()) {
             return;
         }
         let mut backoff = self.loading.lock().await;
         let now = management.clock.now();
-        if self.is_fresh(now) || !backoff.may_try(now) {
+        if !self.is_due(now) {
             return;
         }
         // Before asking, so that news which comes meanwhile makes the answer due again.
@@ -268,7 +276,7 @@ impl App {
             .await;
         let standing = match answer {
             Ok(app) if app.deployment_id != self.deployment => {
-                backoff.failed(now);
+                self.failed(&mut backoff, now);
                 tracing::error!(
                     app = &*self.slug,
                     "the management key belongs to another deployment than the gate"
@@ -282,7 +290,7 @@ impl App {
             Err(NoAnswer::Failed(error)) if error.is_app_not_found() => Standing::Gone,
             Err(reason) => {
                 self.expired.fetch_or(was_expired, Ordering::AcqRel);
-                backoff.failed(now);
+                self.failed(&mut backoff, now);
                 tracing::warn!(
                     app = &*self.slug,
                     ?reason,
@@ -297,6 +305,12 @@ impl App {
             fresh_until: now.monotonic.saturating_add(fresh_for),
             standing,
         })));
+    }
+
+    fn failed(&self, backoff: &mut Backoff, now: Now) {
+        backoff.failed(now);
+        let retry_at = nanoseconds(backoff.not_before);
+        self.retry_at.store(retry_at, Ordering::Release);
     }
 
     fn compile(&self, rules: &[RateLimitRule], limits: &Limiter, now: Now) -> Rules {
@@ -351,8 +365,15 @@ impl Apps {
         let mut apps = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let slug: Arc<str> = slug.into();
         let app = apps.entry(Arc::clone(&slug)).or_insert_with(|| {
+            // A policy that can never be asked for is never due.
+            let retry_at = if may_stand_in_a_path(&slug) {
+                0
+            } else {
+                u64::MAX
+            };
             Arc::new(App {
                 slug,
+                retry_at: AtomicU64::new(retry_at),
                 deployment,
                 policy: ArcSwapOption::empty(),
                 expired: AtomicBool::new(false),

@@ -145,20 +145,43 @@ impl Principal {
         &self.identity().metadata
     }
 
-    /// Checks a requirement inside a handler.
+    /// Checks a requirement inside a handler: a parsed [`Requirement`] by reference, or its text,
+    /// which is then parsed on every call.
     ///
-    /// Parse the requirement once, not per request. The rejection answers in the words of the
-    /// gate that admitted the caller: see [`Rejection::to_response`].
+    /// The rejection is an axum response, too. [`Rejection::to_response`] makes the answer, with
+    /// the realm of the gate that admitted the caller; its
+    /// [`on_reject`](crate::WachtAuthLayer::on_reject) is not asked.
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// use wacht_auth::{Principal, Rejection};
+    ///
+    /// async fn refund(caller: Principal) -> Result<&'static str, Rejection> {
+    ///     caller.require("orders:write AND refunds:write")?;
+    ///     Ok("refunded")
+    /// }
+    /// # let _ = axum::routing::post::<_, _, ()>(refund);
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`PermissionDenied`](crate::RejectionKind::PermissionDenied) when the caller's permissions
-    /// do not satisfy it.
-    pub fn require(&self, requirement: &Requirement) -> Result<(), Rejection> {
-        if self.permissions().satisfies(requirement) {
+    /// do not satisfy it, and [`Misconfigured`](crate::RejectionKind::Misconfigured) when it is no
+    /// requirement; the log says what is wrong with it.
+    pub fn require<R>(&self, requirement: R) -> Result<(), Rejection>
+    where
+        R: TryInto<Requirement>,
+        R::Error: fmt::Display,
+    {
+        let requirement = requirement.try_into().map_err(|error| {
+            tracing::error!(%error, "a handler requires what is no requirement");
+            Rejection::misconfigured().of(&self.gate)
+        })?;
+        if self.permissions().satisfies(&requirement) {
             Ok(())
         } else {
-            Err(Rejection::permission_denied(requirement).of(&self.gate))
+            Err(Rejection::permission_denied(&requirement).of(&self.gate))
         }
     }
 

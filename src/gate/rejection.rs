@@ -396,7 +396,6 @@ impl Rejection {
             headers.entry(name).or_insert(value);
         };
         require(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        require(VARY, challenge.vary.clone());
         if let Some(seconds) = self.retry_after_seconds() {
             require(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -409,6 +408,7 @@ impl Rejection {
                 require(name.clone(), value.clone());
             }
         }
+        vary_by(headers, &challenge.vary);
     }
 
     fn problem(&self, row: &Row) -> Bytes {
@@ -430,6 +430,28 @@ impl Rejection {
         };
         // Strings and a number always serialise; an empty body would still be a right answer.
         serde_json::to_vec(&problem).unwrap_or_default().into()
+    }
+}
+
+/// Adds to `Vary` what it does not name yet, of a list of header names.
+fn vary_by(headers: &mut HeaderMap, names: &HeaderValue) {
+    let listed = |value: &HeaderValue, name: &str| {
+        let mut members = value.as_bytes().split(|byte| *byte == b',');
+        members.any(|member| {
+            let member = member.trim_ascii();
+            member == b"*" || member.eq_ignore_ascii_case(name.as_bytes())
+        })
+    };
+    let lacks = |name: &str| {
+        let mut lines = headers.get_all(VARY).iter();
+        !lines.any(|line| listed(line, name))
+    };
+    let names = names.to_str().unwrap_or("*").split(", ");
+    let missing: Vec<_> = names.filter(|name| lacks(name)).collect();
+    if !missing.is_empty()
+        && let Ok(missing) = HeaderValue::try_from(missing.join(", "))
+    {
+        headers.append(VARY, missing);
     }
 }
 

@@ -19,8 +19,9 @@ use crate::gate::future::ResponseFuture;
 /// body whose data is [`Bytes`].
 ///
 /// A request whose key is known is passed on within [`call`](Service::call): no future is boxed
-/// and the inner service is used in place. Only a request that has to wait for the gateway clones
-/// the inner service, and takes along the instance that was polled ready.
+/// and the inner service is used in place. A request that has to wait for the gateway clones the
+/// inner service and takes along the instance that was polled ready; one that is refused lets go
+/// of it.
 #[derive(Clone, Debug)]
 pub struct WachtAuth<S> {
     inner: S,
@@ -31,6 +32,12 @@ impl<S> WachtAuth<S> {
     pub(crate) fn new(inner: S, gate: Arc<Gate>) -> Self {
         Self { inner, gate }
     }
+}
+
+/// Takes the instance that was polled ready and leaves a clone that was not.
+pub(crate) fn take_ready<S: Clone>(service: &mut S) -> S {
+    let clone = service.clone();
+    mem::replace(service, clone)
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for WachtAuth<S>
@@ -54,10 +61,14 @@ where
                 let request = Request::from_parts(parts, body);
                 ResponseFuture::inner(self.inner.call(request), stamp)
             }
-            Decision::Refuse(rejection) => ResponseFuture::refused(rejection.answer(&parts)),
+            Decision::Refuse(rejection) => {
+                // What the inner service set aside when it was polled ready, such as a permit of
+                // a concurrency limit, would stay with this instance until its next request.
+                drop(take_ready(&mut self.inner));
+                ResponseFuture::refused(rejection.answer(&parts))
+            }
             Decision::Wait(pending) => {
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
+                let ready = take_ready(&mut self.inner);
                 ResponseFuture::waiting(pending, ready, Arc::clone(&self.gate), parts, body)
             }
         }

@@ -24,7 +24,7 @@ use crate::gate::principal::{Identity, PrincipalKind};
 
 /// Checks in flight for digests seen good before, and as many for those never seen.
 const IN_FLIGHT: usize = 128;
-/// Flights that may exist at all, those that wait for a place among them.
+/// Flights beyond which none starts for a key never seen, those that wait for a place included.
 const FLIGHTS: usize = 4096;
 /// What follows a failed refresh.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -243,7 +243,11 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
         return outage(state, check);
     };
     state.counts.checks.add();
-    match meaning(answer, !check.required_permissions.is_empty()) {
+    let meaning = meaning(answer, !check.required_permissions.is_empty());
+    if !matches!(meaning, Meaning::Outage) && state.notices.gateway.is_over() {
+        tracing::info!("the gateway answers again");
+    }
+    match meaning {
         Meaning::Yes(response) => ours(state, check, *response, sent, epoch, Outcome::Valid).await,
         Meaning::RateLimited(response) => {
             let wait = response.retry_after.unwrap_or(GATEWAY_RETRY_MAX);
@@ -268,7 +272,7 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
                 verdict.refresh_undecided(now.monotonic.saturating_add(RETRY_AFTER));
             }
             state.cache.undecided(check.key, sent, now);
-            tracing::warn!("the gateway gave an answer that is neither yes nor no");
+            tracing::debug!("the gateway gave an answer that is neither yes nor no");
             Outcome::Unknown(wait.max(RETRY_AFTER))
         }
         Meaning::Outage => outage(state, check),
@@ -281,7 +285,10 @@ fn outage(state: &State, check: &Check) -> Outcome {
         let now = state.clock.now();
         verdict.refresh_failed(now.monotonic.saturating_add(RETRY_AFTER));
     }
-    tracing::warn!("the gateway gave no answer");
+    state
+        .notices
+        .gateway
+        .warn_once("the gateway does not answer");
     Outcome::Unknown(RETRY_AFTER)
 }
 
@@ -451,7 +458,8 @@ fn take_off(
         }
         return Ok(flight.landing.clone());
     }
-    if aloft.len() >= FLIGHTS {
+    // Known keys are no more than the cache holds, and never turned away for unknown ones.
+    if !check.seen_good && aloft.len() >= FLIGHTS {
         return Err(Outcome::Unknown(RETRY_AFTER));
     }
     let (tower, landing) = watch::channel(None);
@@ -462,6 +470,8 @@ fn take_off(
             landing: landing.clone(),
         },
     );
+    // A runtime that is shutting down drops the task at once, and its end takes the lock.
+    drop(aloft);
     let cleared = Cleared {
         state: Arc::clone(state),
         key,

@@ -1,8 +1,15 @@
 //! The straight path: what goes in, what comes out, and what the gateway was asked.
 
-use wacht_auth::RejectionKind;
+use std::time::Duration;
 
-use crate::scene::{Echo, Scene, anonymous};
+use chrono::DateTime;
+use wacht_auth::dev::{DevRule, Fault, On};
+use wacht_auth::{
+    AuthContext, CredentialSource, Error, PrincipalKind, RejectionKind, Requirement,
+    WachtAuthLayer, WachtClient,
+};
+
+use crate::scene::{Echo, Scene, anonymous, get};
 
 #[tokio::test]
 async fn a_known_key_is_asked_about_once_and_its_caller_reaches_the_handler() {
@@ -40,4 +47,179 @@ async fn no_key_and_a_wrong_key_never_reach_the_handler() {
         1,
         "only the well-formed key was worth asking about"
     );
+}
+
+#[tokio::test]
+async fn a_requirement_said_twice_is_two_requirements() {
+    let scene = Scene::new().await;
+    let both = scene
+        .wacht
+        .issue_key("orders")
+        .permissions(["a", "b"])
+        .issue();
+    let one = scene.wacht.issue_key("orders").permissions(["b"]).issue();
+    let layer = scene.layer().require("a").unwrap().require("b").unwrap();
+    let echo = Echo::behind(layer);
+    echo.get(both.secret()).await.assert_ok();
+    echo.get(one.secret())
+        .await
+        .assert_refused(RejectionKind::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_handler_checks_by_text_or_by_a_parsed_requirement() {
+    let scene = Scene::new().await;
+    let key = scene.wacht.issue_key("orders").permissions(["a"]).issue();
+    let handle = scene.layer().handle();
+    let caller = handle
+        .authenticate(&get(key.secret()).into_parts().0)
+        .await
+        .unwrap();
+    let parsed = Requirement::try_from("a OR b").unwrap();
+    caller.require(&parsed).unwrap();
+    caller.require("a").unwrap();
+    let denied = caller.require("a AND b").unwrap_err();
+    assert_eq!(denied.kind(), RejectionKind::PermissionDenied);
+    let wrong = caller.require("a AND").unwrap_err();
+    assert_eq!(wrong.kind(), RejectionKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn the_handle_judges_requests_and_bare_keys_as_the_layer_does() {
+    let scene = Scene::new().await;
+    scene
+        .wacht
+        .app("orders")
+        .scheme([DevRule::per_key(2, "minute", 1)]);
+    let key = scene.key();
+    let layer = scene.layer().app("orders");
+    let handle = layer.handle();
+    let (parts, _) = get(key.secret()).into_parts();
+    let caller = handle.authenticate(&parts).await.unwrap();
+    assert_eq!(caller.key_id(), key.key_id());
+    let context = AuthContext::new("jobs/import").client_ip("192.0.2.9".parse().unwrap());
+    let caller = handle
+        .authenticate_key(key.secret(), &context)
+        .await
+        .unwrap();
+    assert_eq!(caller.key_name(), "ci");
+    // Both were charged, and to the same counter as the layer's requests.
+    let limited = handle.authenticate_key(key.secret(), &context).await;
+    assert_eq!(limited.unwrap_err().kind(), RejectionKind::RateLimited);
+    Echo::behind(layer)
+        .get(key.secret())
+        .await
+        .assert_refused(RejectionKind::RateLimited);
+    for (secret, kind) in [
+        ("", RejectionKind::MalformedCredential),
+        ("with space", RejectionKind::MalformedCredential),
+        ("short", RejectionKind::InvalidKey),
+    ] {
+        let refused = handle.authenticate_key(secret, &context).await;
+        assert_eq!(refused.unwrap_err().kind(), kind, "{secret:?}");
+    }
+    let nobody = handle.authenticate(&anonymous().into_parts().0).await;
+    assert_eq!(nobody.unwrap_err().kind(), RejectionKind::MissingCredential);
+    assert_eq!(scene.wacht.journal().checks(), 1);
+}
+
+#[tokio::test]
+async fn check_says_what_keeps_keys_from_being_verified() {
+    let scene = Scene::new().await;
+    scene.layer().handle().check().await.unwrap();
+
+    let elsewhere = scene.layer().deployment(1).handle().check().await;
+    assert!(matches!(elsewhere, Err(Error::Config(_))), "{elsewhere:?}");
+
+    let unusable = WachtAuthLayer::new(WachtClient::new("line\nbreak"));
+    let unusable = unusable.handle().check().await;
+    assert!(matches!(unusable, Err(Error::Config(_))), "{unusable:?}");
+
+    let url = scene.wacht.url();
+    let stranger = WachtClient::builder(format!("sk_{}", "k".repeat(43)))
+        .api_url(url)
+        .gateway_url(url)
+        .build()
+        .unwrap();
+    let refused = WachtAuthLayer::new(stranger).handle().check().await;
+    let status = refused.unwrap_err().status();
+    assert_eq!(status, Some(http::StatusCode::UNAUTHORIZED));
+
+    scene.wacht.fault(On::Checks, Fault::Drop);
+    let down = scene.layer().handle().check().await;
+    assert!(matches!(down, Err(Error::Request(_))), "{down:?}");
+}
+
+#[tokio::test]
+async fn options_of_the_view_share_state_and_options_of_the_state_start_afresh() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let layer = scene.layer();
+    let checks = || scene.wacht.journal().checks();
+    Echo::behind(layer.clone())
+        .get(key.secret())
+        .await
+        .assert_ok();
+    let view = layer
+        .clone()
+        .app("orders")
+        .realm("x")
+        .optional()
+        .strip_credential();
+    Echo::behind(view).get(key.secret()).await.assert_ok();
+    assert_eq!(checks(), 1, "another view of the same state");
+    let state = layer.clone().limits(wacht_auth::Limits::off());
+    Echo::behind(state).get(key.secret()).await.assert_ok();
+    assert_eq!(checks(), 2, "fresh state");
+    Echo::behind(scene.layer())
+        .get(key.secret())
+        .await
+        .assert_ok();
+    assert_eq!(checks(), 3, "two `new`s are two states");
+}
+
+#[tokio::test]
+async fn an_unusable_client_or_credential_source_is_a_500_and_not_a_panic() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let client = WachtAuthLayer::new(WachtClient::new("line\nbreak"));
+    let source = scene
+        .layer()
+        .credentials(CredentialSource::header("no header name"));
+    for layer in [client, source] {
+        Echo::behind(layer)
+            .get(key.secret())
+            .await
+            .assert_refused(RejectionKind::Misconfigured);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_accepted_only_where_tokens_are_and_never_past_its_end() {
+    let scene = Scene::new().await;
+    let end = scene.clock.unix_time() + Duration::from_secs(10);
+    let token = scene
+        .wacht
+        .issue_token("orders")
+        .scopes(["read"])
+        .expires_at(DateTime::from_timestamp(end.as_secs().cast_signed(), 0).unwrap())
+        .issue();
+    let layer = scene.layer();
+    Echo::behind(layer.clone())
+        .get(token.secret())
+        .await
+        .assert_refused(RejectionKind::InvalidKey);
+    let layer = layer.accept_oauth_tokens();
+    let (parts, _) = get(token.secret()).into_parts();
+    let caller = layer.handle().authenticate(&parts).await.unwrap();
+    assert_eq!(caller.kind(), PrincipalKind::OauthAccessToken);
+    assert!(caller.client_id().is_some());
+    assert!(caller.permissions().contains("read"));
+    let echo = Echo::behind(layer);
+    scene.clock.advance(Duration::from_secs(9));
+    echo.get(token.secret()).await.assert_ok();
+    scene.clock.advance(Duration::from_secs(1));
+    echo.get(token.secret())
+        .await
+        .assert_refused(RejectionKind::InvalidKey);
 }

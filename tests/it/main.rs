@@ -7,8 +7,15 @@
     reason = "a test fails by panicking"
 )]
 
+mod axum_ways;
 mod bounds;
 mod dev;
+mod flight;
 mod gate;
+mod grpc;
+mod hyper;
+mod refusals;
+mod revocation;
 mod scene;
+mod tower_contract;
 mod wire;
