@@ -8,6 +8,7 @@
 )]
 
 mod axum_ways;
+mod bounds;
 mod dev;
 mod flight;
 mod gate;
