@@ -285,7 +285,7 @@ async fn without_the_management_api_nobody_is_let_in_and_nothing_is_remembered()
 #[tokio::test]
 async fn a_management_api_that_hangs_is_given_up() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(scene.layer().deadline(Duration::from_millis(50)));
+    let echo = Echo::behind(scene.layer().deadline(Duration::from_millis(300)));
     scene.wacht.fault(On::Management, Fault::Hang);
     echo.get(scene.key().secret())
         .await
