@@ -9,8 +9,11 @@ use std::sync::{Arc, OnceLock};
 use crate::api::api_keys::ApiKeys;
 use crate::api::gateway::Gateway;
 
+use self::events::Events;
+
 mod config;
 mod error;
+pub(crate) mod events;
 mod transport;
 
 pub use self::config::WachtClientBuilder;
@@ -44,6 +47,7 @@ struct Inner {
     /// The other side says why this client cannot be used.
     transport: Result<Transport, String>,
     deployment: OnceLock<i64>,
+    events: Events,
 }
 
 impl Inner {
@@ -51,6 +55,7 @@ impl Inner {
         Arc::new(Self {
             transport,
             deployment: OnceLock::new(),
+            events: Events::default(),
         })
     }
 }
@@ -118,6 +123,11 @@ impl WachtClient {
     /// Why no call of this client can succeed, if that is so.
     pub(crate) fn config_error(&self) -> Option<&str> {
         self.inner.transport.as_ref().err().map(String::as_str)
+    }
+
+    /// What the calls of this client and its clones tell the gates built on them.
+    pub(crate) fn events(&self) -> &Events {
+        &self.inner.events
     }
 
     /// The deployment that the key belongs to, once somebody has learned it: for the life of the

@@ -681,7 +681,15 @@ impl Asker<'_> {
 }
 
 impl State {
-    pub(crate) fn new(options: &StateOptions) -> Self {
+    /// Fresh state, which hears from now on of what its client does to keys and apps.
+    pub(crate) fn new(options: &StateOptions) -> Arc<Self> {
+        let state = Arc::new(Self::unheard(options));
+        let listener = Arc::downgrade(&state);
+        state.client.events().listen(listener);
+        state
+    }
+
+    fn unheard(options: &StateOptions) -> Self {
         let StateOptions {
             client,
             clock,
