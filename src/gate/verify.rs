@@ -50,6 +50,13 @@ pub(crate) enum Outcome {
     Misconfigured(&'static str),
 }
 
+/// What a waiting request is resumed with.
+pub(crate) struct Arrived {
+    pub(crate) outcome: Outcome,
+    /// Whether the check that brought it was this very request's, or one it had joined.
+    pub(crate) is_own: bool,
+}
+
 /// What is said of a request to the gateway.
 ///
 /// Where the gateway decides a limit, this decides with it; in its audit it is all there is.
@@ -205,7 +212,8 @@ fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Mea
                 Meaning::PermissionDenied(Box::new(response))
             }
             reason => {
-                tracing::warn!(?reason, "the gateway denied a key for a reason of its own");
+                let reason = reason.as_ref().map_or("none", plain_word);
+                tracing::warn!(reason, "the gateway denied a key for a reason of its own");
                 Meaning::No
             }
         },
@@ -218,6 +226,15 @@ fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Mea
         Err(Error::Request(_)) => Meaning::Outage,
         Err(Error::Config(_)) => Meaning::Misconfigured,
         Err(_) => Meaning::Undecided,
+    }
+}
+
+/// The gateway's word for the log. What is no plain word may hold the key it was asked about.
+fn plain_word(reason: &DenyReason) -> &str {
+    match reason.as_str() {
+        word if word.len() > 32 => "no plain word",
+        word if word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => word,
+        _ => "no plain word",
     }
 }
 
@@ -367,11 +384,13 @@ fn token_expiry(metadata: &serde_json::Value) -> Option<Duration> {
 
 /// A check of its own for one request: neither joined nor answered from memory. What it brings is
 /// filed all the same.
-pub(crate) async fn ask(state: Arc<State>, check: Check) -> Outcome {
-    if Handle::try_current().is_err() {
-        return Outcome::Misconfigured(NO_RUNTIME);
-    }
-    verify(&state, &check).await
+pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
+    let outcome = match Handle::try_current() {
+        Ok(_) => verify(&state, &check).await,
+        Err(_) => Outcome::Misconfigured(NO_RUNTIME),
+    };
+    let is_own = true;
+    Arrived { outcome, is_own }
 }
 
 const NO_RUNTIME: &str = "the gate was called outside a tokio runtime";
@@ -416,17 +435,24 @@ impl Flights {
 pub(crate) fn join(
     state: &Arc<State>,
     check: Check,
-) -> impl Future<Output = Outcome> + Send + 'static {
-    let landing = take_off(state, check, None);
+) -> impl Future<Output = Arrived> + Send + 'static {
+    let boarded = take_off(state, check, None);
     async move {
-        let mut landing = match landing {
-            Ok(landing) => landing,
-            Err(grounded) => return grounded,
+        let (mut landing, is_own) = match boarded {
+            Ok(boarded) => boarded,
+            Err(outcome) => {
+                let is_own = false;
+                return Arrived { outcome, is_own };
+            }
         };
-        match landing.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unknown(RETRY_AFTER)),
+        let outcome = match landing.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
             // The task is gone without an answer: it panicked, or its runtime shut down.
-            Err(_) => Outcome::Unknown(RETRY_AFTER),
+            Err(_) => None,
+        };
+        Arrived {
+            outcome: outcome.unwrap_or(Outcome::Unknown(RETRY_AFTER)),
+            is_own,
         }
     }
 }
@@ -442,12 +468,13 @@ pub(crate) fn refresh(state: &Arc<State>, verdict: &Arc<Verdict>, check: Check) 
     }
 }
 
-/// `stale` is the verdict that the flight is to replace, if that is what it is for.
+/// The flight's landing, and whether it was started for this check. `stale` is the verdict that it
+/// is to replace, if that is what it is for.
 fn take_off(
     state: &Arc<State>,
     check: Check,
     stale: Option<&Arc<Verdict>>,
-) -> Result<watch::Receiver<Option<Outcome>>, Outcome> {
+) -> Result<(watch::Receiver<Option<Outcome>>, bool), Outcome> {
     let runtime = Handle::try_current().map_err(|_| Outcome::Misconfigured(NO_RUNTIME))?;
     let key = check.key;
     let epoch = state.tombstones.epoch();
@@ -456,7 +483,7 @@ fn take_off(
         if let Some(stale) = stale {
             stale.refresh_over();
         }
-        return Ok(flight.landing.clone());
+        return Ok((flight.landing.clone(), false));
     }
     // Known keys are no more than the cache holds, and never turned away for unknown ones.
     if !check.seen_good && aloft.len() >= FLIGHTS {
@@ -486,7 +513,7 @@ fn take_off(
         drop(cleared);
         tower.send_replace(Some(outcome));
     });
-    Ok(landing)
+    Ok((landing, true))
 }
 
 /// Takes the flight off the board when its task ends, however it ends.
