@@ -1,4 +1,115 @@
-//! Tower middleware that verifies Wacht API keys.
+//! Tower middleware that verifies [Wacht] API keys, for axum, hyper and tonic.
+//!
+//! A request goes in with a key; your handler gets the verified caller, a [`Principal`]. Keys are
+//! verified by the Wacht gateway once and then answered from memory; permissions and the app's
+//! rate limits are decided in this process.
+//!
+//! The example runs as it stands, against a Wacht in a box (`DevGateway`, see [`dev`]) that needs
+//! neither network nor account. In your service the client is
+//! [`WachtClient::from_env()?`](WachtClient::from_env), and the rest is the same.
+//!
+//! ```
+//! use axum::{Router, body::Body, http::{Request, StatusCode}, routing::get};
+//! use tower::ServiceExt;
+//! use wacht_auth::dev::DevGateway;
+//! use wacht_auth::{Principal, RequirePermissionsLayer, WachtAuthLayer};
+//!
+//! async fn orders(caller: Principal) -> String {
+//!     format!("the orders of {}", caller.key_name())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let wacht = DevGateway::start().await;
+//!     let key = wacht.issue_key("my-integration").permissions(["orders:read"]).issue();
+//!
+//!     let read = RequirePermissionsLayer::new("orders:read")?;
+//!     let app = Router::new()
+//!         .route("/orders", get(orders).route_layer(read))
+//!         .layer(WachtAuthLayer::new(wacht.client()).app("my-integration"));
+//!
+//!     let request = Request::get("/orders").header("authorization", format!("Bearer {}", key.secret()));
+//!     let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
+//!     assert_eq!(answer.status(), StatusCode::OK);
+//!
+//!     let without_key = app.oneshot(Request::get("/orders").body(Body::empty())?).await?;
+//!     assert_eq!(without_key.status(), StatusCode::UNAUTHORIZED);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The walk of one request
+//!
+//! 1. **Credential.** The key is taken from `Authorization: Bearer`, or from where
+//!    [`credentials`](WachtAuthLayer::credentials) says. None, two, and what cannot be a Wacht key
+//!    are refused without asking anybody.
+//! 2. **Cache.** A key that is known to be bad is refused. One that is known to be good goes on to
+//!    4, and if the answer about it is not fresh any more, it is asked about again in the
+//!    background.
+//! 3. **Verification.** Any other key is asked about: once, however many requests wait for the
+//!    answer. The gateway says yes to the keys of every Wacht customer, so what it says counts
+//!    only for keys of your own deployment.
+//! 4. **Permissions.** The key must be one of the apps that the layer accepts and satisfy its
+//!    [`require`](WachtAuthLayer::require).
+//! 5. **Limits.** The app's rate-limit rules: all that match are looked at, then all are charged.
+//!    A refused request uses up nothing.
+//! 6. **Your service** is called, with the [`Principal`] in the request's extensions.
+//!
+//! Every way out before that is a [`Rejection`], answered as [`RejectionKind`] says, or by
+//! [`on_reject`](WachtAuthLayer::on_reject).
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | the options, what clones share, where the layer goes | [`WachtAuthLayer`] |
+//! | the caller | [`Principal`], [`Permissions`] |
+//! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`] |
+//! | how stale an answer may be | [`CachePolicy`] |
+//! | who counts requests, and the headers about it | [`Limits`], [`RateLimitHeaders`] |
+//! | proxies and client addresses | [`ClientIp`] |
+//! | websockets, queues, readiness, refusing a key at once | [`AuthHandle`] |
+//! | calls to Wacht itself | [`WachtClient`], [`api`] |
+//! | tests of your service | [`dev`] |
+//!
+//! # Why these defaults
+//!
+//! - **Fresh for 30 s, then 30 s while a refresh runs.** The gateway itself repeats a yes for up to
+//!   60 s after a revocation, so asking more often costs calls and cannot bring the bound below
+//!   that. As it is, a busy key costs at most two checks a minute in each process while the gateway
+//!   answers.
+//! - **5 min of grace in an outage.** Your callers should not be down because the gateway is. Only
+//!   keys that were known to be good have it.
+//! - **Unknown means no.** A key that cannot be verified is a 503, never a pass.
+//! - **Limits in this process.** A limit that asks the network on every request would undo the
+//!   cache.
+//! - **The peer's address.** No header is believed before you name the proxies that write it.
+//!
+//! # Sharp edges
+//!
+//! - **A revocation made elsewhere** is seen after 120 s at the latest, and after 390 s when the
+//!   gateway cannot be reached: [`CachePolicy`] says what adds up to that and how to have less.
+//!   [`AuthHandle::revoke_key_id`] refuses a key in this process at once.
+//! - **Limits are per process.** Two replicas admit up to twice as much, and a restart forgets what
+//!   was counted. [`Limits::gateway`] counts in one place, for a round trip per request.
+//! - **Wacht's audit and usage figures see checks, not requests.** What is answered from memory
+//!   leaves no trace there.
+//! - **A layer without [`app`](WachtAuthLayer::app)** accepts the keys of every app of your
+//!   deployment.
+//! - **A websocket** is verified when it is opened, and not again.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `axum` (default) | [`Principal`] as an extractor, `axum::matched_path`, the peer address of axum's servers |
+//! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
+//! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
+//!
+//! hyper and other tower services need none.
+//!
+//! [Wacht]: https://wacht.dev
+#![cfg_attr(not(feature = "test-util"), doc = "[`dev`]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod api;
@@ -11,11 +122,24 @@ mod clock;
 mod gate;
 
 pub use client::{Error, Result, WachtClient};
+pub use gate::{Principal, WachtAuthLayer};
+
+pub use gate::{
+    AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp, ClientIpError,
+    CredentialSource, Limits, PeerAddr, Permissions, PrincipalKind, RateLimitHeaders, Rejection,
+    RejectionKind, RequirePermissions, RequirePermissionsLayer, Requirement, RequirementError,
+    RequirementErrorKind, ResponseBody, ResponseFuture, WachtAuth,
+};
+
 pub use clock::Clock;
-pub use gate::*;
 
 /// What only axum needs: see [`WachtAuthLayer::resource`].
 #[cfg(feature = "axum")]
 pub mod axum {
     pub use crate::gate::axum::matched_path;
 }
+
+// The code in the README is compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

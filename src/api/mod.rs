@@ -8,10 +8,13 @@ pub mod api_keys;
 pub mod gateway;
 pub mod rate_limit_schemes;
 
+mod call;
 pub(crate) mod id;
 mod page;
 
 pub use self::page::Page;
+
+pub(crate) use self::call::Call;
 
 /// For lists of words that may be absent: `null` is the empty list.
 fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

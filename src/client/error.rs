@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use super::decode::DecodeError;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -310,49 +311,6 @@ impl StdError for RequestError {
     }
 }
 
-/// A successful answer could not be understood: it is too long, no JSON, or of another shape.
-///
-/// It says what was being read and where that failed, and quotes nothing of the answer.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("could not decode {what}: {detail}")]
-pub struct DecodeError {
-    what: &'static str,
-    detail: String,
-}
-
-impl DecodeError {
-    pub(crate) fn new(what: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            what,
-            detail: detail.into(),
-        }
-    }
-
-    pub(crate) fn json(what: &'static str, error: &serde_json::Error) -> Self {
-        // Only this message of serde is made of our own words; the others quote the answer,
-        // which holds keys when a key is created.
-        let text = error.to_string();
-        if text.starts_with("missing field") {
-            return Self::new(what, text);
-        }
-        let problem = match error.classify() {
-            serde_json::error::Category::Syntax => "not JSON",
-            serde_json::error::Category::Eof => "the JSON ends early",
-            _ => "a member has another type or value",
-        };
-        if error.line() == 0 {
-            return Self::new(what, problem);
-        }
-        let (line, column) = (error.line(), error.column());
-        Self::new(what, format!("{problem}, at line {line} column {column}"))
-    }
-}
-
-/// Decodes a good answer, of which `what` is the name in messages.
-pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| DecodeError::json(what, &error).into())
-}
-
 /// Something on the way may answer with what it was sent.
 fn without_secret(text: String, secret: &str) -> String {
     let secret = secret.trim();
@@ -459,29 +417,6 @@ mod tests {
             let shown = format!("{error} {error:?} {:?}", error.body());
             assert!(!shown.contains("SYNTHETIC"), "{shown}");
             assert!(shown.contains("[redacted]"), "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_decode_error_quotes_nothing() {
-        #[derive(Debug, serde::Deserialize)]
-        struct Answer {
-            #[serde(rename = "secret")]
-            _secret: i64,
-        }
-        for (body, expected) in [
-            (
-                r#"{"secret":"sk_SYNTHETIC"}"#,
-                "another type or value, at line 1",
-            ),
-            (r#"{"other":"sk_SYNTHETIC"}"#, "missing field `secret`"),
-            ("sk_SYNTHETIC", "not JSON"),
-            (r#"{"secret":"sk_SYNTHETIC"#, "the JSON ends early"),
-        ] {
-            let error = decode::<Answer>("an answer", body.as_bytes()).unwrap_err();
-            let shown = format!("{error} {error:?}");
-            assert!(shown.contains(expected), "{shown}");
-            assert!(!shown.contains("SYNTHETIC"), "{shown}");
         }
     }
 

@@ -10,14 +10,20 @@ use crate::api::api_keys::ApiKeys;
 use crate::api::gateway::Gateway;
 
 mod config;
+mod decode;
 mod error;
+mod request;
+mod retry;
 mod transport;
 
 pub use self::config::WachtClientBuilder;
-pub use self::error::{DecodeError, Error, RequestError, Result};
+pub use self::decode::DecodeError;
+pub use self::error::{Error, RequestError, Result};
+pub use self::retry::RetryPolicy;
 
-pub(crate) use self::error::decode;
-pub(crate) use self::transport::{Transport, path};
+pub(crate) use self::decode::{decode, decode_from};
+pub(crate) use self::request::{FileHead, Form, Payload, Request, path};
+pub(crate) use self::transport::Transport;
 
 /// Talks to Wacht: to the gateway that verifies keys, and to the management API.
 ///

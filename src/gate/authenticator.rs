@@ -31,7 +31,7 @@ use crate::gate::policy::{App, Apps, Management, Reserved, Rules, Standing, Tena
 use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
 use crate::gate::rejection::{Challenge, OnReject, Rejection};
 use crate::gate::tombstones::Tombstones;
-use crate::gate::verify::{self, AuthContext, Check, Flights, Outcome};
+use crate::gate::verify::{self, AuthContext, Boarding, Check, Flights, Outcome};
 
 /// A set of options over shared state.
 ///
@@ -147,7 +147,7 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Arrived> + Send>>;
 /// What a waiting request is resumed with.
 pub(crate) enum Arrived {
     /// The joined verification of its key.
-    Verification(Outcome),
+    Verification(Outcome, Boarding),
     /// The gateway's own word on this very request, its limits included.
     OwnCheck(Outcome),
 }
@@ -188,6 +188,24 @@ enum Charge {
     Refused(Rejection),
     /// Only the gateway can count this one.
     Ask,
+}
+
+/// What the gateway has already said about the limits of this very request: where it is the one
+/// who counts, asking again would charge the caller twice.
+enum Said {
+    Nothing,
+    Admit,
+    Limit(Duration),
+}
+
+impl Boarding {
+    /// What was said about the request that the check was sent for; nothing about the others.
+    fn said(self, said: Said) -> Said {
+        match self {
+            Self::Started => said,
+            Self::Joined => Said::Nothing,
+        }
+    }
 }
 
 impl Gate {
@@ -335,7 +353,7 @@ impl Gate {
                 self.refresh(key, &verdict, asker);
             }
             if matches!(age, Age::Fresh | Age::Stale) {
-                return self.judge(verdict, key, asker, now);
+                return self.judge(verdict, Said::Nothing, key, asker, now);
             }
         }
         match state.cache.negative(&key, now) {
@@ -356,8 +374,11 @@ impl Gate {
     ) -> Progress {
         let state = &self.state;
         let refused = match arrived {
-            Arrived::Verification(Outcome::Valid(verdict) | Outcome::Limited(verdict, _)) => {
-                return self.judge(verdict, key, asker, now);
+            Arrived::Verification(Outcome::Valid(verdict), boarding) => {
+                return self.judge(verdict, boarding.said(Said::Admit), key, asker, now);
+            }
+            Arrived::Verification(Outcome::Limited(verdict, wait), boarding) => {
+                return self.judge(verdict, boarding.said(Said::Limit(wait)), key, asker, now);
             }
             Arrived::OwnCheck(Outcome::Valid(verdict)) => {
                 match self.admissible(&verdict, asker, now) {
@@ -369,26 +390,28 @@ impl Gate {
                 .admissible(&verdict, asker, now)
                 .err()
                 .unwrap_or_else(|| Rejection::rate_limited_by_gateway(wait)),
-            Arrived::Verification(Outcome::Denied(verdict))
+            Arrived::Verification(Outcome::Denied(verdict), _)
             | Arrived::OwnCheck(Outcome::Denied(verdict)) => self
                 .admissible(&verdict, asker, now)
                 .err()
                 .unwrap_or_else(Rejection::permission_denied_by_gateway),
-            Arrived::Verification(Outcome::Unknown(wait)) => {
+            Arrived::Verification(Outcome::Unknown(wait), _) => {
                 // The gateway could not say. What it said before may still hold.
                 let before = state.cache.positive(&key);
                 let usable =
                     |verdict: &Arc<Verdict>| verdict.age(&state.cache.policy, now) != Age::Over;
                 match before.filter(usable) {
-                    Some(verdict) => return self.judge(verdict, key, asker, now),
+                    Some(verdict) => {
+                        return self.judge(verdict, Said::Nothing, key, asker, now);
+                    }
                     None => Rejection::unavailable(wait),
                 }
             }
             Arrived::OwnCheck(Outcome::Unknown(wait)) => Rejection::unavailable(wait),
-            Arrived::Verification(Outcome::Invalid) | Arrived::OwnCheck(Outcome::Invalid) => {
+            Arrived::Verification(Outcome::Invalid, _) | Arrived::OwnCheck(Outcome::Invalid) => {
                 Rejection::invalid_key()
             }
-            Arrived::Verification(Outcome::Misconfigured(problem))
+            Arrived::Verification(Outcome::Misconfigured(problem), _)
             | Arrived::OwnCheck(Outcome::Misconfigured(problem)) => {
                 state
                     .notices
@@ -404,6 +427,7 @@ impl Gate {
     fn judge(
         &self,
         verdict: Arc<Verdict>,
+        said: Said,
         key: VerdictKey,
         asker: &mut Asker<'_>,
         now: Now,
@@ -414,7 +438,11 @@ impl Gate {
         match self.charge(&verdict, key, asker, now) {
             Charge::Paid(counted) => Progress::Admitted(verdict, counted),
             Charge::Refused(rejection) => Progress::Refused(rejection),
-            Charge::Ask => self.wait_for_own_check(key, asker),
+            Charge::Ask => match said {
+                Said::Nothing => self.wait_for_own_check(key, asker),
+                Said::Admit => Progress::Admitted(verdict, None),
+                Said::Limit(wait) => Progress::Refused(Rejection::rate_limited_by_gateway(wait)),
+            },
         }
     }
 
@@ -530,8 +558,10 @@ impl Gate {
         let Some(check) = self.check(key, asker) else {
             return Progress::Refused(Rejection::missing_credential());
         };
-        let landing = verify::join(&self.state, check);
-        Progress::Wait(Box::pin(async { Arrived::Verification(landing.await) }))
+        let (landing, boarding) = verify::join(&self.state, check);
+        Progress::Wait(Box::pin(async move {
+            Arrived::Verification(landing.await, boarding)
+        }))
     }
 
     /// A check for this request alone, its limits and plain permissions included.

@@ -205,7 +205,8 @@ fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Mea
                 Meaning::PermissionDenied(Box::new(response))
             }
             reason => {
-                tracing::warn!(?reason, "the gateway denied a key for a reason of its own");
+                let reason = reason.as_ref().map_or("none", plain_word);
+                tracing::warn!(reason, "the gateway denied a key for a reason of its own");
                 Meaning::No
             }
         },
@@ -218,6 +219,15 @@ fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Mea
         Err(Error::Request(_)) => Meaning::Outage,
         Err(Error::Config(_)) => Meaning::Misconfigured,
         Err(_) => Meaning::Undecided,
+    }
+}
+
+/// The gateway's word for the log. What is no plain word may hold the key it was asked about.
+fn plain_word(reason: &DenyReason) -> &str {
+    match reason.as_str() {
+        word if word.len() > 32 => "no plain word",
+        word if word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => word,
+        _ => "no plain word",
     }
 }
 
@@ -416,11 +426,14 @@ impl Flights {
 pub(crate) fn join(
     state: &Arc<State>,
     check: Check,
-) -> impl Future<Output = Outcome> + Send + 'static {
-    let landing = take_off(state, check, None);
-    async move {
-        let mut landing = match landing {
-            Ok(landing) => landing,
+) -> (impl Future<Output = Outcome> + Send + 'static, Boarding) {
+    let boarded = take_off(state, check, None);
+    let boarding = boarded
+        .as_ref()
+        .map_or(Boarding::Joined, |(_, boarding)| *boarding);
+    let landing = async move {
+        let mut landing = match boarded {
+            Ok((landing, _)) => landing,
             Err(grounded) => return grounded,
         };
         match landing.wait_for(Option::is_some).await {
@@ -428,7 +441,8 @@ pub(crate) fn join(
             // The task is gone without an answer: it panicked, or its runtime shut down.
             Err(_) => Outcome::Unknown(RETRY_AFTER),
         }
-    }
+    };
+    (landing, boarding)
 }
 
 /// Sends a refresh in the background. Without a runtime, or with too much in flight, the verdict
@@ -447,7 +461,7 @@ fn take_off(
     state: &Arc<State>,
     check: Check,
     stale: Option<&Arc<Verdict>>,
-) -> Result<watch::Receiver<Option<Outcome>>, Outcome> {
+) -> Result<(watch::Receiver<Option<Outcome>>, Boarding), Outcome> {
     let runtime = Handle::try_current().map_err(|_| Outcome::Misconfigured(NO_RUNTIME))?;
     let key = check.key;
     let epoch = state.tombstones.epoch();
@@ -456,7 +470,7 @@ fn take_off(
         if let Some(stale) = stale {
             stale.refresh_over();
         }
-        return Ok(flight.landing.clone());
+        return Ok((flight.landing.clone(), Boarding::Joined));
     }
     // Known keys are no more than the cache holds, and never turned away for unknown ones.
     if !check.seen_good && aloft.len() >= FLIGHTS {
@@ -486,7 +500,14 @@ fn take_off(
         drop(cleared);
         tower.send_replace(Some(outcome));
     });
-    Ok(landing)
+    Ok((landing, Boarding::Started))
+}
+
+/// Whether a flight was one's own or had left already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Boarding {
+    Started,
+    Joined,
 }
 
 /// Takes the flight off the board when its task ends, however it ends.

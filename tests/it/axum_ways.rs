@@ -825,6 +825,7 @@ where
     Met {
         status: parts.status,
         refusal,
+        caller: parts.extensions.get().cloned(),
         headers: parts.headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
     }

@@ -8,13 +8,18 @@
 )]
 
 mod axum_ways;
+mod bounds;
 mod dev;
 mod flight;
 mod gate;
 mod grpc;
 mod hyper;
+mod limits;
 mod refusals;
 mod revocation;
 mod scene;
+mod secrets;
+mod tenancy;
 mod tower_contract;
+mod verdicts;
 mod wire;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -35,11 +36,12 @@ impl Scene {
     }
 }
 
-/// What a request met: the status, and the refusal if it was one.
+/// What a request met: the status, the refusal if it was one, and who the handler saw.
 #[derive(Debug)]
 pub struct Met {
     pub status: StatusCode,
     pub refusal: Option<Rejection>,
+    pub caller: Option<Principal>,
     pub headers: http::HeaderMap,
     pub body: String,
 }
@@ -47,6 +49,12 @@ pub struct Met {
 impl Met {
     pub fn kind(&self) -> Option<RejectionKind> {
         self.refusal.as_ref().map(Rejection::kind)
+    }
+
+    /// The whole seconds that `Retry-After` says.
+    #[track_caller]
+    pub fn retry_after(&self) -> u64 {
+        self.header("retry-after").parse().unwrap()
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -97,7 +105,11 @@ impl Echo {
             async move {
                 let caller = request.extensions().get::<Principal>();
                 let name = caller.map_or("nobody", |caller| caller.key_name());
-                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(name.to_owned()))))
+                let mut response = Response::new(Full::new(Bytes::from(name.to_owned())));
+                if let Some(caller) = caller {
+                    response.extensions_mut().insert(caller.clone());
+                }
+                Ok::<_, Infallible>(response)
             }
         });
         met(self.layer.layer(inner), request).await
@@ -117,6 +129,7 @@ where
     Met {
         status: parts.status,
         refusal: parts.extensions.remove(),
+        caller: parts.extensions.remove(),
         headers: parts.headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
     }
@@ -139,4 +152,20 @@ pub fn anonymous() -> Request<Full<Bytes>> {
         .extensions_mut()
         .insert(PeerAddr(PEER.parse().unwrap()));
     request
+}
+
+/// A key in the gateway's form that nobody has; another one for every number.
+pub fn made_up(number: usize) -> String {
+    format!("sk_{number:043}")
+}
+
+/// Tries until it comes true, as something in the background is on its way; fails when it never
+/// comes.
+pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+    let soon = tokio::time::timeout(Duration::from_secs(20), async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    });
+    soon.await.expect("it never came true");
 }
