@@ -5,4 +5,11 @@ pub use crate::api::api_keys::{ApiAuthApp, KeyId};
 pub use crate::api::gateway::{
     CheckIdentity, CheckRateLimit, CheckRequest, CheckResponse, DenyReason,
 };
+pub use crate::api::oauth::{
+    CreateOAuthAppRequest, CreateOAuthClientRequest, Logo, OAuthAccessTokenFormat, OAuthApp,
+    OAuthClient, OAuthClientAuthMethod, OAuthClientWithSecret, OAuthDomainVerificationResponse,
+    OAuthGrant, OAuthGrantStatus, OAuthGrantType, OAuthScopeCategory, OAuthScopeDefinition,
+    RecordId, RotateOAuthClientSecretResponse, SetOAuthScopeMappingRequest, UpdateOAuthAppRequest,
+    UpdateOAuthClientRequest, UpdateOAuthScopeRequest,
+};
 pub use crate::api::rate_limit_schemes::{RateLimit, RateLimitMode, RateLimitRule, RateLimitUnit};
