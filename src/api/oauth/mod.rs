@@ -13,6 +13,7 @@ use crate::client::{Result, WachtClient, decode, decode_from};
 mod app_requests;
 mod apps;
 mod check;
+mod client;
 mod client_requests;
 mod clients;
 mod grants;
@@ -27,11 +28,11 @@ pub use self::apps::{
     CreateOAuthAppBuilder, ListOAuthAppsBuilder, OAuthApp, OAuthDomainVerificationResponse,
     VerifyOAuthAppDomainBuilder,
 };
+pub use self::client::{OAuthClient, OAuthClientWithSecret, RotateOAuthClientSecretResponse};
 pub use self::client_requests::{CreateOAuthClientRequest, UpdateOAuthClientRequest};
 pub use self::clients::{
-    CreateOAuthClientBuilder, DeactivateOAuthClientBuilder, ListOAuthClientsBuilder, OAuthClient,
-    OAuthClientWithSecret, RotateOAuthClientSecretBuilder, RotateOAuthClientSecretResponse,
-    UpdateOAuthClientBuilder,
+    CreateOAuthClientBuilder, DeactivateOAuthClientBuilder, ListOAuthClientsBuilder,
+    RotateOAuthClientSecretBuilder, UpdateOAuthClientBuilder,
 };
 pub use self::grants::{ListOAuthGrantsBuilder, OAuthGrant, RevokeOAuthGrantBuilder};
 pub use self::logo::Logo;
@@ -96,12 +97,18 @@ impl OAuth {
     }
 }
 
-/// Sends a call and decodes its answer, which may stand under `data`.
+/// Sends a call and decodes its answer.
 async fn answer<T: DeserializeOwned>(call: Call<'_>, what: &'static str) -> Result<T> {
+    let (place, answer) = value(call, what).await?;
+    decode_from(what, place, answer)
+}
+
+/// Sends a call and gives its answer, which may stand under `data`, and where that was.
+async fn value(call: Call<'_>, what: &'static str) -> Result<(&'static str, Value)> {
     let mut answer: Value = decode(what, &call.bytes().await?)?;
     match answer.get_mut("data").map(Value::take) {
-        Some(data @ Value::Object(_)) => decode_from(what, "data", data),
-        _ => decode_from(what, "", answer),
+        Some(data @ Value::Object(_)) => Ok(("data", data)),
+        _ => Ok(("", answer)),
     }
 }
 

@@ -141,29 +141,37 @@ struct GivenScope {
     workspace_permission: Option<String>,
 }
 
-impl GivenScope {
-    fn objection(&self) -> Option<&'static str> {
-        let organization = self.organization_permission.is_some();
-        let workspace = self.workspace_permission.is_some();
-        match self.category.as_str() {
-            "" | "personal" if organization || workspace => {
-                Some("permissions need an organization or workspace category")
-            }
-            "organization" if workspace => {
-                Some("workspace_permission is not allowed for category organization")
-            }
-            "workspace" if organization => {
-                Some("organization_permission is not allowed for category workspace")
-            }
-            "" | "personal" | "organization" | "workspace" => None,
-            _ => Some(BAD_CATEGORY),
+/// What Wacht has against a scope of this category with these permissions.
+pub(super) fn objection(
+    category: &str,
+    organization: Option<&str>,
+    workspace: Option<&str>,
+) -> Option<&'static str> {
+    match category {
+        "" | "personal" => organization
+            .or(workspace)
+            .map(|_| "permissions need an organization or workspace category"),
+        "organization" => {
+            workspace.map(|_| "workspace_permission is not allowed for category organization")
         }
+        "workspace" => {
+            organization.map(|_| "organization_permission is not allowed for category workspace")
+        }
+        _ => Some("category must be personal, organization, or workspace"),
     }
 }
 
 /// A description for each supported scope, sorted; those of other scopes are dropped.
 fn described(supported: Vec<String>, given: &[GivenScope]) -> Result<Vec<Scope>> {
-    if let Some(objection) = given.iter().find_map(GivenScope::objection) {
+    let objection = given.iter().find_map(|given| {
+        let organization = given.organization_permission.as_deref();
+        objection(
+            &given.category,
+            organization,
+            given.workspace_permission.as_deref(),
+        )
+    });
+    if let Some(objection) = objection {
         return Err(bad_request(objection));
     }
     let mut supported: Vec<&str> = supported.iter().map(|scope| scope.trim()).collect();
@@ -201,8 +209,6 @@ fn logo<'p>(parts: &'p [Part<'_>]) -> Result<Option<&'p str>> {
         )),
     }
 }
-
-pub(super) const BAD_CATEGORY: &str = "category must be personal, organization, or workspace";
 
 pub(super) fn no_oauth_app() -> Answer {
     not_found("OAuth app not found")

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::super::oauth::Scope;
 use super::super::server::Answer;
-use super::oauth_apps::{BAD_CATEGORY, app_json};
+use super::oauth_apps::{app_json, objection};
 use super::{Result, Room, bad_request, not_found};
 
 impl Room<'_> {
@@ -83,19 +83,13 @@ impl Mapping {
     fn apply(self, scope: &mut Scope) -> Result<()> {
         let category = self.category.trim().to_ascii_lowercase();
         let (organization, workspace) = (&self.organization_permission, &self.workspace_permission);
-        let objection = match category.as_str() {
-            "personal" if organization.is_some() || workspace.is_some() => {
-                Some("permissions need an organization or workspace category")
-            }
-            "organization" if workspace.is_some() => {
-                Some("workspace_permission is not allowed for category organization")
-            }
-            "workspace" if organization.is_some() => {
-                Some("organization_permission is not allowed for category workspace")
-            }
-            "personal" | "organization" | "workspace" => None,
-            _ => Some(BAD_CATEGORY),
+        // Unlike in a definition, it has to be one.
+        let named = if category.is_empty() {
+            "none"
+        } else {
+            &category
         };
+        let objection = objection(named, organization.as_deref(), workspace.as_deref());
         let changes = |old: &Option<String>, new: &Option<String>| old.is_some() && old != new;
         let objection = objection.or_else(|| {
             if !scope.category.is_empty() && scope.category != category {
