@@ -10,9 +10,12 @@ use crate::api::api_keys::ApiKeys;
 use crate::api::gateway::Gateway;
 use crate::api::oauth::OAuth;
 
+use self::events::Events;
+
 mod config;
 mod decode;
 mod error;
+pub(crate) mod events;
 mod request;
 mod retry;
 mod transport;
@@ -51,6 +54,7 @@ struct Inner {
     /// The other side says why this client cannot be used.
     transport: Result<Transport, String>,
     deployment: OnceLock<i64>,
+    events: Events,
 }
 
 impl Inner {
@@ -58,6 +62,7 @@ impl Inner {
         Arc::new(Self {
             transport,
             deployment: OnceLock::new(),
+            events: Events::default(),
         })
     }
 }
@@ -131,6 +136,11 @@ impl WachtClient {
     /// Why no call of this client can succeed, if that is so.
     pub(crate) fn config_error(&self) -> Option<&str> {
         self.inner.transport.as_ref().err().map(String::as_str)
+    }
+
+    /// What the calls of this client and its clones tell the gates built on them.
+    pub(crate) fn events(&self) -> &Events {
+        &self.inner.events
     }
 
     /// The deployment that the key belongs to, once somebody has learned it: for the life of the
