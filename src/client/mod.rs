@@ -284,6 +284,7 @@ mod tests {
                 .api_url(url)
                 .gateway_url(url)
                 .allow_plaintext()
+                .no_retries()
                 .build_with(move |name| match name {
                     "HTTPS_PROXY" | "HTTP_PROXY" | "ALL_PROXY" => Some(proxy.clone().into()),
                     "NO_PROXY" => Some("direct.invalid".into()),
@@ -342,6 +343,7 @@ mod tests {
         let client = WachtClient::builder(KEY)
             .api_url(&url)
             .gateway_url(&url)
+            .no_retries()
             .build()
             .unwrap();
         let server = tokio::spawn(async move {
