@@ -9,9 +9,13 @@ use std::sync::{Arc, OnceLock};
 use crate::api::api_keys::ApiKeys;
 use crate::api::gateway::Gateway;
 
+use self::events::Events;
+
 mod config;
 mod decode;
 mod error;
+pub(crate) mod events;
+mod process;
 mod request;
 mod retry;
 mod transport;
@@ -19,6 +23,7 @@ mod transport;
 pub use self::config::WachtClientBuilder;
 pub use self::decode::DecodeError;
 pub use self::error::{Error, RequestError, Result};
+pub use self::process::init;
 pub use self::retry::RetryPolicy;
 
 pub(crate) use self::decode::{decode, decode_from};
@@ -50,6 +55,7 @@ struct Inner {
     /// The other side says why this client cannot be used.
     transport: Result<Transport, String>,
     deployment: OnceLock<i64>,
+    events: Events,
 }
 
 impl Inner {
@@ -57,6 +63,7 @@ impl Inner {
         Arc::new(Self {
             transport,
             deployment: OnceLock::new(),
+            events: Events::default(),
         })
     }
 }
@@ -124,6 +131,11 @@ impl WachtClient {
     /// Why no call of this client can succeed, if that is so.
     pub(crate) fn config_error(&self) -> Option<&str> {
         self.inner.transport.as_ref().err().map(String::as_str)
+    }
+
+    /// What the calls of this client and its clones tell the gates built on them.
+    pub(crate) fn events(&self) -> &Events {
+        &self.inner.events
     }
 
     /// The deployment that the key belongs to, once somebody has learned it: for the life of the

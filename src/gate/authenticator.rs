@@ -31,7 +31,7 @@ use crate::gate::policy::{App, Apps, Management, Reserved, Rules, Standing, Tena
 use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
 use crate::gate::rejection::{Challenge, OnReject, Rejection};
 use crate::gate::tombstones::Tombstones;
-use crate::gate::verify::{self, AuthContext, Boarding, Check, Flights, Outcome};
+use crate::gate::verify::{self, Arrived, AuthContext, Check, Flights, Outcome};
 
 /// A set of options over shared state.
 ///
@@ -144,14 +144,6 @@ pub(crate) enum Decision {
 /// What a request waits for. Boxed, because it is one only when the network is asked.
 pub(crate) type Pending = Pin<Box<dyn Future<Output = Arrived> + Send>>;
 
-/// What a waiting request is resumed with.
-pub(crate) enum Arrived {
-    /// The joined verification of its key.
-    Verification(Outcome, Boarding),
-    /// The gateway's own word on this very request, its limits included.
-    OwnCheck(Outcome),
-}
-
 /// What the gate adds to the answer of the inner service.
 #[derive(Default)]
 pub(crate) struct Stamp {
@@ -190,22 +182,12 @@ enum Charge {
     Ask,
 }
 
-/// What the gateway has already said about the limits of this very request: where it is the one
-/// who counts, asking again would charge the caller twice.
-enum Said {
-    Nothing,
+/// The gateway's word on the limits of this very request, for when the gateway is the one who
+/// counts: asking again would charge the caller twice.
+enum Word {
     Admit,
     Limit(Duration),
-}
-
-impl Boarding {
-    /// What was said about the request that the check was sent for; nothing about the others.
-    fn said(self, said: Said) -> Said {
-        match self {
-            Self::Started => said,
-            Self::Joined => Said::Nothing,
-        }
-    }
+    Unknown(Duration),
 }
 
 impl Gate {
@@ -353,7 +335,7 @@ impl Gate {
                 self.refresh(key, &verdict, asker);
             }
             if matches!(age, Age::Fresh | Age::Stale) {
-                return self.judge(verdict, Said::Nothing, key, asker, now);
+                return self.judge(verdict, None, key, asker, now);
             }
         }
         match state.cache.negative(&key, now) {
@@ -367,67 +349,45 @@ impl Gate {
     /// Steps 3 to 5, with what came.
     pub(crate) fn go_on(
         &self,
-        arrived: Arrived,
+        Arrived { outcome, is_own }: Arrived,
         key: VerdictKey,
         asker: &mut Asker<'_>,
         now: Now,
     ) -> Progress {
         let state = &self.state;
-        let refused = match arrived {
-            Arrived::Verification(Outcome::Valid(verdict), boarding) => {
-                return self.judge(verdict, boarding.said(Said::Admit), key, asker, now);
-            }
-            Arrived::Verification(Outcome::Limited(verdict, wait), boarding) => {
-                return self.judge(verdict, boarding.said(Said::Limit(wait)), key, asker, now);
-            }
-            Arrived::OwnCheck(Outcome::Valid(verdict)) => {
-                match self.admissible(&verdict, asker, now) {
-                    Ok(()) => return Progress::Admitted(verdict, None),
-                    Err(rejection) => rejection,
-                }
-            }
-            Arrived::OwnCheck(Outcome::Limited(verdict, wait)) => self
-                .admissible(&verdict, asker, now)
-                .err()
-                .unwrap_or_else(|| Rejection::rate_limited_by_gateway(wait)),
-            Arrived::Verification(Outcome::Denied(verdict), _)
-            | Arrived::OwnCheck(Outcome::Denied(verdict)) => self
-                .admissible(&verdict, asker, now)
-                .err()
-                .unwrap_or_else(Rejection::permission_denied_by_gateway),
-            Arrived::Verification(Outcome::Unknown(wait), _) => {
+        let (verdict, word) = match outcome {
+            Outcome::Valid(verdict) => (verdict, Word::Admit),
+            Outcome::Limited(verdict, wait) => (verdict, Word::Limit(wait)),
+            Outcome::Unknown(wait) => {
                 // The gateway could not say. What it said before may still hold.
                 let before = state.cache.positive(&key);
-                let usable =
-                    |verdict: &Arc<Verdict>| verdict.age(&state.cache.policy, now) != Age::Over;
-                match before.filter(usable) {
-                    Some(verdict) => {
-                        return self.judge(verdict, Said::Nothing, key, asker, now);
-                    }
-                    None => Rejection::unavailable(wait),
+                match before.filter(|yes| yes.age(&state.cache.policy, now) != Age::Over) {
+                    Some(verdict) => (verdict, Word::Unknown(wait)),
+                    None => return Progress::Refused(Rejection::unavailable(wait)),
                 }
             }
-            Arrived::OwnCheck(Outcome::Unknown(wait)) => Rejection::unavailable(wait),
-            Arrived::Verification(Outcome::Invalid, _) | Arrived::OwnCheck(Outcome::Invalid) => {
-                Rejection::invalid_key()
+            Outcome::Denied(verdict) => {
+                let refused = self.admissible(&verdict, asker, now).err();
+                let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
+                return Progress::Refused(refused);
             }
-            Arrived::Verification(Outcome::Misconfigured(problem), _)
-            | Arrived::OwnCheck(Outcome::Misconfigured(problem)) => {
-                state
-                    .notices
-                    .runtime
-                    .error_once("no key can be verified", problem);
-                Rejection::misconfigured()
+            Outcome::Invalid => return Progress::Refused(Rejection::invalid_key()),
+            Outcome::Misconfigured(problem) => {
+                let notice = &state.notices.runtime;
+                notice.error_once("no key can be verified", problem);
+                return Progress::Refused(Rejection::misconfigured());
             }
         };
-        Progress::Refused(refused)
+        // Of a joined check the gateway's word on the key holds; that on the limits was another's.
+        let word = is_own.then_some(word);
+        self.judge(verdict, word, key, asker, now)
     }
 
     /// Steps 4 and 5 for a key that is known to be good.
     fn judge(
         &self,
         verdict: Arc<Verdict>,
-        said: Said,
+        word: Option<Word>,
         key: VerdictKey,
         asker: &mut Asker<'_>,
         now: Now,
@@ -438,10 +398,13 @@ impl Gate {
         match self.charge(&verdict, key, asker, now) {
             Charge::Paid(counted) => Progress::Admitted(verdict, counted),
             Charge::Refused(rejection) => Progress::Refused(rejection),
-            Charge::Ask => match said {
-                Said::Nothing => self.wait_for_own_check(key, asker),
-                Said::Admit => Progress::Admitted(verdict, None),
-                Said::Limit(wait) => Progress::Refused(Rejection::rate_limited_by_gateway(wait)),
+            Charge::Ask => match word {
+                None => self.wait_for_own_check(key, asker),
+                Some(Word::Admit) => Progress::Admitted(verdict, None),
+                Some(Word::Limit(wait)) => {
+                    Progress::Refused(Rejection::rate_limited_by_gateway(wait))
+                }
+                Some(Word::Unknown(wait)) => Progress::Refused(Rejection::unavailable(wait)),
             },
         }
     }
@@ -510,8 +473,10 @@ impl Gate {
         now: Now,
     ) -> Charge {
         let state = &self.state;
-        if state.limits.authority == Authority::Nobody {
-            return Charge::Paid(None);
+        match state.limits.authority {
+            Authority::Local => {}
+            Authority::Gateway => return Charge::Ask,
+            Authority::Nobody => return Charge::Paid(None),
         }
         let policy = verdict.app.policy();
         let standing = policy.as_deref().map(|policy| &policy.standing);
@@ -558,10 +523,7 @@ impl Gate {
         let Some(check) = self.check(key, asker) else {
             return Progress::Refused(Rejection::missing_credential());
         };
-        let (landing, boarding) = verify::join(&self.state, check);
-        Progress::Wait(Box::pin(async move {
-            Arrived::Verification(landing.await, boarding)
-        }))
+        Progress::Wait(Box::pin(verify::join(&self.state, check)))
     }
 
     /// A check for this request alone, its limits and plain permissions included.
@@ -581,8 +543,7 @@ impl Gate {
                 .map(str::to_owned)
                 .collect();
         }
-        let answer = verify::ask(Arc::clone(&self.state), check);
-        Progress::Wait(Box::pin(async { Arrived::OwnCheck(answer.await) }))
+        Progress::Wait(Box::pin(verify::ask(Arc::clone(&self.state), check)))
     }
 
     fn refresh(&self, key: VerdictKey, verdict: &Arc<Verdict>, asker: &Asker<'_>) {
@@ -720,7 +681,15 @@ impl Asker<'_> {
 }
 
 impl State {
-    pub(crate) fn new(options: &StateOptions) -> Self {
+    /// Fresh state, which hears from now on of what its client does to keys and apps.
+    pub(crate) fn new(options: &StateOptions) -> Arc<Self> {
+        let state = Arc::new(Self::unheard(options));
+        let listener = Arc::downgrade(&state);
+        state.client.events().listen(listener);
+        state
+    }
+
+    fn unheard(options: &StateOptions) -> Self {
         let StateOptions {
             client,
             clock,

@@ -12,11 +12,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::gate::authenticator::{Arrived, Decision, Gate, Stamp};
+use crate::gate::authenticator::{Decision, Gate, Pending, Stamp};
 use crate::gate::body::ResponseBody;
-
-/// What a request waits for. Boxed, because it is one only when the network is asked.
-type Pending = Pin<Box<dyn Future<Output = Arrived> + Send>>;
 
 pin_project! {
     /// The response future of [`WachtAuth`](crate::WachtAuth) and

@@ -11,7 +11,6 @@ use crate::gate::cache::VerdictKey;
 use crate::gate::credential::{Credential, KeyDigest};
 use crate::gate::principal::{Principal, PrincipalKind};
 use crate::gate::rejection::Rejection;
-use crate::gate::tombstones::Grave;
 use crate::gate::verify::AuthContext;
 
 /// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
@@ -61,22 +60,12 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.tombstones.announce();
-        self.gate.state.cache.forget_if(|verdict| {
-            verdict.identity.kind == PrincipalKind::ApiKey && verdict.identity.key_id == id
-        });
+        self.gate.state.forget_key_id(id);
     }
 
     /// Forgets all keys of an app, and lets its policy be asked for again. Walks the whole cache.
     pub fn invalidate_app(&self, app_slug: &str) {
-        let state = &self.gate.state;
-        state.tombstones.announce();
-        if let Some(app) = state.apps.get(app_slug) {
-            app.expire();
-        }
-        state
-            .cache
-            .forget_if(|verdict| &*verdict.identity.app_slug == app_slug);
+        self.gate.state.forget_app(app_slug);
     }
 
     /// Forgets every key, and lets every policy be asked for again. Rate-limit counters stay.
@@ -91,10 +80,8 @@ impl AuthHandle {
     ///
     /// It does not revoke the key at Wacht.
     pub fn revoke_secret(&self, secret: &str) {
-        let now = self.gate.state.clock.now();
         for key in keys_of(secret) {
-            self.gate.state.tombstones.bury(Grave::Secret(key), now);
-            self.gate.state.cache.forget(&key);
+            self.gate.state.end_secret(key);
         }
     }
 
@@ -106,9 +93,7 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        let now = self.gate.state.clock.now();
-        self.gate.state.tombstones.bury(Grave::KeyId(id), now);
-        self.invalidate_key_id(id);
+        self.gate.state.end_key(id);
     }
 
     /// What the gate holds and has asked for so far. Not for every request: it settles the cache

@@ -84,7 +84,7 @@ impl WachtAuthLayer {
         let state = StateOptions::new(client);
         let gate = Gate {
             options: Options::default(),
-            state: Arc::new(State::new(&state)),
+            state: State::new(&state),
         };
         Self {
             gate: Arc::new(gate),
@@ -276,7 +276,7 @@ impl WachtAuthLayer {
 
     fn afresh(mut self, change: impl FnOnce(&mut StateOptions)) -> Self {
         change(&mut self.state);
-        Arc::make_mut(&mut self.gate).state = Arc::new(State::new(&self.state));
+        Arc::make_mut(&mut self.gate).state = State::new(&self.state);
         self
     }
 }

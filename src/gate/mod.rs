@@ -37,6 +37,7 @@ mod permission;
 mod policy;
 mod principal;
 mod rejection;
+mod revocation;
 mod service;
 mod tombstones;
 mod verify;

@@ -242,6 +242,11 @@ impl App {
         self.expired.store(true, Ordering::Release);
     }
 
+    /// Forgets what was known, so that it is not even used while it is asked for.
+    pub(crate) fn forget_policy(&self) {
+        self.policy.store(None);
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         self.policy
             .load()

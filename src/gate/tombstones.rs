@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::client::events::Ticket;
 use crate::clock::Now;
 use crate::gate::cache::VerdictKey;
 use crate::gate::principal::{Identity, PrincipalKind};
@@ -22,6 +23,15 @@ pub(crate) enum Grave {
     Secret(VerdictKey),
     /// One API key by its id. OAuth client ids are another series of numbers.
     KeyId(i64),
+    /// All keys of an app, by its slug: tokens, too.
+    App(Box<str>),
+}
+
+/// One burial. A grave may have several: each ends by itself.
+#[derive(Debug)]
+struct Stone {
+    ticket: Ticket,
+    until: Duration,
 }
 
 /// The graves of one gate, and the count of all news that its flights must heed.
@@ -30,17 +40,45 @@ pub(crate) struct Tombstones {
     // How many graves there are: nearly always none, and then one load is all a hit pays.
     standing: AtomicUsize,
     epoch: AtomicU64,
-    graves: Mutex<HashMap<Grave, Duration>>,
+    graves: Mutex<HashMap<Grave, Vec<Stone>>>,
 }
 
 impl Tombstones {
     /// Refuses `grave` from now on.
-    pub(crate) fn bury(&self, grave: Grave, now: Now) {
+    pub(crate) fn bury(&self, grave: Grave, now: Now) -> Ticket {
         let mut graves = self.graves();
-        graves.retain(|_, until| *until > now.monotonic);
-        graves.insert(grave, now.monotonic.saturating_add(LIFETIME));
+        graves.retain(|_, stones| {
+            stones.retain(|stone| stone.until > now.monotonic);
+            !stones.is_empty()
+        });
+        // The epoch moves after the grave stands, so that whoever sees the news sees the grave.
+        let ticket = Ticket(self.epoch.load(Ordering::SeqCst) + 1);
+        graves.entry(grave).or_default().push(Stone {
+            ticket,
+            until: now.monotonic.saturating_add(LIFETIME),
+        });
         self.standing.store(graves.len(), Ordering::SeqCst);
         self.epoch.fetch_add(1, Ordering::SeqCst);
+        ticket
+    }
+
+    /// Takes one burial back: nothing was revoked by it.
+    pub(crate) fn lift(&self, grave: &Grave, ticket: Ticket) {
+        let mut graves = self.graves();
+        if let Some(stones) = graves.get_mut(grave) {
+            stones.retain(|stone| stone.ticket != ticket);
+            if stones.is_empty() {
+                graves.remove(grave);
+            }
+        }
+        self.standing.store(graves.len(), Ordering::SeqCst);
+    }
+
+    /// Takes every burial in this grave back: what was ended lives again.
+    pub(crate) fn clear(&self, grave: &Grave) {
+        let mut graves = self.graves();
+        graves.remove(grave);
+        self.standing.store(graves.len(), Ordering::SeqCst);
     }
 
     /// Fences flights off: what was asked before now may not enter the cache any more.
@@ -60,8 +98,9 @@ impl Tombstones {
 
     pub(crate) fn covers_identity(&self, identity: &Identity, now: Now) -> bool {
         self.any()
-            && identity.kind == PrincipalKind::ApiKey
-            && self.covers(&Grave::KeyId(identity.key_id), now)
+            && (self.covers(&Grave::App((&*identity.app_slug).into()), now)
+                || identity.kind == PrincipalKind::ApiKey
+                    && self.covers(&Grave::KeyId(identity.key_id), now))
     }
 
     fn any(&self) -> bool {
@@ -70,18 +109,18 @@ impl Tombstones {
 
     fn covers(&self, grave: &Grave, now: Now) -> bool {
         let mut graves = self.graves();
-        match graves.get(grave) {
-            Some(until) if *until > now.monotonic => true,
-            Some(_) => {
-                graves.remove(grave);
-                self.standing.store(graves.len(), Ordering::SeqCst);
-                false
-            }
-            None => false,
+        let Some(stones) = graves.get(grave) else {
+            return false;
+        };
+        let stands = stones.iter().any(|stone| stone.until > now.monotonic);
+        if !stands {
+            graves.remove(grave);
+            self.standing.store(graves.len(), Ordering::SeqCst);
         }
+        stands
     }
 
-    fn graves(&self) -> MutexGuard<'_, HashMap<Grave, Duration>> {
+    fn graves(&self) -> MutexGuard<'_, HashMap<Grave, Vec<Stone>>> {
         self.graves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,11 +158,34 @@ mod tests {
     }
 
     #[test]
+    fn lifting_one_burial_leaves_the_others() {
+        let tombstones = Tombstones::default();
+        let grave = Grave::App("orders".into());
+        let done = tombstones.bury(grave.clone(), at(0));
+        let failed = tombstones.bury(grave.clone(), at(0));
+        assert_ne!(done, failed);
+        tombstones.lift(&grave, failed);
+        assert!(tombstones.covers(&grave, at(1)));
+        tombstones.lift(&grave, done);
+        assert!(!tombstones.any());
+    }
+
+    #[test]
+    fn what_lives_again_has_no_grave_left() {
+        let tombstones = Tombstones::default();
+        let grave = Grave::App("orders".into());
+        tombstones.bury(grave.clone(), at(0));
+        tombstones.bury(grave.clone(), at(5));
+        tombstones.clear(&grave);
+        assert!(!tombstones.covers(&grave, at(6)));
+    }
+
+    #[test]
     fn many_graves_are_all_kept() {
         let tombstones = Tombstones::default();
-        for id in 0..10_000 {
+        for id in 0..1_000 {
             tombstones.bury(Grave::KeyId(id), at(0));
         }
-        assert!((0..10_000).all(|id| tombstones.covers(&Grave::KeyId(id), at(1))));
+        assert!((0..1_000).all(|id| tombstones.covers(&Grave::KeyId(id), at(1))));
     }
 }

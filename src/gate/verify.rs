@@ -50,6 +50,13 @@ pub(crate) enum Outcome {
     Misconfigured(&'static str),
 }
 
+/// What a waiting request is resumed with.
+pub(crate) struct Arrived {
+    pub(crate) outcome: Outcome,
+    /// Whether the check that brought it was this very request's, or one it had joined.
+    pub(crate) is_own: bool,
+}
+
 /// What is said of a request to the gateway.
 ///
 /// Where the gateway decides a limit, this decides with it; in its audit it is all there is.
@@ -377,11 +384,13 @@ fn token_expiry(metadata: &serde_json::Value) -> Option<Duration> {
 
 /// A check of its own for one request: neither joined nor answered from memory. What it brings is
 /// filed all the same.
-pub(crate) async fn ask(state: Arc<State>, check: Check) -> Outcome {
-    if Handle::try_current().is_err() {
-        return Outcome::Misconfigured(NO_RUNTIME);
-    }
-    verify(&state, &check).await
+pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
+    let outcome = match Handle::try_current() {
+        Ok(_) => verify(&state, &check).await,
+        Err(_) => Outcome::Misconfigured(NO_RUNTIME),
+    };
+    let is_own = true;
+    Arrived { outcome, is_own }
 }
 
 const NO_RUNTIME: &str = "the gate was called outside a tokio runtime";
@@ -426,23 +435,26 @@ impl Flights {
 pub(crate) fn join(
     state: &Arc<State>,
     check: Check,
-) -> (impl Future<Output = Outcome> + Send + 'static, Boarding) {
+) -> impl Future<Output = Arrived> + Send + 'static {
     let boarded = take_off(state, check, None);
-    let boarding = boarded
-        .as_ref()
-        .map_or(Boarding::Joined, |(_, boarding)| *boarding);
-    let landing = async move {
-        let mut landing = match boarded {
-            Ok((landing, _)) => landing,
-            Err(grounded) => return grounded,
+    async move {
+        let (mut landing, is_own) = match boarded {
+            Ok(boarded) => boarded,
+            Err(outcome) => {
+                let is_own = false;
+                return Arrived { outcome, is_own };
+            }
         };
-        match landing.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unknown(RETRY_AFTER)),
+        let outcome = match landing.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
             // The task is gone without an answer: it panicked, or its runtime shut down.
-            Err(_) => Outcome::Unknown(RETRY_AFTER),
+            Err(_) => None,
+        };
+        Arrived {
+            outcome: outcome.unwrap_or(Outcome::Unknown(RETRY_AFTER)),
+            is_own,
         }
-    };
-    (landing, boarding)
+    }
 }
 
 /// Sends a refresh in the background. Without a runtime, or with too much in flight, the verdict
@@ -456,12 +468,13 @@ pub(crate) fn refresh(state: &Arc<State>, verdict: &Arc<Verdict>, check: Check) 
     }
 }
 
-/// `stale` is the verdict that the flight is to replace, if that is what it is for.
+/// The flight's landing, and whether it was started for this check. `stale` is the verdict that it
+/// is to replace, if that is what it is for.
 fn take_off(
     state: &Arc<State>,
     check: Check,
     stale: Option<&Arc<Verdict>>,
-) -> Result<(watch::Receiver<Option<Outcome>>, Boarding), Outcome> {
+) -> Result<(watch::Receiver<Option<Outcome>>, bool), Outcome> {
     let runtime = Handle::try_current().map_err(|_| Outcome::Misconfigured(NO_RUNTIME))?;
     let key = check.key;
     let epoch = state.tombstones.epoch();
@@ -470,7 +483,7 @@ fn take_off(
         if let Some(stale) = stale {
             stale.refresh_over();
         }
-        return Ok((flight.landing.clone(), Boarding::Joined));
+        return Ok((flight.landing.clone(), false));
     }
     // Known keys are no more than the cache holds, and never turned away for unknown ones.
     if !check.seen_good && aloft.len() >= FLIGHTS {
@@ -500,14 +513,7 @@ fn take_off(
         drop(cleared);
         tower.send_replace(Some(outcome));
     });
-    Ok((landing, Boarding::Started))
-}
-
-/// Whether a flight was one's own or had left already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Boarding {
-    Started,
-    Joined,
+    Ok((landing, true))
 }
 
 /// Takes the flight off the board when its task ends, however it ends.

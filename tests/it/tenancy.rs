@@ -285,7 +285,7 @@ async fn without_the_management_api_nobody_is_let_in_and_nothing_is_remembered()
 #[tokio::test]
 async fn a_management_api_that_hangs_is_given_up() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(scene.layer().deadline(Duration::from_millis(50)));
+    let echo = Echo::behind(scene.layer().deadline(Duration::from_millis(300)));
     scene.wacht.fault(On::Management, Fault::Hang);
     echo.get(scene.key().secret())
         .await
@@ -314,11 +314,8 @@ async fn until_the_policy_is_known_the_gateway_is_asked_for_every_request() {
 
     scene.wacht.clear_faults();
     scene.clock.advance(Duration::from_secs(1));
-    // With the policy comes the count of this process, which has seen nothing yet.
-    echo.get(key.secret())
-        .await
-        .assert_refused(RejectionKind::RateLimited);
-    assert_eq!(journal.checks(), 6);
+    // With the policy comes the count of this process, which has seen nothing yet. It decides
+    // about the request that brought it, too, whatever the gateway's counters say.
     for left in [3, 2, 1, 0] {
         let met = echo.get(key.secret()).await;
         met.assert_ok();

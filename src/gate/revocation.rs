@@ -1,0 +1,95 @@
+//! How a yes ends from this side: through the handle, and through what the gate's own client does.
+//!
+//! Revocation is final here. From the moment that a call which ends a key is *sent*, the key is
+//! refused in every gate on that client or a clone of it. Only a definite answer that nothing was
+//! revoked lifts that; a time-out does not.
+
+use crate::client::events::{Deed, Listener, Outcome, Ticket};
+use crate::gate::authenticator::State;
+use crate::gate::cache::VerdictKey;
+use crate::gate::principal::PrincipalKind;
+use crate::gate::tombstones::Grave;
+
+impl State {
+    /// Refuses the API key with this id from now on.
+    pub(crate) fn end_key(&self, key_id: i64) -> Ticket {
+        let ticket = self.tombstones.bury(Grave::KeyId(key_id), self.clock.now());
+        self.forget_key_id(key_id);
+        ticket
+    }
+
+    /// Refuses this credential from now on.
+    pub(crate) fn end_secret(&self, key: VerdictKey) {
+        self.tombstones.bury(Grave::Secret(key), self.clock.now());
+        self.cache.forget(&key);
+    }
+
+    /// Refuses all keys of an app from now on.
+    fn close_app(&self, slug: &str) -> Ticket {
+        let ticket = self
+            .tombstones
+            .bury(Grave::App(slug.into()), self.clock.now());
+        self.forget_app(slug);
+        ticket
+    }
+
+    /// Lets the next request with this API key verify it anew.
+    ///
+    /// Also what a grave needs: an old yes may outlive it in an outage.
+    pub(crate) fn forget_key_id(&self, key_id: i64) {
+        self.tombstones.announce();
+        self.cache.forget_if(|verdict| {
+            verdict.identity.kind == PrincipalKind::ApiKey && verdict.identity.key_id == key_id
+        });
+    }
+
+    /// Lets the next request with any key of this app verify it anew, its policy included.
+    pub(crate) fn forget_app(&self, slug: &str) {
+        self.tombstones.announce();
+        self.expire_policy(slug);
+        self.cache
+            .forget_if(|verdict| &*verdict.identity.app_slug == slug);
+    }
+
+    fn expire_policy(&self, slug: &str) {
+        if let Some(app) = self.apps.get(slug) {
+            app.expire();
+        }
+    }
+}
+
+impl Listener for State {
+    fn begins(&self, deed: &Deed) -> Ticket {
+        match deed {
+            Deed::EndKey(key_id) => self.end_key(*key_id),
+            Deed::CloseApp(slug) => self.close_app(slug),
+            Deed::OpenApp(_) | Deed::ChangeApp(_) => Ticket::default(),
+        }
+    }
+
+    fn settled(&self, deed: &Deed, ticket: Ticket, outcome: Outcome) {
+        let grave = match deed {
+            Deed::EndKey(key_id) => Grave::KeyId(*key_id),
+            Deed::CloseApp(slug) => Grave::App(slug.as_str().into()),
+            Deed::OpenApp(slug) => {
+                if outcome == Outcome::Done {
+                    self.tombstones.clear(&Grave::App(slug.as_str().into()));
+                    self.forget_app(slug);
+                    if let Some(app) = self.apps.get(slug) {
+                        app.forget_policy();
+                    }
+                }
+                return;
+            }
+            Deed::ChangeApp(slug) => return self.expire_policy(slug),
+        };
+        match outcome {
+            // Again, so that it lasts from the moment that the deed was done.
+            Outcome::Done => {
+                self.tombstones.bury(grave, self.clock.now());
+            }
+            Outcome::Nothing => self.tombstones.lift(&grave, ticket),
+            Outcome::Unknown => {}
+        }
+    }
+}
