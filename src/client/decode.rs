@@ -120,7 +120,7 @@ mod tests {
         for (body, expected) in [
             (
                 r#"{"secret":"sk_SYNTHETIC"}"#,
-                "another type or value, at line 1",
+                "another type or value, at `secret`, line 1",
             ),
             (r#"{"other":"sk_SYNTHETIC"}"#, "missing field `secret`"),
             ("sk_SYNTHETIC", "not JSON"),

@@ -16,6 +16,7 @@ mod config;
 mod decode;
 mod error;
 pub(crate) mod events;
+mod process;
 mod request;
 mod retry;
 mod transport;
@@ -23,6 +24,7 @@ mod transport;
 pub use self::config::WachtClientBuilder;
 pub use self::decode::DecodeError;
 pub use self::error::{Error, RequestError, Result};
+pub use self::process::init;
 pub use self::retry::RetryPolicy;
 
 pub(crate) use self::decode::{decode, decode_from};
@@ -301,6 +303,7 @@ mod tests {
                 .api_url(url)
                 .gateway_url(url)
                 .allow_plaintext()
+                .no_retries()
                 .build_with(move |name| match name {
                     "HTTPS_PROXY" | "HTTP_PROXY" | "ALL_PROXY" => Some(proxy.clone().into()),
                     "NO_PROXY" => Some("direct.invalid".into()),
@@ -359,6 +362,7 @@ mod tests {
         let client = WachtClient::builder(KEY)
             .api_url(&url)
             .gateway_url(&url)
+            .no_retries()
             .build()
             .unwrap();
         let server = tokio::spawn(async move {
