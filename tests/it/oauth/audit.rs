@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+use wacht_auth::models::{
+    AuditLog, GetApiAuditAnalyticsQuery, GetApiAuditTimeseriesQuery, ListApiAuditLogsQuery,
+};
 
 use crate::dev::{check, management, post_check};
 
@@ -232,4 +236,44 @@ async fn figures_add_up_and_empty_hours_are_left_out() {
             .collect();
         assert_eq!(found, points, "{interval}");
     }
+}
+
+#[tokio::test]
+async fn the_client_reads_what_the_dev_gateway_writes() {
+    let gateway = DevGateway::start().await.clock(ManualClock::at(NOW));
+    gateway.app("a").scheme([DevRule::per_app(4, "minute", 1)]);
+    let key = gateway.issue_key("a").name("ci").issue();
+    for _ in 0..5 {
+        check(&gateway, &key).await;
+    }
+    let client = gateway.client();
+    let calls = client.api_keys();
+    let query = ListApiAuditLogsQuery {
+        limit: Some(2),
+        ..Default::default()
+    };
+    let rows = calls.get_api_audit_logs("a", query).stream();
+    let rows: Vec<AuditLog> = rows.try_collect().await.unwrap();
+    assert_eq!(rows.len(), 5);
+    assert_eq!(rows[0].blocked_by_rule.as_deref(), Some("4/60s"));
+    assert!(rows.iter().all(|row| row.key_id == key.key_id()));
+    let at = "/api-auth/apps/a/audit/logs";
+    assert_eq!(gateway.journal().count("GET", at), 3, "pages of two");
+
+    let query = GetApiAuditAnalyticsQuery {
+        include_top_keys: Some(true),
+        include_top_paths: Some(true),
+        include_blocked_reasons: Some(true),
+        include_rate_limits: Some(true),
+        ..Default::default()
+    };
+    let sums = calls
+        .get_api_audit_analytics("a", query)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!((sums.total_requests, sums.blocked_requests), (5, 1));
+    assert_eq!(sums.top_keys.unwrap()[0].key_name, "ci");
+    let series = calls.get_api_audit_timeseries("a", GetApiAuditTimeseriesQuery::default());
+    assert_eq!(series.send().await.unwrap().points[0].total_requests, 5);
 }
