@@ -1,5 +1,6 @@
 //! OAuth management, by the client and by the dev gateway.
 
+mod answers;
 mod audit;
 mod dev;
 mod requests;
