@@ -13,6 +13,13 @@ pub use crate::api::audit::{
 pub use crate::api::gateway::{
     CheckIdentity, CheckRateLimit, CheckRequest, CheckResponse, DenyReason,
 };
+pub use crate::api::oauth::{
+    CreateOAuthAppRequest, CreateOAuthClientRequest, Logo, OAuthAccessTokenFormat, OAuthApp,
+    OAuthClient, OAuthClientAuthMethod, OAuthClientWithSecret, OAuthDomainVerificationResponse,
+    OAuthGrant, OAuthGrantStatus, OAuthGrantType, OAuthScopeCategory, OAuthScopeDefinition,
+    RecordId, RotateOAuthClientSecretResponse, SetOAuthScopeMappingRequest, UpdateOAuthAppRequest,
+    UpdateOAuthClientRequest, UpdateOAuthScopeRequest,
+};
 pub use crate::api::rate_limit_schemes::{
     CreateRateLimitSchemeRequest, RateLimit, RateLimitMode, RateLimitRule, RateLimitScheme,
     RateLimitUnit, UpdateRateLimitSchemeRequest,

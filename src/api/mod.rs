@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer};
 pub mod api_keys;
 pub mod audit;
 pub mod gateway;
+pub mod oauth;
 pub mod rate_limit_schemes;
 
 mod call;

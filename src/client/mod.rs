@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::api::api_keys::ApiKeys;
 use crate::api::gateway::Gateway;
+use crate::api::oauth::OAuth;
 
 use self::events::Events;
 
@@ -119,6 +120,12 @@ impl WachtClient {
     #[must_use]
     pub fn api_keys(&self) -> ApiKeys {
         ApiKeys::new(self.clone())
+    }
+
+    /// OAuth apps, their scopes and clients, and what users granted to these.
+    #[must_use]
+    pub fn oauth(&self) -> OAuth {
+        OAuth::new(self.clone())
     }
 
     pub(crate) fn transport(&self) -> Result<&Transport> {

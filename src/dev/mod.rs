@@ -30,12 +30,14 @@
 //! - The OAuth and audit parts of the management API are not there (404), and both services
 //!   share one port, where `/health` answers as the gateway's does.
 
+mod audit;
 mod deployment;
 mod faults;
 mod gateway_routes;
 mod issue;
 mod journal;
 mod management_routes;
+mod oauth;
 mod permission;
 mod rule;
 mod server;
