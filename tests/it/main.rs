@@ -15,6 +15,7 @@ mod gate;
 mod grpc;
 mod hyper;
 mod limits;
+mod news;
 mod refusals;
 mod revocation;
 mod scene;
