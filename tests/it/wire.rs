@@ -4,7 +4,6 @@ mod calls;
 mod gateway;
 mod management;
 mod retries;
-mod told;
 
 use std::convert::Infallible;
 use std::error::Error as _;
