@@ -89,23 +89,26 @@ pub(super) fn rules(rules: &[RateLimitRule]) -> Result<()> {
 
 fn objection(rule: &RateLimitRule) -> Option<String> {
     let problem = |text: &str| Some(text.to_owned());
-    let (longest, too_long) = match &rule.unit {
+    let (unit, longest, too_long) = match &rule.unit {
         RateLimitUnit::Millisecond => (
+            1,
             60_000,
             "Millisecond-based limits cannot exceed 60000 milliseconds (60 seconds)",
         ),
         RateLimitUnit::Second => (
+            1000,
             1800,
             "Second-based limits cannot exceed 1800 seconds (30 minutes)",
         ),
         RateLimitUnit::Minute => (
+            60_000,
             1440,
             "Minute-based limits cannot exceed 1440 minutes (24 hours)",
         ),
-        RateLimitUnit::Hour => (720, WINDOW_TOO_LONG),
-        RateLimitUnit::Day => (30, WINDOW_TOO_LONG),
-        RateLimitUnit::CalendarDay => (1, "Calendar day limits must be exactly 1 day"),
-        RateLimitUnit::Month | RateLimitUnit::CalendarMonth => (1, WINDOW_TOO_LONG),
+        RateLimitUnit::Hour => (HOUR, 720, WINDOW_TOO_LONG),
+        RateLimitUnit::Day => (DAY, 30, WINDOW_TOO_LONG),
+        RateLimitUnit::CalendarDay => (DAY, 1, "Calendar day limits must be exactly 1 day"),
+        RateLimitUnit::Month | RateLimitUnit::CalendarMonth => (30 * DAY, 1, WINDOW_TOO_LONG),
         RateLimitUnit::Unknown(word) => {
             return Some(format!("`{}` is no unit", word.escape_debug()));
         }
@@ -115,6 +118,9 @@ fn objection(rule: &RateLimitRule) -> Option<String> {
     }
     if rule.max_requests <= 0 {
         return problem("Max requests must be positive");
+    }
+    if i64::from(rule.duration) * unit > 30 * DAY {
+        return problem(WINDOW_TOO_LONG);
     }
     if rule.duration > longest {
         return problem(too_long);
@@ -133,6 +139,9 @@ fn refuse<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::InvalidRequest(message.into()))
 }
 
+/// In milliseconds.
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
 const WINDOW_TOO_LONG: &str = "Rate limit window cannot exceed 30 days";
 /// The gate asks for no app of a longer name.
 const LONGEST_SLUG: usize = 255;

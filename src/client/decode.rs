@@ -10,7 +10,9 @@ use super::error::Result;
 /// It says what was being read and which member of it is wrong, and quotes nothing of the
 /// answer.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("could not decode {what}: {detail}")]
+#[error(
+    "could not decode {what}: {detail} (is the URL that of Wacht? a newer wacht-auth may help)"
+)]
 pub struct DecodeError {
     what: &'static str,
     path: Option<String>,

@@ -34,7 +34,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// Wacht answered, and the answer was no success.
-    #[error("Wacht answered {status}: {message}")]
+    #[error("Wacht answered {status}: {message}{}", hint(*status, body))]
     #[non_exhaustive]
     Api {
         /// The status of the answer.
@@ -111,22 +111,14 @@ impl Error {
     /// this process and the gateway.
     #[must_use]
     pub fn is_invalid_key(&self) -> bool {
-        let Self::Api {
-            status: StatusCode::UNAUTHORIZED,
-            body,
-            ..
-        } = self
-        else {
-            return false;
-        };
-        if body.trim() == "Invalid API key" {
-            return true;
-        }
-        let Ok(Value::Object(envelope)) = serde_json::from_str(body) else {
-            return false;
-        };
-        envelope.get("allowed") == Some(&Value::Bool(false))
-            && envelope.get("request_id").is_some_and(Value::is_string)
+        matches!(
+            self,
+            Self::Api {
+                status: StatusCode::UNAUTHORIZED,
+                body,
+                ..
+            } if says_invalid_key(body)
+        )
     }
 
     /// Whether the management API itself said that the app does not exist. Another 404 may be
@@ -297,10 +289,22 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let service = self.service;
         match (self.is_connect, self.is_timeout) {
-            (true, true) => write!(f, "could not connect to {service} in time"),
-            (true, false) => write!(f, "could not connect to {service}"),
-            (false, true) => write!(f, "{service} did not answer in time"),
-            (false, false) => write!(f, "the connection to {service} failed"),
+            (true, true) => write!(
+                f,
+                "could not connect to {service} in time: check its URL and the network"
+            ),
+            (true, false) => write!(
+                f,
+                "could not connect to {service}: check its URL, the network and the certificates"
+            ),
+            (false, true) => write!(
+                f,
+                "{service} did not answer in time; what was asked may have been done"
+            ),
+            (false, false) => write!(
+                f,
+                "the connection to {service} failed; what was asked may have been done"
+            ),
         }
     }
 }
@@ -308,6 +312,31 @@ impl fmt::Display for RequestError {
 impl StdError for RequestError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&*self.source)
+    }
+}
+
+/// Whether the body of a 401 is one of the two by which the gateway refuses a key.
+fn says_invalid_key(body: &str) -> bool {
+    if body.trim() == "Invalid API key" {
+        return true;
+    }
+    let Ok(Value::Object(envelope)) = serde_json::from_str(body) else {
+        return false;
+    };
+    envelope.get("allowed") == Some(&Value::Bool(false))
+        && envelope.get("request_id").is_some_and(Value::is_string)
+}
+
+/// What to do about a refusal whose own words do not say it.
+fn hint(status: StatusCode, body: &str) -> &'static str {
+    match status.as_u16() {
+        // What the gateway says is about the key of a check, not about ours.
+        401 if says_invalid_key(body) => "",
+        401 => " (is the management key right? Wacht also says so when it could not look at it)",
+        429 => " (all management keys of a deployment share 1000 calls a minute: wait)",
+        300..=399 => " (redirects are not followed: is the URL right?)",
+        500..=599 => " (try again later)",
+        _ => "",
     }
 }
 
@@ -418,6 +447,30 @@ mod tests {
             assert!(!shown.contains("SYNTHETIC"), "{shown}");
             assert!(shown.contains("[redacted]"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do_where_wacht_does_not() {
+        for (status, body, expected) in [
+            (
+                401,
+                r#"{"message":"no"}"#,
+                "no (is the management key right?",
+            ),
+            (429, "slow", "slow (all management keys"),
+            (503, "", "Service Unavailable (try again later)"),
+        ] {
+            let text = answer(status, body).to_string();
+            assert!(text.contains(expected), "{text}");
+        }
+        assert_eq!(
+            answer(401, "Invalid API key").to_string(),
+            "Wacht answered 401 Unauthorized: Invalid API key"
+        );
+        assert_eq!(
+            answer(404, "gone").to_string(),
+            "Wacht answered 404 Not Found: gone"
+        );
     }
 
     #[test]

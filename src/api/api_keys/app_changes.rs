@@ -111,7 +111,7 @@ impl ApiKeys {
     ///     .send()
     ///     .await?;
     /// assert!(app.is_active);
-    /// # wacht_auth::Result::Ok(())
+    /// # Ok::<(), wacht_auth::Error>(())
     /// # }).unwrap();
     /// ```
     pub fn create_api_auth_app(&self, request: CreateApiAuthAppRequest) -> CreateApiAuthAppBuilder {

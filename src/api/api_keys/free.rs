@@ -38,7 +38,7 @@ pub fn list_api_auth_apps() -> ListApiAuthAppsBuilder {
 ///     Err(Error::Api { status, message, .. }) => eprintln!("API error {status}: {message}"),
 ///     Err(error) => eprintln!("{error}"),
 /// }
-/// # wacht_auth::Result::Ok(())
+/// # Ok::<(), wacht_auth::Error>(())
 /// # }).unwrap();
 /// ```
 pub fn get_api_auth_app(app_slug: impl Into<String>) -> GetApiAuthAppBuilder {

@@ -108,7 +108,7 @@ impl ApiKeys {
     /// };
     /// let new = client.api_keys().create_api_key("billing", request).send().await?;
     /// assert!(new.secret.ends_with(&new.key.key_suffix));
-    /// # wacht_auth::Result::Ok(())
+    /// # Ok::<(), wacht_auth::Error>(())
     /// # }).unwrap();
     /// ```
     pub fn create_api_key(
