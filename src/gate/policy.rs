@@ -142,6 +142,7 @@ impl Tenancy {
             .list_api_auth_apps()
             .include_inactive(true)
             .page(1, 0)
+            .without_retries()
             .send();
         match management.ask(list).await {
             Ok(page) => {
@@ -277,7 +278,12 @@ impl App {
         let was_expired = self.expired.swap(false, Ordering::AcqRel);
         let api_keys = management.client.api_keys();
         let answer = management
-            .ask(api_keys.get_api_auth_app(&*self.slug).send())
+            .ask(
+                api_keys
+                    .get_api_auth_app(&*self.slug)
+                    .without_retries()
+                    .send(),
+            )
             .await;
         let standing = match answer {
             Ok(app) if app.deployment_id != self.deployment => {

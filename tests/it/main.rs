@@ -16,6 +16,8 @@ mod grpc;
 mod hyper;
 mod limit_memory;
 mod limits;
+mod news;
+mod oauth;
 mod rate_limit_fields;
 mod refusals;
 mod revocation;
