@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -178,6 +178,10 @@ pub(crate) struct App {
     slug: Arc<str>,
     deployment: i64,
     policy: ArcSwapOption<Policy>,
+    // The rules last compiled, whatever has become of the app since: the next are to know what
+    // they replace.
+    rules: ArcSwapOption<RuleSet>,
+    fixed: OnceLock<Arc<RuleSet>>,
     // Set when news came of the app: the policy is due, whatever its age.
     expired: AtomicBool,
     loading: Mutex<Backoff>,
@@ -324,18 +328,35 @@ impl App {
         self.retry_at.store(retry_at, Ordering::Release);
     }
 
+    /// The rules that every app has, with this one's counters.
+    pub(crate) fn fixed_rules(
+        &self,
+        rules: &[RuleSpec],
+        limits: &Limiter,
+        now: Now,
+    ) -> &Arc<RuleSet> {
+        self.fixed
+            .get_or_init(|| Arc::new(self.ruleset(rules, None, limits, now)))
+    }
+
+    fn ruleset(
+        &self,
+        rules: &[RuleSpec],
+        before: Option<&RuleSet>,
+        limits: &Limiter,
+        now: Now,
+    ) -> RuleSet {
+        limits.ruleset(self.deployment, &self.slug, rules, before, now)
+    }
+
     fn compile(&self, rules: &[RateLimitRule], limits: &Limiter, now: Now) -> Rules {
-        match rules
-            .iter()
-            .map(RuleSpec::mirror)
-            .collect::<Option<Vec<_>>>()
-        {
-            Some(specs) => Rules::Local(Arc::new(limits.ruleset(
-                self.deployment,
-                &self.slug,
-                &specs,
-                now,
-            ))),
+        match limits.specs(rules) {
+            Some(specs) => {
+                let before = self.rules.load();
+                let rules = Arc::new(self.ruleset(&specs, before.as_deref(), limits, now));
+                self.rules.store(Some(Arc::clone(&rules)));
+                Rules::Local(rules)
+            }
             None => {
                 let known = self.policy();
                 let already = known.as_ref().is_some_and(|policy| {
@@ -344,7 +365,7 @@ impl App {
                 if !already {
                     tracing::warn!(
                         app = &*self.slug,
-                        "a rate-limit rule cannot be mirrored here: the gateway is asked on every request"
+                        "a rate-limit rule cannot be counted here: the gateway is asked on every request"
                     );
                 }
                 Rules::AtGateway
@@ -387,6 +408,8 @@ impl Apps {
                 retry_at: AtomicU64::new(retry_at),
                 deployment,
                 policy: ArcSwapOption::empty(),
+                rules: ArcSwapOption::empty(),
+                fixed: OnceLock::new(),
                 expired: AtomicBool::new(false),
                 loading: Mutex::default(),
                 refreshing: AtomicBool::new(false),
