@@ -227,7 +227,12 @@ impl Case<'_> {
 }
 
 fn algorithms() -> Vec<(&'static str, fn() -> Limits)> {
-    vec![("gcra", Limits::local)]
+    vec![
+        ("gcra", Limits::local),
+        ("sliding window", || {
+            Limits::local().algorithm(Algorithm::SlidingWindow)
+        }),
+    ]
 }
 
 fn bytes_a_subject(stage: &Stage) {
