@@ -26,7 +26,8 @@ use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevKey, DevRule, ManualClock};
 use wacht_auth::{
-    AuthHandle, CachePolicy, Limits, PeerAddr, RateLimitHeaders, WachtAuth, WachtAuthLayer,
+    Algorithm, AuthHandle, CachePolicy, Limits, PeerAddr, RateLimitHeaders, WachtAuth,
+    WachtAuthLayer,
 };
 
 type Answer = Response<Empty<Bytes>>;
