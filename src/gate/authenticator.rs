@@ -355,6 +355,10 @@ impl Gate {
         now: Now,
     ) -> Progress {
         let state = &self.state;
+        // Revoked while it was asked about: the answer may be from before.
+        if state.tombstones.covers_secret(&key, now) {
+            return Progress::Refused(Rejection::invalid_key());
+        }
         let (verdict, word) = match outcome {
             Outcome::Valid(verdict) => (verdict, Word::Admit),
             Outcome::Limited(verdict, wait) => (verdict, Word::Limit(wait)),

@@ -289,6 +289,8 @@ pub(crate) enum Filed {
     Overtaken,
     /// A younger check said no.
     Contradicted,
+    /// Its key is revoked here. Kept, it might be used when the grave is no more.
+    Buried,
 }
 
 /// Verdicts, positive and negative apart, so that made-up keys cannot push out good ones.
@@ -346,11 +348,17 @@ impl VerdictCache {
         verdict: &Arc<Verdict>,
         tombstones: &Tombstones,
         epoch: u64,
+        now: Now,
     ) -> Filed {
         if tombstones.epoch() != epoch {
             // Not even for a moment: a younger yes may be in its place.
             verdict.kill();
             return Filed::Overtaken;
+        }
+        if tombstones.covers_secret(&key, now) || tombstones.covers_identity(&verdict.identity, now)
+        {
+            verdict.kill();
+            return Filed::Buried;
         }
         if self.policy.capacity_bytes > 0 {
             self.positive.insert(key, Arc::clone(verdict));

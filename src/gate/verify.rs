@@ -366,12 +366,13 @@ async fn ours(
         sent,
         expires,
     ));
+    let now = state.clock.now();
     match state
         .cache
-        .admit(check.key, &verdict, &state.tombstones, epoch)
+        .admit(check.key, &verdict, &state.tombstones, epoch, now)
     {
         Filed::Kept | Filed::Overtaken => outcome(verdict),
-        Filed::Contradicted => Outcome::Invalid,
+        Filed::Contradicted | Filed::Buried => Outcome::Invalid,
     }
 }
 
