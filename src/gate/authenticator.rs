@@ -331,7 +331,11 @@ impl Gate {
         let asks_always = state.limits.authority == Authority::Gateway;
         if let (Some(verdict), false) = (state.cache.positive(&key), asks_always) {
             let age = verdict.age(&state.cache.policy, now);
-            if age == Age::Stale && verdict.claim_refresh(now) {
+            // A check of this request's own brings the same, and two would be charged twice.
+            if age == Age::Stale
+                && !self.is_counted_by_gateway(&verdict)
+                && verdict.claim_refresh(now)
+            {
                 self.refresh(key, &verdict, asker);
             }
             if matches!(age, Age::Fresh | Age::Stale) {
@@ -465,6 +469,19 @@ impl Gate {
                 }
                 Some(Reserved::Management) => false,
             },
+        }
+    }
+
+    /// Whether only the gateway can count the requests of this key.
+    fn is_counted_by_gateway(&self, verdict: &Verdict) -> bool {
+        match self.state.limits.authority {
+            Authority::Gateway => true,
+            Authority::Nobody => false,
+            Authority::Local => {
+                let policy = verdict.app.policy();
+                let standing = policy.as_deref().map(|policy| &policy.standing);
+                matches!(standing, None | Some(Standing::Active(Rules::AtGateway)))
+            }
         }
     }
 

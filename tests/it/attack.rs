@@ -205,6 +205,45 @@ async fn names_of_headers_that_resemble_the_gates_own_never_reach_the_service() 
 // --- who counts what ---
 
 #[tokio::test]
+async fn a_stale_key_that_the_gateway_counts_is_charged_once() {
+    let scene = Scene::new().await;
+    scene
+        .wacht
+        .set_scheme("orders", [counted_at_the_gateway(3)]);
+    let layer = scene.layer();
+    let echo = Echo::behind(layer.clone());
+    let (key, journal) = (scene.key(), scene.wacht.journal());
+    for asked in 1..=3 {
+        echo.get(key.secret()).await.assert_ok();
+        eventually(async || layer.handle().stats().in_flight == 0).await;
+        assert_eq!(journal.checks(), asked);
+        // Stale, not over.
+        scene.clock.advance(40 * SECOND);
+    }
+    echo.get(key.secret())
+        .await
+        .assert_refused(RejectionKind::RateLimited);
+}
+
+#[tokio::test]
+async fn a_stale_key_without_a_policy_is_charged_once() {
+    let scene = Scene::new().await;
+    scene
+        .wacht
+        .set_scheme("orders", [DevRule::per_app(3, "day", 1)]);
+    let layer = scene.layer().deployment(scene.wacht.deployment_id());
+    let echo = Echo::behind(layer.clone());
+    scene.wacht.fault(On::Management, Fault::Status(503));
+    let (key, journal) = (scene.key(), scene.wacht.journal());
+    for asked in 1..=3 {
+        echo.get(key.secret()).await.assert_ok();
+        eventually(async || layer.handle().stats().in_flight == 0).await;
+        assert_eq!(journal.checks(), asked);
+        scene.clock.advance(40 * SECOND);
+    }
+}
+
+#[tokio::test]
 async fn without_room_for_a_single_counter_limits_hold_all_the_same() {
     let scene = Scene::new().await;
     scene.wacht.set_scheme(
