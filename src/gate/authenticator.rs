@@ -421,7 +421,10 @@ impl Gate {
     fn admissible(&self, verdict: &Verdict, asker: &Asker<'_>, now: Now) -> Result<(), Rejection> {
         let state = &self.state;
         let identity = &verdict.identity;
-        if state.tombstones.covers_identity(identity, now) || !self.is_open_to(verdict) {
+        if state.tombstones.covers_identity(identity, now)
+            || verdict.has_ended(now)
+            || !self.is_open_to(verdict)
+        {
             return Err(Rejection::invalid_key());
         }
         if is_reserved(&identity.app_slug) != Some(Reserved::Management)
@@ -456,17 +459,19 @@ impl Gate {
         }
     }
 
-    /// Whether keys of this app are accepted here.
+    /// Whether keys of this kind and app are accepted here.
     fn is_open_to(&self, verdict: &Verdict) -> bool {
+        let is_token = verdict.identity.kind == PrincipalKind::OauthAccessToken;
+        if is_token && !self.options.accept_oauth_tokens {
+            return false;
+        }
         let slug = &*verdict.identity.app_slug;
         match &self.options.apps {
             Some(apps) => apps.iter().any(|app| **app == *slug),
             None => match is_reserved(slug) {
                 None => true,
                 // The app of the tokens that a user has consented to.
-                Some(Reserved::OauthIdentity) => {
-                    verdict.identity.kind == PrincipalKind::OauthAccessToken
-                }
+                Some(Reserved::OauthIdentity) => is_token,
                 Some(Reserved::Management) => false,
             },
         }

@@ -134,6 +134,79 @@ async fn nobody_who_asks_after_a_revocation_passes_however_many_race_it() {
 }
 
 #[tokio::test]
+async fn a_token_that_an_outer_gate_took_is_not_taken_by_one_that_takes_no_tokens() {
+    let scene = Scene::new().await;
+    let token = scene.wacht.issue_token("orders").issue();
+    let inner = scene.layer();
+    let outer = inner.clone().accept_oauth_tokens();
+    let service = tower::service_fn(|_: Request<Full<Bytes>>| async {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let both = outer.layer(inner.layer(service));
+    met(both, get(token.secret()))
+        .await
+        .assert_refused(RejectionKind::InvalidKey);
+    let outside_alone = outer.layer(service);
+    met(outside_alone, get(token.secret())).await.assert_ok();
+}
+
+#[tokio::test]
+async fn a_token_past_its_end_is_refused_though_the_gateway_says_yes() {
+    let scene = Scene::new().await;
+    let echo = Echo::behind(scene.layer().app("orders").accept_oauth_tokens());
+    for past in [0, 1, 3600] {
+        let end = scene.clock.unix_time() - past * SECOND;
+        let metadata = json!({"expires_at": at(end).to_rfc3339()});
+        let deployment = scene.wacht.deployment_id().to_string();
+        scene.wacht.clear_faults();
+        scene.wacht.fault(On::Checks, yes(deployment, metadata));
+        let token = scene.wacht.issue_token("orders").issue();
+        echo.get(token.secret())
+            .await
+            .assert_refused(RejectionKind::InvalidKey);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_ends_between_two_gates_does_not_pass_the_second() {
+    let scene = Scene::new().await;
+    let end = at(scene.clock.unix_time() + 10 * SECOND);
+    let token = scene.wacht.issue_token("orders").expires_at(end).issue();
+    let layer = scene.layer().accept_oauth_tokens();
+    let clock = scene.clock.clone();
+    let inner = layer.layer(tower::service_fn(|_: Request<Full<Bytes>>| async {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    }));
+    // Something slow between them, such as a queue.
+    let slow = tower::service_fn(move |request: Request<Full<Bytes>>| {
+        clock.advance(10 * SECOND);
+        inner.clone().oneshot(request)
+    });
+    met(layer.layer(slow), get(token.secret()))
+        .await
+        .assert_refused(RejectionKind::InvalidKey);
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_steps_back_does_not_put_off_the_end_of_a_token() {
+    let scene = Scene::new().await;
+    let end = at(scene.clock.unix_time() + 20 * SECOND);
+    let token = scene.wacht.issue_token("orders").expires_at(end).issue();
+    let echo = Echo::behind(scene.layer().app("orders").accept_oauth_tokens());
+    echo.get(token.secret()).await.assert_ok();
+    scene.wacht.refuse_connections(true);
+    scene
+        .clock
+        .set_unix_time(scene.clock.unix_time() - 3600 * SECOND);
+    scene.clock.advance(19 * SECOND);
+    echo.get(token.secret()).await.assert_ok();
+    scene.clock.advance(SECOND);
+    echo.get(token.secret())
+        .await
+        .assert_refused(RejectionKind::Unavailable);
+}
+
+#[tokio::test]
 async fn an_answer_about_another_deployment_opens_nothing_whatever_number_it_names() {
     let scene = Scene::new().await;
     let echo = Echo::behind(scene.layer().app("orders"));
@@ -428,6 +501,33 @@ async fn spans_at_their_extremes_are_spans() {
             }
             eventually(async || layer.handle().stats().in_flight == 0).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn clocks_at_their_ends_are_clocks() {
+    let far = Duration::from_secs(u64::MAX >> 1);
+    for start in [Duration::ZERO, SECOND, far, Duration::MAX] {
+        let clock = ManualClock::at(start);
+        // The gateway keeps a clock of its own, which shows the present.
+        let wacht = DevGateway::start().await;
+        let key = wacht.issue_key("orders").issue();
+        let token = wacht.issue_token("orders").issue();
+        let layer = WachtAuthLayer::new(wacht.client())
+            .clock(&clock)
+            .accept_oauth_tokens();
+        let echo = Echo::behind(layer.clone());
+        for _ in 0..3 {
+            echo.get(key.secret()).await.assert_ok();
+            let met = echo.get(token.secret()).await;
+            let ended = start > 10 * 365 * 86_400 * 10 * SECOND;
+            assert_eq!(met.refusal.is_some(), ended, "{start:?}: {met:?}");
+            clock.advance(SECOND);
+        }
+        layer.handle().revoke_key_id(key.key_id());
+        echo.get(key.secret())
+            .await
+            .assert_refused(RejectionKind::InvalidKey);
     }
 }
 
