@@ -435,6 +435,43 @@ async fn a_panic_in_the_services_own_closures_spoils_one_request_and_no_more() {
 }
 
 #[tokio::test]
+async fn an_answer_that_has_no_room_for_another_header_goes_out_without() {
+    let full = || {
+        let mut headers = HeaderMap::new();
+        for number in 0.. {
+            let name = HeaderName::try_from(format!("x-{number}")).unwrap();
+            if headers.try_insert(name, HeaderValue::from(number)).is_err() {
+                break;
+            }
+        }
+        headers
+    };
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let layer = scene
+        .layer()
+        .credentials(CredentialSource::header("x-api-key"))
+        .on_reject(move |rejection, _| {
+            let mut response = Response::new(Bytes::new());
+            *response.headers_mut() = full();
+            *response.status_mut() = rejection.kind().status();
+            response
+        });
+    let service = tower::service_fn(move |_: Request<Full<Bytes>>| async move {
+        let mut response = Response::new(Full::<Bytes>::default());
+        *response.headers_mut() = full();
+        Ok::<_, Infallible>(response)
+    });
+    for (secret, status) in [(key.secret(), 200), (&made_up(1), 401), ("", 400)] {
+        let mut request = anonymous();
+        request
+            .headers_mut()
+            .insert("x-api-key", secret.parse().unwrap());
+        assert_eq!(met(layer.layer(service), request).await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn every_form_of_request_target_is_judged() {
     let scene = Scene::new().await;
     scene
