@@ -375,6 +375,29 @@ async fn callers_who_hang_up_at_any_point_take_nothing_with_them() {
     assert_eq!(layer.handle().stats().in_flight, 0);
 }
 
+#[tokio::test]
+async fn news_of_an_app_is_heeded_though_the_caller_who_went_for_it_hung_up() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let layer = scene.layer().limits(Limits::gateway());
+    let echo = Echo::behind(layer.clone());
+    let journal = scene.wacht.journal();
+    echo.get(key.secret()).await.assert_ok();
+    assert_eq!(journal.count("GET", POLICY), 1);
+    layer.handle().invalidate_app("orders");
+    let held = scene.wacht.hold(On::Path(POLICY.to_owned()));
+    let caller = tokio::spawn({
+        let (echo, secret) = (echo.clone(), key.secret().to_owned());
+        async move { echo.get(&secret).await }
+    });
+    eventually(async || journal.count("GET", POLICY) == 2).await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    held.release();
+    echo.get(key.secret()).await.assert_ok();
+    eventually(async || journal.count("GET", POLICY) == 3).await;
+}
+
 // --- panics ---
 
 #[tokio::test]
