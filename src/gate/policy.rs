@@ -178,8 +178,10 @@ pub(crate) struct App {
     slug: Arc<str>,
     deployment: i64,
     policy: ArcSwapOption<Policy>,
-    // Set when news came of the app: the policy is due, whatever its age.
-    expired: AtomicBool,
+    // How much news came of the app, and how much of it the policy heeds: where they differ, the
+    // policy is due, whatever its age.
+    news: AtomicU64,
+    heeded: AtomicU64,
     loading: Mutex<Backoff>,
     // Monotonic nanoseconds: what `loading` says, for those who only want to know whether to
     // start.
@@ -224,7 +226,7 @@ impl App {
     }
 
     fn is_fresh(&self, now: Now) -> bool {
-        !self.expired.load(Ordering::Acquire)
+        self.heeded.load(Ordering::Acquire) == self.news.load(Ordering::Acquire)
             && self
                 .policy
                 .load()
@@ -239,7 +241,7 @@ impl App {
 
     /// Lets the policy count as due.
     pub(crate) fn expire(&self) {
-        self.expired.store(true, Ordering::Release);
+        self.news.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets what was known, so that it is not even used while it is asked for.
@@ -264,7 +266,7 @@ impl App {
     }
 
     /// Brings the policy up to date if it is due. Whoever comes meanwhile waits for the same
-    /// answer; a failure leaves what was known.
+    /// answer; a failure leaves what was known, and so does dropping the future.
     pub(crate) async fn refresh(&self, management: &Management, limits: &Limiter) {
         if !self.is_due(management.clock.now()) {
             return;
@@ -275,7 +277,7 @@ impl App {
             return;
         }
         // Before asking, so that news which comes meanwhile makes the answer due again.
-        let was_expired = self.expired.swap(false, Ordering::AcqRel);
+        let heeded = self.news.load(Ordering::Acquire);
         let api_keys = management.client.api_keys();
         let answer = management
             .ask(
@@ -300,7 +302,6 @@ impl App {
             Ok(_) => Standing::Inactive,
             Err(NoAnswer::Failed(error)) if error.is_app_not_found() => Standing::Gone,
             Err(reason) => {
-                self.expired.fetch_or(was_expired, Ordering::AcqRel);
                 self.failed(&mut backoff, now);
                 tracing::warn!(
                     app = &*self.slug,
@@ -316,6 +317,7 @@ impl App {
             fresh_until: now.monotonic.saturating_add(fresh_for),
             standing,
         })));
+        self.heeded.store(heeded, Ordering::Release);
     }
 
     fn failed(&self, backoff: &mut Backoff, now: Now) {
@@ -387,7 +389,8 @@ impl Apps {
                 retry_at: AtomicU64::new(retry_at),
                 deployment,
                 policy: ArcSwapOption::empty(),
-                expired: AtomicBool::new(false),
+                news: AtomicU64::new(0),
+                heeded: AtomicU64::new(0),
                 loading: Mutex::default(),
                 refreshing: AtomicBool::new(false),
             })
