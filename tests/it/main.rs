@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod attack;
 mod axum_ways;
 mod bounds;
 mod dev;
