@@ -14,6 +14,7 @@ mod flight;
 mod gate;
 mod grpc;
 mod hyper;
+mod limit_options;
 mod limits;
 mod refusals;
 mod revocation;
