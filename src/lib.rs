@@ -121,7 +121,7 @@ pub mod models;
 mod clock;
 mod gate;
 
-pub use client::{Error, Result, WachtClient};
+pub use client::{Error, Result, WachtClient, init};
 pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{

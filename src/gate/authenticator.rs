@@ -339,7 +339,11 @@ impl Gate {
         let asks_always = state.limits.authority == Authority::Gateway;
         if let (Some(verdict), false) = (state.cache.positive(&key), asks_always) {
             let age = verdict.age(&state.cache.policy, now);
-            if age == Age::Stale && verdict.claim_refresh(now) {
+            // A check of this request's own brings the same, and two would be charged twice.
+            if age == Age::Stale
+                && !self.is_counted_by_gateway(&verdict)
+                && verdict.claim_refresh(now)
+            {
                 self.refresh(key, &verdict, asker);
             }
             if matches!(age, Age::Fresh | Age::Stale) {
@@ -363,6 +367,10 @@ impl Gate {
         now: Now,
     ) -> Progress {
         let state = &self.state;
+        // Revoked while it was asked about: the answer may be from before.
+        if state.tombstones.covers_secret(&key, now) {
+            return Progress::Refused(Rejection::invalid_key());
+        }
         let (verdict, word) = match outcome {
             Outcome::Valid(verdict) => (verdict, Word::Admit),
             Outcome::Limited(verdict, wait) => (verdict, Word::Limit(wait)),
@@ -421,7 +429,10 @@ impl Gate {
     fn admissible(&self, verdict: &Verdict, asker: &Asker<'_>, now: Now) -> Result<(), Rejection> {
         let state = &self.state;
         let identity = &verdict.identity;
-        if state.tombstones.covers_identity(identity, now) || !self.is_open_to(verdict) {
+        if state.tombstones.covers_identity(identity, now)
+            || verdict.has_ended(now)
+            || !self.is_open_to(verdict)
+        {
             return Err(Rejection::invalid_key());
         }
         if is_reserved(&identity.app_slug) != Some(Reserved::Management)
@@ -456,19 +467,34 @@ impl Gate {
         }
     }
 
-    /// Whether keys of this app are accepted here.
+    /// Whether keys of this kind and app are accepted here.
     fn is_open_to(&self, verdict: &Verdict) -> bool {
+        let is_token = verdict.identity.kind == PrincipalKind::OauthAccessToken;
+        if is_token && !self.options.accept_oauth_tokens {
+            return false;
+        }
         let slug = &*verdict.identity.app_slug;
         match &self.options.apps {
             Some(apps) => apps.iter().any(|app| **app == *slug),
             None => match is_reserved(slug) {
                 None => true,
                 // The app of the tokens that a user has consented to.
-                Some(Reserved::OauthIdentity) => {
-                    verdict.identity.kind == PrincipalKind::OauthAccessToken
-                }
+                Some(Reserved::OauthIdentity) => is_token,
                 Some(Reserved::Management) => false,
             },
+        }
+    }
+
+    /// Whether only the gateway can count the requests of this key.
+    fn is_counted_by_gateway(&self, verdict: &Verdict) -> bool {
+        match self.state.limits.authority {
+            Authority::Gateway => true,
+            Authority::Nobody => false,
+            Authority::Local => {
+                let policy = verdict.app.policy();
+                let standing = policy.as_deref().map(|policy| &policy.standing);
+                matches!(standing, None | Some(Standing::Active(Rules::AtGateway)))
+            }
         }
     }
 

@@ -141,7 +141,12 @@ impl AuthHandle {
             Err(error) => return Err(error),
         }
         let apps = state.client.api_keys().list_api_auth_apps();
-        let page = apps.include_inactive(true).page(1, 0).send().await?;
+        let page = apps
+            .include_inactive(true)
+            .page(1, 0)
+            .without_retries()
+            .send()
+            .await?;
         let Some(app) = page.items.first() else {
             return Err(Error::Config(
                 "the deployment has no API auth app, so no key is its own".to_owned(),

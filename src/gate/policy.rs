@@ -142,6 +142,7 @@ impl Tenancy {
             .list_api_auth_apps()
             .include_inactive(true)
             .page(1, 0)
+            .without_retries()
             .send();
         match management.ask(list).await {
             Ok(page) => {
@@ -177,12 +178,14 @@ pub(crate) struct App {
     slug: Arc<str>,
     deployment: i64,
     policy: ArcSwapOption<Policy>,
+    // How much news came of the app, and how much of it the policy heeds: where they differ, the
+    // policy is due, whatever its age.
+    news: AtomicU64,
+    heeded: AtomicU64,
     // The rules last compiled, whatever has become of the app since: the next are to know what
     // they replace.
     rules: ArcSwapOption<RuleSet>,
     fixed: OnceLock<Arc<RuleSet>>,
-    // Set when news came of the app: the policy is due, whatever its age.
-    expired: AtomicBool,
     loading: Mutex<Backoff>,
     // Monotonic nanoseconds: what `loading` says, for those who only want to know whether to
     // start.
@@ -227,7 +230,7 @@ impl App {
     }
 
     fn is_fresh(&self, now: Now) -> bool {
-        !self.expired.load(Ordering::Acquire)
+        self.heeded.load(Ordering::Acquire) == self.news.load(Ordering::Acquire)
             && self
                 .policy
                 .load()
@@ -242,7 +245,7 @@ impl App {
 
     /// Lets the policy count as due.
     pub(crate) fn expire(&self) {
-        self.expired.store(true, Ordering::Release);
+        self.news.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets what was known, so that it is not even used while it is asked for.
@@ -267,7 +270,7 @@ impl App {
     }
 
     /// Brings the policy up to date if it is due. Whoever comes meanwhile waits for the same
-    /// answer; a failure leaves what was known.
+    /// answer; a failure leaves what was known, and so does dropping the future.
     pub(crate) async fn refresh(&self, management: &Management, limits: &Limiter) {
         if !self.is_due(management.clock.now()) {
             return;
@@ -278,10 +281,15 @@ impl App {
             return;
         }
         // Before asking, so that news which comes meanwhile makes the answer due again.
-        let was_expired = self.expired.swap(false, Ordering::AcqRel);
+        let heeded = self.news.load(Ordering::Acquire);
         let api_keys = management.client.api_keys();
         let answer = management
-            .ask(api_keys.get_api_auth_app(&*self.slug).send())
+            .ask(
+                api_keys
+                    .get_api_auth_app(&*self.slug)
+                    .without_retries()
+                    .send(),
+            )
             .await;
         let standing = match answer {
             Ok(app) if app.deployment_id != self.deployment => {
@@ -298,7 +306,6 @@ impl App {
             Ok(_) => Standing::Inactive,
             Err(NoAnswer::Failed(error)) if error.is_app_not_found() => Standing::Gone,
             Err(reason) => {
-                self.expired.fetch_or(was_expired, Ordering::AcqRel);
                 self.failed(&mut backoff, now);
                 tracing::warn!(
                     app = &*self.slug,
@@ -314,6 +321,7 @@ impl App {
             fresh_until: now.monotonic.saturating_add(fresh_for),
             standing,
         })));
+        self.heeded.store(heeded, Ordering::Release);
     }
 
     fn failed(&self, backoff: &mut Backoff, now: Now) {
@@ -402,9 +410,10 @@ impl Apps {
                 retry_at: AtomicU64::new(retry_at),
                 deployment,
                 policy: ArcSwapOption::empty(),
+                news: AtomicU64::new(0),
+                heeded: AtomicU64::new(0),
                 rules: ArcSwapOption::empty(),
                 fixed: OnceLock::new(),
-                expired: AtomicBool::new(false),
                 loading: Mutex::default(),
                 refreshing: AtomicBool::new(false),
             })

@@ -21,6 +21,11 @@ use super::seconds_up;
 /// They are on admitted answers and on those refused for a limit. A request that no rule matches
 /// gets none. `Retry-After` on refusals is not affected by this choice.
 ///
+/// A gRPC caller finds them in the metadata that precede the messages. A Trailers-Only answer (any
+/// refusal, and a status that the service returns before its first message) has none of them,
+/// because they may not stand in trailers; the metadata of a refusal still have `retry-after`, in
+/// whole seconds.
+///
 /// For a rule of 3 requests in 60 seconds per key, the first answer carries:
 ///
 /// ```text
@@ -58,7 +63,9 @@ impl Standings {
         chosen: RateLimitHeaders,
         headers: &mut HeaderMap,
     ) {
-        if self.0.is_empty() {
+        // A gRPC client takes the headers of an answer that is already over for its trailers, and
+        // the fields must not stand in trailers.
+        if self.0.is_empty() || headers.contains_key(GRPC_STATUS) {
             return;
         }
         let (draft, wacht) = match chosen {
@@ -263,6 +270,7 @@ type Text = SmallVec<[u8; 256]>;
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 #[cfg(test)]
 mod tests {
