@@ -232,7 +232,7 @@ async fn under_fixed_rules_a_deactivated_app_is_refused_all_the_same() {
     let echo = Echo::behind(layer);
     let key = scene.key();
     echo.get(key.secret()).await.assert_ok();
-    scene.wacht.app("orders").active(false);
+    scene.wacht.app("orders").set_active(false);
     handle.invalidate_app("orders");
     eventually(async || echo.get(key.secret()).await.kind() == Some(RejectionKind::InvalidKey))
         .await;
