@@ -26,7 +26,8 @@ use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevKey, DevRule, ManualClock};
 use wacht_auth::{
-    AuthHandle, CachePolicy, Limits, PeerAddr, RateLimitHeaders, WachtAuth, WachtAuthLayer,
+    Algorithm, AuthHandle, CachePolicy, Limits, PeerAddr, RateLimitHeaders, WachtAuth,
+    WachtAuthLayer,
 };
 
 type Answer = Response<Empty<Bytes>>;
@@ -227,7 +228,12 @@ impl Case<'_> {
 }
 
 fn algorithms() -> Vec<(&'static str, fn() -> Limits)> {
-    vec![("gcra", Limits::local)]
+    vec![
+        ("gcra", Limits::local),
+        ("sliding window", || {
+            Limits::local().algorithm(Algorithm::SlidingWindow)
+        }),
+    ]
 }
 
 fn bytes_a_subject(stage: &Stage) {
