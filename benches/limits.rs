@@ -227,7 +227,9 @@ impl Case<'_> {
     }
 }
 
-fn algorithms() -> Vec<(&'static str, fn() -> Limits)> {
+type MakeLimits = fn() -> Limits;
+
+fn algorithms() -> Vec<(&'static str, MakeLimits)> {
     vec![
         ("gcra", Limits::local),
         ("sliding window", || {
@@ -378,7 +380,7 @@ fn checks(c: &mut Criterion) {
     flood(&stage);
 
     let mut group = c.benchmark_group("limits");
-    for (algorithm, limits) in [("off", Limits::off as fn() -> Limits)]
+    for (algorithm, limits) in [("off", Limits::off as MakeLimits)]
         .into_iter()
         .chain(algorithms())
     {
