@@ -244,7 +244,8 @@ fn bytes_a_subject(stage: &Stage) {
     );
     for (algorithm, limits) in algorithms() {
         for (place, mode) in MODES.iter().enumerate() {
-            // Modes that have no more subjects than keys would otherwise show twice.
+            // A mode without subjects has one counter, and one that has no more subjects than keys
+            // would otherwise show twice.
             let mut last = 0;
             for wanted in &stage.size.subjects {
                 let mut case = stage.case(place, limits().capacity(stage.size.capacity));
@@ -254,6 +255,9 @@ fn bytes_a_subject(stage: &Stage) {
                 }
                 let mut bytes = case.fill(subjects);
                 let counted = case.handle.stats().limiter_subjects;
+                if counted == 0 {
+                    continue;
+                }
                 let at_first = bytes as f64 / subjects as f64;
                 // Over more than a window, which is a minute: what can be forgotten is.
                 for _ in 0..70 {
