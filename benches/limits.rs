@@ -33,6 +33,9 @@ use wacht_auth::{
 type Answer = Response<Empty<Bytes>>;
 type Inner = tower::util::ServiceFn<fn(Request<()>) -> Ready<Result<Answer, Infallible>>>;
 
+/// A way of counting, by name.
+type Counting = (&'static str, fn() -> Limits);
+
 const MODES: [&str; 5] = [
     "per_app",
     "per_key",
@@ -227,7 +230,7 @@ impl Case<'_> {
     }
 }
 
-fn algorithms() -> Vec<(&'static str, fn() -> Limits)> {
+fn algorithms() -> Vec<Counting> {
     vec![
         ("gcra", Limits::local),
         ("sliding window", || {
@@ -393,10 +396,8 @@ fn checks(c: &mut Criterion) {
     flood(&stage);
 
     let mut group = c.benchmark_group("limits");
-    for (algorithm, limits) in [("off", Limits::off as fn() -> Limits)]
-        .into_iter()
-        .chain(algorithms())
-    {
+    let off: Counting = ("off", Limits::off);
+    for (algorithm, limits) in [off].into_iter().chain(algorithms()) {
         for (place, mode) in MODES.iter().enumerate() {
             for wanted in &stage.size.subjects {
                 let mut case = stage.case(place, limits());
