@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::client::WachtClient;
 use crate::clock::{Clock, Now};
+use crate::gate::breaker::Breaker;
 use crate::gate::cache::{Age, CachePolicy, Refusal, Verdict, VerdictCache, VerdictKey};
 use crate::gate::client_ip::ClientIp;
 use crate::gate::connection;
@@ -75,6 +76,7 @@ pub(crate) struct State {
     pub(crate) cache: VerdictCache,
     pub(crate) tombstones: Tombstones,
     pub(crate) flights: Flights,
+    pub(crate) breaker: Breaker,
     pub(crate) management: Management,
     pub(crate) tenancy: Tenancy,
     pub(crate) apps: Apps,
@@ -759,6 +761,7 @@ impl State {
             cache: VerdictCache::new(options.cache.clone()),
             tombstones: Tombstones::default(),
             flights: Flights::default(),
+            breaker: Breaker::default(),
             tenancy: Tenancy::new(options.deployment),
             apps: Apps::default(),
             limits: options.limits.clone(),

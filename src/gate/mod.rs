@@ -24,6 +24,7 @@
 
 mod authenticator;
 mod body;
+mod breaker;
 mod cache;
 mod client_ip;
 mod connection;

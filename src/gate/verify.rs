@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -245,22 +245,37 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
     } else {
         &state.flights.never_seen
     };
+    // Looked at behind the cache: whom it turns away has nothing that could be used.
+    if let Err(wait) = state.breaker.leave(state.clock.now()) {
+        return unanswered(state, check, wait);
+    }
+    let sending = OnceLock::new();
     let asked = async {
         // The semaphore is never closed; without a permit nothing is sent.
-        let Ok(_place) = places.acquire().await else {
-            return None;
-        };
-        let sent = state.clock.now();
+        let _place = places.acquire().await.ok()?;
+        let sent = *sending.get_or_init(|| state.clock.now());
         // Noted before the check leaves, so that news during the flight is noticed.
         let epoch = state.tombstones.epoch();
         let answer = state.client.gateway().check(check.request()).send().await;
         Some((sent, epoch, answer))
     };
-    let Ok(Some((sent, epoch, answer))) = tokio::time::timeout(state.deadline, asked).await else {
-        return outage(state, check);
+    let answered = tokio::time::timeout(state.deadline, asked).await;
+    let Ok(Some((sent, epoch, answer))) = answered else {
+        // Too much in flight says nothing about the gateway.
+        match sending.get() {
+            Some(_) => state.breaker.failed(state.clock.now()),
+            None => state.breaker.unsent(),
+        }
+        return unanswered(state, check, RETRY_AFTER);
     };
     state.counts.checks.add();
     let meaning = meaning(answer, !check.required_permissions.is_empty());
+    match meaning {
+        Meaning::Outage => state.breaker.failed(state.clock.now()),
+        // Nothing that a caller can bring about counts for or against the gateway.
+        Meaning::Undecided | Meaning::Misconfigured => state.breaker.unsent(),
+        _ => state.breaker.answered(state.clock.now()),
+    }
     if !matches!(meaning, Meaning::Outage) && state.notices.gateway.is_over() {
         tracing::info!("the gateway answers again");
     }
@@ -292,21 +307,22 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
             tracing::debug!("the gateway gave an answer that is neither yes nor no");
             Outcome::Unknown(wait.max(RETRY_AFTER))
         }
-        Meaning::Outage => outage(state, check),
+        Meaning::Outage => unanswered(state, check, RETRY_AFTER),
         Meaning::Misconfigured => Outcome::Misconfigured("the Wacht client cannot be used"),
     }
 }
 
-fn outage(state: &State, check: &Check) -> Outcome {
+/// Nobody said anything: what is known of the key goes on for a while, and nothing is filed.
+fn unanswered(state: &State, check: &Check, wait: Duration) -> Outcome {
     if let Some(verdict) = state.cache.positive(&check.key) {
         let now = state.clock.now();
-        verdict.refresh_failed(now.monotonic.saturating_add(RETRY_AFTER));
+        verdict.refresh_failed(now.monotonic.saturating_add(wait));
     }
     state
         .notices
         .gateway
         .warn_once("the gateway does not answer");
-    Outcome::Unknown(RETRY_AFTER)
+    Outcome::Unknown(wait)
 }
 
 /// The key is somebody's: is it ours, and what does its app say?
