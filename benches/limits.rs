@@ -26,7 +26,8 @@ use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevKey, DevRule, ManualClock};
 use wacht_auth::{
-    AuthHandle, CachePolicy, Limits, PeerAddr, RateLimitHeaders, WachtAuth, WachtAuthLayer,
+    Algorithm, AuthHandle, CachePolicy, Limits, PeerAddr, RateLimitHeaders, WachtAuth,
+    WachtAuthLayer,
 };
 
 type Answer = Response<Empty<Bytes>>;
@@ -226,8 +227,15 @@ impl Case<'_> {
     }
 }
 
-fn algorithms() -> Vec<(&'static str, fn() -> Limits)> {
-    vec![("gcra", Limits::local)]
+type MakeLimits = fn() -> Limits;
+
+fn algorithms() -> Vec<(&'static str, MakeLimits)> {
+    vec![
+        ("gcra", Limits::local),
+        ("sliding window", || {
+            Limits::local().algorithm(Algorithm::SlidingWindow)
+        }),
+    ]
 }
 
 fn bytes_a_subject(stage: &Stage) {
@@ -372,7 +380,7 @@ fn checks(c: &mut Criterion) {
     flood(&stage);
 
     let mut group = c.benchmark_group("limits");
-    for (algorithm, limits) in [("off", Limits::off as fn() -> Limits)]
+    for (algorithm, limits) in [("off", Limits::off as MakeLimits)]
         .into_iter()
         .chain(algorithms())
     {

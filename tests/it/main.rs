@@ -16,6 +16,7 @@ mod gate;
 mod grpc;
 mod hyper;
 mod limit_memory;
+mod limit_options;
 mod limits;
 mod news;
 mod oauth;
