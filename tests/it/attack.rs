@@ -275,6 +275,36 @@ async fn names_of_headers_that_resemble_the_gates_own_never_reach_the_service() 
 
 // --- what must not be kept out ---
 
+#[tokio::test]
+async fn a_management_key_of_another_deployment_cannot_say_that_our_app_is_gone() {
+    let scene = Scene::new().await;
+    let (key, other) = (scene.key(), scene.wacht.other_deployment());
+    let client = scene.wacht.client_with(other.management_key());
+    let layer = WachtAuthLayer::new(client)
+        .clock(&scene.clock)
+        .deployment(scene.wacht.deployment_id());
+    let echo = Echo::behind(layer);
+    for _ in 0..2 {
+        echo.get(key.secret()).await.assert_ok();
+        scene.clock.advance(61 * SECOND);
+    }
+}
+
+#[tokio::test]
+async fn the_apps_own_404_is_believed_of_a_deployment_that_was_named() {
+    let scene = Scene::new().await;
+    let policy = CachePolicy::default().fresh_for(3600 * SECOND);
+    let layer = scene.layer().deployment(scene.wacht.deployment_id());
+    let echo = Echo::behind(layer.cache(policy));
+    let key = scene.key();
+    echo.get(key.secret()).await.assert_ok();
+    scene.wacht.delete_app("orders");
+    scene.clock.advance(73 * SECOND);
+    let invalid = Some(RejectionKind::InvalidKey);
+    eventually(async || echo.get(key.secret()).await.kind() == invalid).await;
+    assert_eq!(scene.wacht.journal().count("GET", POLICY), 2);
+}
+
 // --- who counts what ---
 
 #[tokio::test]
