@@ -102,7 +102,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `axum` (default) | [`Principal`] as an extractor, `axum::matched_path`, the peer address of axum's servers |
+//! | `axum` (default) | [`Principal`] as an extractor, [`Rejection`] as a response, `axum::matched_path`, the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
 //!
@@ -121,14 +121,14 @@ pub mod models;
 mod clock;
 mod gate;
 
-pub use client::{Error, Result, WachtClient};
+pub use client::{Error, Result, WachtClient, init};
 pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
-    AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp, ClientIpError,
-    CredentialSource, Limits, PeerAddr, Permissions, PrincipalKind, RateLimitHeaders, Rejection,
-    RejectionKind, RequirePermissions, RequirePermissionsLayer, Requirement, RequirementError,
-    RequirementErrorKind, ResponseBody, ResponseFuture, WachtAuth,
+    Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp,
+    ClientIpError, CredentialSource, Limits, PeerAddr, Permissions, PrincipalKind,
+    RateLimitHeaders, Rejection, RejectionKind, RequirePermissions, RequirePermissionsLayer,
+    Requirement, RequirementError, RequirementErrorKind, ResponseBody, ResponseFuture, WachtAuth,
 };
 
 pub use clock::Clock;

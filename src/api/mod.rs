@@ -1,17 +1,41 @@
 //! The calls of a [`WachtClient`](crate::WachtClient), one resource a module.
 //!
 //! Each call is a builder that does nothing until it is sent: `….send().await?`.
+//!
+//! # Errors
+//!
+//! Every call can fail with
+//!
+//! - [`Error::Config`](crate::Error::Config): the client cannot be used, or the process's client
+//!   was not set; nothing was sent;
+//! - [`Error::InvalidRequest`](crate::Error::InvalidRequest): an argument that stands in the path
+//!   is empty, `.` or `..`, or one that is named at the call is of no use; nothing was sent.
+//!   Where that is a judgement, `.unchecked()` sends the request all the same;
+//! - [`Error::Request`](crate::Error::Request): there was no complete answer. A call that changes
+//!   something may have done so, unless no connection came about;
+//! - [`Error::Api`](crate::Error::Api): Wacht refused, and says why in `message`;
+//! - [`Error::Decode`](crate::Error::Decode): Wacht did what was asked, and its answer is not
+//!   understood or longer than 4 MiB.
+//!
+//! Calls that only read are repeated as the client's
+//! [`RetryPolicy`](crate::client::RetryPolicy) says; all others are sent once.
 
 use serde::{Deserialize, Deserializer};
 
 pub mod api_keys;
+pub mod audit;
 pub mod gateway;
+pub mod oauth;
 pub mod rate_limit_schemes;
 
+mod call;
+mod check;
 pub(crate) mod id;
 mod page;
 
 pub use self::page::Page;
+
+pub(crate) use self::call::Call;
 
 /// For lists of words that may be absent: `null` is the empty list.
 fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

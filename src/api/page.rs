@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::client::{DecodeError, Result, decode};
+use crate::client::{DecodeError, Result, decode, decode_from};
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl<T: DeserializeOwned> Page<T> {
     /// Accepts the list under `data` or under one of `names`, also nested under `data`, and bare.
     pub(crate) fn decode(what: &'static str, names: &[&str], body: &[u8]) -> Result<Self> {
         let envelope: Value = decode(what, body)?;
-        let Some((list, members)) = find(envelope, names) else {
+        let Some((place, list, members)) = find(envelope, names) else {
             return Err(DecodeError::new(what, "there is no list in it").into());
         };
         let number = |name| members.get(name).and_then(Value::as_i64);
@@ -39,7 +39,8 @@ impl<T: DeserializeOwned> Page<T> {
             .unwrap_or_else(|| total.is_some_and(|total| seen < total));
         let items = list
             .into_iter()
-            .map(|item| serde_json::from_value(item).map_err(|e| DecodeError::json(what, &e)))
+            .enumerate()
+            .map(|(index, item)| decode_from(what, &format!("{place}[{index}]"), item))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             items,
@@ -51,27 +52,27 @@ impl<T: DeserializeOwned> Page<T> {
     }
 }
 
-/// The list, and the members that stand beside it or around it.
-fn find(envelope: Value, names: &[&str]) -> Option<(Vec<Value>, Map<String, Value>)> {
+/// Where the list is, the list, and the members that stand beside it or around it.
+fn find(envelope: Value, names: &[&str]) -> Option<(String, Vec<Value>, Map<String, Value>)> {
     let mut members = match envelope {
-        Value::Array(list) => return Some((list, Map::new())),
+        Value::Array(list) => return Some((String::new(), list, Map::new())),
         Value::Object(members) => members,
         _ => return None,
     };
     for name in names {
         if let Some(Value::Array(list)) = members.get_mut(*name).map(Value::take) {
-            return Some((list, members));
+            return Some(((*name).to_owned(), list, members));
         }
     }
     match members.remove("data")? {
-        Value::Array(list) => Some((list, members)),
+        Value::Array(list) => Some(("data".to_owned(), list, members)),
         Value::Object(mut inner) => {
-            let list = names.iter().find_map(|name| match inner.remove(*name) {
-                Some(Value::Array(list)) => Some(list),
+            let (name, list) = names.iter().find_map(|name| match inner.remove(*name) {
+                Some(Value::Array(list)) => Some((name, list)),
                 _ => None,
             })?;
             members.extend(inner);
-            Some((list, members))
+            Some((format!("data.{name}"), list, members))
         }
         _ => None,
     }

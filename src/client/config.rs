@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::error::{Error, Result};
+use super::retry::RetryPolicy;
 use super::transport::{self, Transport};
 use super::{Inner, WachtClient};
 
@@ -36,6 +37,7 @@ pub struct WachtClientBuilder {
     pub(super) user_agent: String,
     pub(super) proxy: Option<String>,
     pub(super) allow_plaintext: bool,
+    pub(super) retries: RetryPolicy,
 }
 
 impl WachtClientBuilder {
@@ -49,6 +51,7 @@ impl WachtClientBuilder {
             user_agent: USER_AGENT.to_owned(),
             proxy: None,
             allow_plaintext: false,
+            retries: RetryPolicy::default(),
         }
     }
 
@@ -71,7 +74,7 @@ impl WachtClientBuilder {
     }
 
     /// Sets how long one call may take in all, from connecting to the last byte of the answer.
-    /// Defaults to 10 seconds.
+    /// Defaults to 10 seconds. A call that is [repeated](RetryPolicy) may take it each time.
     pub fn timeout(mut self, total: Duration) -> Self {
         self.timeout = total;
         self
@@ -107,6 +110,18 @@ impl WachtClientBuilder {
     pub fn allow_plaintext(mut self) -> Self {
         self.allow_plaintext = true;
         self
+    }
+
+    /// Sets when calls of the management API are repeated. Defaults to
+    /// [`RetryPolicy::default`]: three attempts of calls that only read.
+    pub fn retries(mut self, policy: RetryPolicy) -> Self {
+        self.retries = policy;
+        self
+    }
+
+    /// Makes every call once, as [`RetryPolicy::none`] does.
+    pub fn no_retries(self) -> Self {
+        self.retries(RetryPolicy::none())
     }
 
     /// Makes the client. Opens no connection.
@@ -146,6 +161,7 @@ impl fmt::Debug for WachtClientBuilder {
             .field("connect_timeout", &self.connect_timeout)
             .field("user_agent", &self.user_agent)
             .field("allow_plaintext", &self.allow_plaintext)
+            .field("retries", &self.retries)
             .finish_non_exhaustive()
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use super::decode::DecodeError;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -33,7 +34,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// Wacht answered, and the answer was no success.
-    #[error("Wacht answered {status}: {message}")]
+    #[error("Wacht answered {status}: {message}{}", hint(*status, body))]
     #[non_exhaustive]
     Api {
         /// The status of the answer.
@@ -110,40 +111,31 @@ impl Error {
     /// this process and the gateway.
     #[must_use]
     pub fn is_invalid_key(&self) -> bool {
-        let Self::Api {
-            status: StatusCode::UNAUTHORIZED,
-            body,
-            ..
-        } = self
-        else {
-            return false;
-        };
-        if body.trim() == "Invalid API key" {
-            return true;
-        }
-        let Ok(Value::Object(envelope)) = serde_json::from_str(body) else {
-            return false;
-        };
-        envelope.get("allowed") == Some(&Value::Bool(false))
-            && envelope.get("request_id").is_some_and(Value::is_string)
+        matches!(
+            self,
+            Self::Api {
+                status: StatusCode::UNAUTHORIZED,
+                body,
+                ..
+            } if says_invalid_key(body)
+        )
     }
 
-    /// Whether the management API itself said that the app does not exist. Another 404 may be
-    /// a wrong base URL.
-    pub(crate) fn is_app_not_found(&self) -> bool {
-        let Self::Api {
-            status: StatusCode::NOT_FOUND,
-            body,
-            ..
-        } = self
-        else {
-            return false;
+    /// What the management API itself said, with its status. Without its envelope an answer may
+    /// be a proxy's, or that of a wrong base URL.
+    pub(crate) fn of_management(&self) -> Option<(StatusCode, String)> {
+        let Self::Api { status, body, .. } = self else {
+            return None;
         };
-        serde_json::from_str::<Value>(body).is_ok_and(|envelope| {
-            envelope
-                .pointer("/errors/0/message")
-                .and_then(Value::as_str)
-                == Some("API key app not found")
+        let envelope: Value = serde_json::from_str(body).ok()?;
+        let message = envelope.pointer("/errors/0/message")?.as_str()?;
+        Some((*status, message.to_owned()))
+    }
+
+    /// Whether the management API itself said that the app does not exist.
+    pub(crate) fn is_app_not_found(&self) -> bool {
+        self.of_management().is_some_and(|(status, message)| {
+            status == StatusCode::NOT_FOUND && message == "API key app not found"
         })
     }
 
@@ -296,10 +288,22 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let service = self.service;
         match (self.is_connect, self.is_timeout) {
-            (true, true) => write!(f, "could not connect to {service} in time"),
-            (true, false) => write!(f, "could not connect to {service}"),
-            (false, true) => write!(f, "{service} did not answer in time"),
-            (false, false) => write!(f, "the connection to {service} failed"),
+            (true, true) => write!(
+                f,
+                "could not connect to {service} in time: check its URL and the network"
+            ),
+            (true, false) => write!(
+                f,
+                "could not connect to {service}: check its URL, the network and the certificates"
+            ),
+            (false, true) => write!(
+                f,
+                "{service} did not answer in time; what was asked may have been done"
+            ),
+            (false, false) => write!(
+                f,
+                "the connection to {service} failed; what was asked may have been done"
+            ),
         }
     }
 }
@@ -310,47 +314,29 @@ impl StdError for RequestError {
     }
 }
 
-/// A successful answer could not be understood: it is too long, no JSON, or of another shape.
-///
-/// It says what was being read and where that failed, and quotes nothing of the answer.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("could not decode {what}: {detail}")]
-pub struct DecodeError {
-    what: &'static str,
-    detail: String,
+/// Whether the body of a 401 is one of the two by which the gateway refuses a key.
+fn says_invalid_key(body: &str) -> bool {
+    if body.trim() == "Invalid API key" {
+        return true;
+    }
+    let Ok(Value::Object(envelope)) = serde_json::from_str(body) else {
+        return false;
+    };
+    envelope.get("allowed") == Some(&Value::Bool(false))
+        && envelope.get("request_id").is_some_and(Value::is_string)
 }
 
-impl DecodeError {
-    pub(crate) fn new(what: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            what,
-            detail: detail.into(),
-        }
+/// What to do about a refusal whose own words do not say it.
+fn hint(status: StatusCode, body: &str) -> &'static str {
+    match status.as_u16() {
+        // What the gateway says is about the key of a check, not about ours.
+        401 if says_invalid_key(body) => "",
+        401 => " (is the management key right? Wacht also says so when it could not look at it)",
+        429 => " (all management keys of a deployment share 1000 calls a minute: wait)",
+        300..=399 => " (redirects are not followed: is the URL right?)",
+        500..=599 => " (try again later)",
+        _ => "",
     }
-
-    pub(crate) fn json(what: &'static str, error: &serde_json::Error) -> Self {
-        // Only this message of serde is made of our own words; the others quote the answer,
-        // which holds keys when a key is created.
-        let text = error.to_string();
-        if text.starts_with("missing field") {
-            return Self::new(what, text);
-        }
-        let problem = match error.classify() {
-            serde_json::error::Category::Syntax => "not JSON",
-            serde_json::error::Category::Eof => "the JSON ends early",
-            _ => "a member has another type or value",
-        };
-        if error.line() == 0 {
-            return Self::new(what, problem);
-        }
-        let (line, column) = (error.line(), error.column());
-        Self::new(what, format!("{problem}, at line {line} column {column}"))
-    }
-}
-
-/// Decodes a good answer, of which `what` is the name in messages.
-pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| DecodeError::json(what, &error).into())
 }
 
 /// Something on the way may answer with what it was sent.
@@ -463,26 +449,27 @@ mod tests {
     }
 
     #[test]
-    fn a_decode_error_quotes_nothing() {
-        #[derive(Debug, serde::Deserialize)]
-        struct Answer {
-            #[serde(rename = "secret")]
-            _secret: i64,
-        }
-        for (body, expected) in [
+    fn a_refusal_says_what_to_do_where_wacht_does_not() {
+        for (status, body, expected) in [
             (
-                r#"{"secret":"sk_SYNTHETIC"}"#,
-                "another type or value, at line 1",
+                401,
+                r#"{"message":"no"}"#,
+                "no (is the management key right?",
             ),
-            (r#"{"other":"sk_SYNTHETIC"}"#, "missing field `secret`"),
-            ("sk_SYNTHETIC", "not JSON"),
-            (r#"{"secret":"sk_SYNTHETIC"#, "the JSON ends early"),
+            (429, "slow", "slow (all management keys"),
+            (503, "", "Service Unavailable (try again later)"),
         ] {
-            let error = decode::<Answer>("an answer", body.as_bytes()).unwrap_err();
-            let shown = format!("{error} {error:?}");
-            assert!(shown.contains(expected), "{shown}");
-            assert!(!shown.contains("SYNTHETIC"), "{shown}");
+            let text = answer(status, body).to_string();
+            assert!(text.contains(expected), "{text}");
         }
+        assert_eq!(
+            answer(401, "Invalid API key").to_string(),
+            "Wacht answered 401 Unauthorized: Invalid API key"
+        );
+        assert_eq!(
+            answer(404, "gone").to_string(),
+            "Wacht answered 404 Not Found: gone"
+        );
     }
 
     #[test]

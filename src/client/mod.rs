@@ -8,19 +8,28 @@ use std::sync::{Arc, OnceLock};
 
 use crate::api::api_keys::ApiKeys;
 use crate::api::gateway::Gateway;
+use crate::api::oauth::OAuth;
 
 use self::events::Events;
 
 mod config;
+mod decode;
 mod error;
 pub(crate) mod events;
+mod process;
+mod request;
+mod retry;
 mod transport;
 
 pub use self::config::WachtClientBuilder;
-pub use self::error::{DecodeError, Error, RequestError, Result};
+pub use self::decode::DecodeError;
+pub use self::error::{Error, RequestError, Result};
+pub use self::process::init;
+pub use self::retry::RetryPolicy;
 
-pub(crate) use self::error::decode;
-pub(crate) use self::transport::{Transport, path};
+pub(crate) use self::decode::{decode, decode_from};
+pub(crate) use self::request::{FileHead, Form, Payload, Request, path};
+pub(crate) use self::transport::Transport;
 
 /// Talks to Wacht: to the gateway that verifies keys, and to the management API.
 ///
@@ -111,6 +120,12 @@ impl WachtClient {
     #[must_use]
     pub fn api_keys(&self) -> ApiKeys {
         ApiKeys::new(self.clone())
+    }
+
+    /// OAuth apps, their scopes and clients, and what users granted to these.
+    #[must_use]
+    pub fn oauth(&self) -> OAuth {
+        OAuth::new(self.clone())
     }
 
     pub(crate) fn transport(&self) -> Result<&Transport> {
@@ -288,6 +303,7 @@ mod tests {
                 .api_url(url)
                 .gateway_url(url)
                 .allow_plaintext()
+                .no_retries()
                 .build_with(move |name| match name {
                     "HTTPS_PROXY" | "HTTP_PROXY" | "ALL_PROXY" => Some(proxy.clone().into()),
                     "NO_PROXY" => Some("direct.invalid".into()),
@@ -346,6 +362,7 @@ mod tests {
         let client = WachtClient::builder(KEY)
             .api_url(&url)
             .gateway_url(&url)
+            .no_retries()
             .build()
             .unwrap();
         let server = tokio::spawn(async move {

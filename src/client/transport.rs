@@ -3,16 +3,19 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, StatusCode};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{NoProxy, Proxy, Url, redirect, retry};
+use http::{HeaderMap, StatusCode};
+use reqwest::{NoProxy, Proxy, Url, multipart, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::config::WachtClientBuilder;
-use super::error::{DecodeError, Error, RequestError, Result};
+use super::decode::DecodeError;
+use super::error::{Error, RequestError, Result};
+use super::request::{Form, Payload, Request};
+use super::retry::RetryPolicy;
 
 /// The connections of a client, and which credential goes where.
 pub(crate) struct Transport {
@@ -20,6 +23,8 @@ pub(crate) struct Transport {
     api_url: Url,
     gateway_url: Url,
     api_key: SecretString,
+    pub(super) timeout: Duration,
+    pub(super) retries: RetryPolicy,
 }
 
 /// The two services, which share settings of connections and nothing else.
@@ -87,6 +92,8 @@ impl Transport {
             api_url,
             gateway_url,
             api_key: settings.api_key.clone(),
+            timeout: settings.timeout,
+            retries: settings.retries.clone(),
         })
     }
 
@@ -103,22 +110,25 @@ impl Transport {
         exchange(Service::Gateway, request, secret).await
     }
 
-    /// Asks the management API; `path` is made by [`path`].
-    pub(crate) async fn manage(
-        &self,
-        method: Method,
-        path: &str,
-        query: &[(&str, String)],
-    ) -> Result<Bytes> {
-        let mut url = join(&self.api_url, path)?;
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+    /// Asks the management API once and waits at most `limit` for the answer.
+    pub(super) async fn manage_once(&self, request: &Request, limit: Duration) -> Result<Bytes> {
+        let mut url = join(&self.api_url, &request.path)?;
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
         }
-        let request = self
+        let http = self
             .http
-            .request(method, url)
-            .header(AUTHORIZATION, self.bearer()?);
-        exchange(Service::Management, request, &self.api_key).await
+            .request(request.method.clone(), url)
+            .header(AUTHORIZATION, self.bearer()?)
+            .timeout(limit);
+        let http = match &request.payload {
+            Payload::None => http,
+            Payload::Json(body) => http
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone()),
+            Payload::Multipart(form) => http.multipart(multipart_form(form)?),
+        };
+        exchange(Service::Management, http, &self.api_key).await
     }
 
     fn bearer(&self) -> Result<HeaderValue> {
@@ -167,24 +177,22 @@ impl Service {
     }
 }
 
-/// Puts the segments behind one another, each encoded as a whole.
-///
-/// # Errors
-///
-/// [`Error::InvalidRequest`] for a segment that a URL cannot carry: empty, `.` and `..` would
-/// name another resource.
-pub(crate) fn path(segments: &[&str]) -> Result<String> {
-    let mut path = String::new();
-    for segment in segments {
-        if matches!(*segment, "" | "." | "..") {
-            return Err(Error::InvalidRequest(format!(
-                "{segment:?} cannot stand in a path"
-            )));
+fn multipart_form(form: &Form) -> Result<multipart::Form> {
+    let mut parts = multipart::Form::new();
+    for part in form.parts() {
+        let length = part.content.len() as u64;
+        let mut body = multipart::Part::stream_with_length(part.content.clone(), length);
+        if let Some(file) = &part.file {
+            body = body
+                .file_name(file.name.clone())
+                .mime_str(&file.content_type)
+                .map_err(|_| {
+                    Error::InvalidRequest(format!("{:?} is not a content type", file.content_type))
+                })?;
         }
-        path.push('/');
-        path.extend(utf8_percent_encode(segment, ENCODED_IN_A_SEGMENT));
+        parts = parts.part(part.name, body);
     }
-    Ok(path)
+    Ok(parts)
 }
 
 /// Checks that `key` can travel in a header.
@@ -337,11 +345,6 @@ const MANAGEMENT_BODY_LIMIT: usize = 4 * 1024 * 1024;
 /// What is kept of an answer that is not a success; the rest is not read.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1,::ffff:127.0.0.0/104";
-const ENCODED_IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 #[cfg(test)]
 mod tests {
@@ -405,31 +408,6 @@ mod tests {
         }
         let base = check_url("url", "https://h.example", false).unwrap();
         assert_eq!(join(&base, "/x").unwrap().as_str(), "https://h.example/x");
-    }
-
-    #[test]
-    fn segments_stay_segments() {
-        let base = check_url("url", "https://h.example", false).unwrap();
-        for (slug, expected) in [
-            ("billing-api", "/apps/billing-api"),
-            ("a/../b", "/apps/a%2F..%2Fb"),
-            ("%2e%2e", "/apps/%252e%252e"),
-            ("a?b#c", "/apps/a%3Fb%23c"),
-            ("tab\tline\n", "/apps/tab%09line%0A"),
-            ("\\", "/apps/%5C"),
-            ("ü", "/apps/%C3%BC"),
-            ("...", "/apps/..."),
-        ] {
-            let path = path(&["apps", slug]).unwrap();
-            assert_eq!(path, expected);
-            assert_eq!(join(&base, &path).unwrap().path(), expected);
-        }
-        for slug in ["", ".", ".."] {
-            assert!(matches!(
-                path(&["apps", slug]),
-                Err(Error::InvalidRequest(_))
-            ));
-        }
     }
 
     #[test]

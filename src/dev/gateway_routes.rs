@@ -5,6 +5,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::audit::{Asked, AuditRow};
 use super::permission;
 use super::rule::{Mode, Rule};
 use super::server::{Answer, Call, Unread};
@@ -32,10 +33,6 @@ struct AuthzCheckRequest {
     resource: String,
     method: String,
     client_ip: Option<String>,
-    #[expect(
-        dead_code,
-        reason = "must be a string or null, and is used for nothing"
-    )]
     user_agent: Option<String>,
     required_permissions: Option<Vec<String>>,
 }
@@ -95,6 +92,21 @@ fn check(state: &mut State, call: &Call) -> Answer {
             ..Decision::default()
         }
     };
+    let user_agent = request
+        .user_agent
+        .map(|agent| agent.trim().to_owned())
+        .filter(|agent| !agent.is_empty())
+        .or_else(|| call.header("x-original-user-agent").map(str::to_owned))
+        .or_else(|| call.header("user-agent").map(str::to_owned))
+        .unwrap_or_else(|| "unknown".to_owned());
+    let asked = Asked {
+        client_ip: address,
+        path: format!("{method} {resource}"),
+        user_agent,
+        timestamp: utc(now),
+    };
+    let row = AuditRow::new(&request_id, &subject, &decision, asked);
+    state.audit.push(row);
     Answer::json(StatusCode::OK, &verdict(&request_id, &subject, &decision))
 }
 
@@ -212,7 +224,11 @@ fn access_token(state: &State, secret: &str, now: Now) -> Result<Subject, Refuse
     let digest: Digest = digest(secret.trim());
     let token = state.tokens.get(&digest).ok_or(Refused::Unusable)?;
     let app = state.apps.get(&token.app).ok_or(Refused::Unusable)?;
-    if token.revoked || token.expires_at < utc(now) || !state.app_is_live(token.app) {
+    if token.revoked
+        || token.expires_at < utc(now)
+        || !state.app_is_live(token.app)
+        || !state.grant_stands(token.grant)
+    {
         return Err(Refused::Unusable);
     }
     let mut permissions = [token.scopes.clone(), token.mapped_permissions.clone()].concat();

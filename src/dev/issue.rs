@@ -208,6 +208,19 @@ impl IssueToken {
         self
     }
 
+    /// Has the token given to this OAuth client: the record's `id`, as the management API gives
+    /// it. Issuing it then writes down a grant, which the API lists and can revoke. Default: a
+    /// client that the API does not know.
+    pub fn oauth_client(mut self, id: i64) -> Self {
+        let state = self.shared.state();
+        if let Some(client) = state.oauth.clients.get(&id) {
+            self.token.client_record = id;
+            self.token.client_id.clone_from(&client.client_id);
+        }
+        drop(state);
+        self
+    }
+
     /// The granted scopes, which are permissions at the same time. Default: none.
     pub fn scopes<I>(mut self, scopes: I) -> Self
     where
@@ -244,10 +257,10 @@ impl IssueToken {
     #[must_use]
     pub fn issue(self) -> DevKey {
         let key_id = self.token.client_record;
-        self.shared
-            .state()
-            .tokens
-            .insert(digest(&self.secret), self.token);
+        let mut state = self.shared.state();
+        state.write_grant(&self.token);
+        state.tokens.insert(digest(&self.secret), self.token);
+        drop(state);
         DevKey {
             secret: self.secret,
             key_id,

@@ -1,7 +1,12 @@
-//! The management API: apps, keys and rate-limit schemes under `/api-auth`.
+//! The management API: `/api-auth` and `/oauth`.
 
 mod apps;
+mod audit;
 mod keys;
+mod multipart;
+mod oauth_apps;
+mod oauth_clients;
+mod oauth_scopes;
 mod schemes;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -102,8 +107,15 @@ impl Room<'_> {
         if segments.contains(&"") {
             return Err(generic(StatusCode::NOT_FOUND));
         }
+        match segments.as_slice() {
+            ["oauth", "apps", rest @ ..] => self.route_oauth(rest),
+            segments => self.route_api_auth(segments),
+        }
+    }
+
+    fn route_api_auth(&mut self, segments: &[&str]) -> Result {
         let method = self.call.method.clone();
-        match (segments.as_slice(), &method) {
+        match (segments, &method) {
             (["api-auth", "apps"], &Method::GET) => self.list_apps(),
             (["api-auth", "apps"], &Method::POST) => self.create_app(),
             (["api-auth", "apps", slug], &Method::GET) => {
@@ -129,10 +141,62 @@ impl Room<'_> {
                 .ok_or_else(no_scheme),
             (["api-auth", "rate-limit-schemes", slug], &Method::PATCH) => self.update_scheme(slug),
             (["api-auth", "rate-limit-schemes", slug], &Method::DELETE) => self.delete_scheme(slug),
+            (["api-auth", "apps", slug, "audit", "logs"], &Method::GET) => self.audit_logs(slug),
+            (["api-auth", "apps", slug, "audit", "analytics"], &Method::GET) => {
+                self.audit_analytics(slug)
+            }
+            (["api-auth", "apps", slug, "audit", "timeseries"], &Method::GET) => {
+                self.audit_timeseries(slug)
+            }
             (["api-auth", "apps" | "rate-limit-schemes"], _)
             | (["api-auth", "apps" | "rate-limit-schemes", _], _)
             | (["api-auth", "apps", _, "keys"], _)
-            | (["api-auth", "apps", _, "keys", _, "revoke" | "rotate"], _) => {
+            | (["api-auth", "apps", _, "keys", _, "revoke" | "rotate"], _)
+            | (
+                [
+                    "api-auth",
+                    "apps",
+                    _,
+                    "audit",
+                    "logs" | "analytics" | "timeseries",
+                ],
+                _,
+            ) => Err(generic(StatusCode::METHOD_NOT_ALLOWED)),
+            _ => Err(generic(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    /// What is behind `/oauth/apps`.
+    fn route_oauth(&mut self, segments: &[&str]) -> Result {
+        let method = self.call.method.clone();
+        match (segments, &method) {
+            ([], &Method::GET) => Ok(self.list_oauth_apps()),
+            ([], &Method::POST) => self.create_oauth_app(),
+            ([app], &Method::PATCH) => self.update_oauth_app(app),
+            ([app, "verify-domain"], &Method::POST) => self.verify_oauth_app_domain(app),
+            ([app, "scopes", scope], &Method::PATCH) => self.update_oauth_scope(app, scope),
+            ([app, "scopes", scope, "archive"], &Method::POST) => {
+                self.archive_oauth_scope(app, scope, true)
+            }
+            ([app, "scopes", scope, "unarchive"], &Method::POST) => {
+                self.archive_oauth_scope(app, scope, false)
+            }
+            ([app, "scopes", scope, "mapping"], &Method::POST) => self.map_oauth_scope(app, scope),
+            ([app, "clients"], &Method::GET) => self.list_oauth_clients(app),
+            ([app, "clients"], &Method::POST) => self.create_oauth_client(app),
+            ([app, "clients", id], &Method::PATCH) => self.update_oauth_client(app, id),
+            ([app, "clients", id], &Method::DELETE) => self.deactivate_oauth_client(app, id),
+            ([app, "clients", id, "rotate-secret"], &Method::POST) => {
+                self.rotate_oauth_client_secret(app, id)
+            }
+            ([app, "clients", id, "grants"], &Method::GET) => self.list_oauth_grants(app, id),
+            ([app, "clients", id, "grants", grant, "revoke"], &Method::POST) => {
+                self.revoke_oauth_grant(app, id, grant)
+            }
+            ([] | [_] | [_, "verify-domain" | "clients"], _)
+            | ([_, "scopes", _] | [_, "scopes", _, "archive" | "unarchive" | "mapping"], _)
+            | ([_, "clients", _] | [_, "clients", _, "rotate-secret" | "grants"], _)
+            | ([_, "clients", _, "grants", _, "revoke"], _) => {
                 Err(generic(StatusCode::METHOD_NOT_ALLOWED))
             }
             _ => Err(generic(StatusCode::NOT_FOUND)),

@@ -295,6 +295,14 @@ impl Answer {
         }
     }
 
+    /// As the management API says that there is nothing to say.
+    pub(super) fn no_content() -> Self {
+        Self {
+            content_type: Some(JSON),
+            ..Self::empty(StatusCode::NO_CONTENT)
+        }
+    }
+
     pub(super) fn allowing(mut self, methods: &'static str) -> Self {
         self.allow = Some(methods);
         self

@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::audit::AuditRow;
+use super::oauth::OAuth;
 use crate::clock::{Clock, Now};
 
 pub(super) type Digest = [u8; 32];
@@ -21,6 +23,9 @@ pub(super) struct State {
     pub(super) keys: BTreeMap<i64, Key>,
     pub(super) tokens: HashMap<Digest, Token>,
     pub(super) counters: HashMap<String, Counter>,
+    pub(super) oauth: OAuth,
+    /// Of every check that was answered with a verdict, oldest first.
+    pub(super) audit: Vec<AuditRow>,
     key_ids: HashMap<Digest, i64>,
     looked_up: HashMap<Digest, (Duration, Key)>,
     ids: Ids,
@@ -135,6 +140,8 @@ impl State {
             keys: BTreeMap::new(),
             tokens: HashMap::new(),
             counters: HashMap::new(),
+            oauth: OAuth::default(),
+            audit: Vec::new(),
             key_ids: HashMap::new(),
             looked_up: HashMap::new(),
             ids: Ids {

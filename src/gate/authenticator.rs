@@ -105,6 +105,7 @@ pub(crate) struct Notices {
     no_peer: Notice,
     client: Notice,
     credentials: Notice,
+    limits: Notice,
     runtime: Notice,
     address: Notice,
 }
@@ -117,6 +118,7 @@ pub(crate) struct Notice(AtomicBool);
 pub(crate) struct Counts {
     pub(crate) checks: Count,
     pub(crate) refreshes: Count,
+    pub(crate) shadow_refusals: Count,
 }
 
 #[derive(Debug, Default)]
@@ -294,6 +296,12 @@ impl Gate {
             notices
                 .credentials
                 .error_once("no request can show a key", problem);
+            return Err(Rejection::misconfigured());
+        }
+        if let Some(problem) = self.state.limiter.problem() {
+            notices
+                .limits
+                .error_once("the rate limits cannot be applied", problem);
             return Err(Rejection::misconfigured());
         }
         Ok(())
@@ -506,8 +514,12 @@ impl Gate {
         }
         let policy = verdict.app.policy();
         let standing = policy.as_deref().map(|policy| &policy.standing);
-        let Some(Standing::Active(Rules::Local(rules))) = standing else {
-            return Charge::Ask;
+        let rules = match (state.limiter.fixed(), standing) {
+            (Some(fixed), _) => verdict.app.fixed_rules(fixed, &state.limiter, now),
+            (None, Some(Standing::Active(Rules::Local(rules)))) => rules,
+            // The gateway would refuse.
+            (None, _) if state.limits.shadow => return Charge::Paid(None),
+            (None, _) => return Charge::Ask,
         };
         let address = match rules.may_need_address() && rules.needs_address(&self.resource(asker)) {
             true => self
@@ -528,6 +540,20 @@ impl Gate {
                 rules: Arc::clone(rules),
                 standings: charged.standings,
             })),
+            Err(Denied::Limited(refused)) if state.limits.shadow => {
+                state.counts.shadow_refusals.add();
+                tracing::debug!(
+                    app = &*verdict.identity.app_slug,
+                    key_id = verdict.identity.key_id,
+                    resource = &*caller.resource,
+                    violated = ?refused.violated,
+                    "would have been refused for a rate limit"
+                );
+                Charge::Paid(Some(Counted {
+                    rules: Arc::clone(rules),
+                    standings: refused.standings,
+                }))
+            }
             Err(Denied::Limited(refused)) => {
                 let mut fields = HeaderMap::new();
                 let headers = self.options.rate_limit_headers;
@@ -539,6 +565,9 @@ impl Gate {
                     "a rate limit counts by address, and the request has none",
                     WIRE_UP_THE_ADDRESS,
                 );
+                if state.limits.shadow {
+                    return Charge::Paid(None);
+                }
                 Charge::Refused(Rejection::misconfigured())
             }
         }
@@ -733,7 +762,7 @@ impl State {
             tenancy: Tenancy::new(options.deployment),
             apps: Apps::default(),
             limits: options.limits.clone(),
-            limiter: Limiter::new(options.limits.capacity),
+            limiter: Limiter::new(&options.limits),
             client_ip: options.client_ip.clone(),
             counts: Counts::default(),
             notices: Notices::default(),

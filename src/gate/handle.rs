@@ -39,6 +39,9 @@ pub struct AuthStats {
     pub refreshes: u64,
     /// Keys and addresses being counted.
     pub limiter_subjects: usize,
+    /// Requests that a limit would have refused, were it not for
+    /// [`Limits::shadow`](crate::Limits::shadow).
+    pub shadow_refusals: u64,
 }
 
 impl AuthHandle {
@@ -109,6 +112,7 @@ impl AuthHandle {
             checks: state.counts.checks.get(),
             refreshes: state.counts.refreshes.get(),
             limiter_subjects: state.limiter.subjects(),
+            shadow_refusals: state.counts.shadow_refusals.get(),
         }
     }
 
@@ -124,6 +128,9 @@ impl AuthHandle {
         if let Some(problem) = self.gate.options.credentials.problem() {
             return Err(Error::Config(problem.to_owned()));
         }
+        if let Some(problem) = state.limiter.problem() {
+            return Err(Error::Config(problem.to_owned()));
+        }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")
             .method("GET")
@@ -134,7 +141,12 @@ impl AuthHandle {
             Err(error) => return Err(error),
         }
         let apps = state.client.api_keys().list_api_auth_apps();
-        let page = apps.include_inactive(true).page(1, 0).send().await?;
+        let page = apps
+            .include_inactive(true)
+            .page(1, 0)
+            .without_retries()
+            .send()
+            .await?;
         let Some(app) = page.items.first() else {
             return Err(Error::Config(
                 "the deployment has no API auth app, so no key is its own".to_owned(),

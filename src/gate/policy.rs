@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -147,6 +147,7 @@ impl Tenancy {
             .list_api_auth_apps()
             .include_inactive(true)
             .page(1, 0)
+            .without_retries()
             .send();
         match management.ask(list).await {
             Ok(page) => {
@@ -186,6 +187,10 @@ pub(crate) struct App {
     // policy is due, whatever its age.
     news: AtomicU64,
     heeded: AtomicU64,
+    // The rules last compiled, whatever has become of the app since: the next are to know what
+    // they replace.
+    rules: ArcSwapOption<RuleSet>,
+    fixed: OnceLock<Arc<RuleSet>>,
     loading: Mutex<Backoff>,
     // Monotonic nanoseconds: what `loading` says, for those who only want to know whether to
     // start.
@@ -284,7 +289,12 @@ impl App {
         let heeded = self.news.load(Ordering::Acquire);
         let api_keys = management.client.api_keys();
         let answer = management
-            .ask(api_keys.get_api_auth_app(&*self.slug).send())
+            .ask(
+                api_keys
+                    .get_api_auth_app(&*self.slug)
+                    .without_retries()
+                    .send(),
+            )
             .await;
         if let Ok(app) = &answer {
             let deployment = management.client.deployment();
@@ -334,18 +344,35 @@ impl App {
         self.retry_at.store(retry_at, Ordering::Release);
     }
 
+    /// The rules that every app has, with this one's counters.
+    pub(crate) fn fixed_rules(
+        &self,
+        rules: &[RuleSpec],
+        limits: &Limiter,
+        now: Now,
+    ) -> &Arc<RuleSet> {
+        self.fixed
+            .get_or_init(|| Arc::new(self.ruleset(rules, None, limits, now)))
+    }
+
+    fn ruleset(
+        &self,
+        rules: &[RuleSpec],
+        before: Option<&RuleSet>,
+        limits: &Limiter,
+        now: Now,
+    ) -> RuleSet {
+        limits.ruleset(self.deployment, &self.slug, rules, before, now)
+    }
+
     fn compile(&self, rules: &[RateLimitRule], limits: &Limiter, now: Now) -> Rules {
-        match rules
-            .iter()
-            .map(RuleSpec::mirror)
-            .collect::<Option<Vec<_>>>()
-        {
-            Some(specs) => Rules::Local(Arc::new(limits.ruleset(
-                self.deployment,
-                &self.slug,
-                &specs,
-                now,
-            ))),
+        match limits.specs(rules) {
+            Some(specs) => {
+                let before = self.rules.load();
+                let rules = Arc::new(self.ruleset(&specs, before.as_deref(), limits, now));
+                self.rules.store(Some(Arc::clone(&rules)));
+                Rules::Local(rules)
+            }
             None => {
                 let known = self.policy();
                 let already = known.as_ref().is_some_and(|policy| {
@@ -354,7 +381,7 @@ impl App {
                 if !already {
                     tracing::warn!(
                         app = &*self.slug,
-                        "a rate-limit rule cannot be mirrored here: the gateway is asked on every request"
+                        "a rate-limit rule cannot be counted here: the gateway is asked on every request"
                     );
                 }
                 Rules::AtGateway
@@ -399,6 +426,8 @@ impl Apps {
                 policy: ArcSwapOption::empty(),
                 news: AtomicU64::new(0),
                 heeded: AtomicU64::new(0),
+                rules: ArcSwapOption::empty(),
+                fixed: OnceLock::new(),
                 loading: Mutex::default(),
                 refreshing: AtomicBool::new(false),
             })

@@ -1,5 +1,10 @@
 //! Recorded answers of a running Wacht, and faults of a connection, through the real client.
 
+mod calls;
+mod gateway;
+mod management;
+mod retries;
+
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::net::SocketAddr;
@@ -7,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::LOCATION;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -17,14 +22,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use wacht_auth::models::{CheckRequest, CheckResponse, DenyReason};
+use wacht_auth::models::{CheckRequest, CheckResponse};
 use wacht_auth::{Error, Result, WachtClient};
 
-const MANAGEMENT_KEY: &str = "sk_SYNTHETIC-management-0123456789abcdefghijklmnopqrst";
+pub(crate) const MANAGEMENT_KEY: &str = "sk_SYNTHETIC-management-0123456789abcdefghijklmnopqrst";
 const CALLERS_KEY: &str = "sk_SYNTHETIC-callers-0123456789abcdefghijklmnopqrstuvw";
 
 /// Gives whatever answer is set, and keeps what it was asked.
-struct Canned {
+pub(crate) struct Canned {
     address: SocketAddr,
     answer: Arc<Mutex<Response<Bytes>>>,
     asked: Arc<Mutex<Vec<Request<Bytes>>>>,
@@ -32,7 +37,7 @@ struct Canned {
 }
 
 impl Canned {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new(Response::new(Bytes::new())));
@@ -50,23 +55,24 @@ impl Canned {
         format!("http://{}", self.address)
     }
 
-    fn client(&self) -> WachtClient {
+    pub(crate) fn client(&self) -> WachtClient {
         WachtClient::builder(MANAGEMENT_KEY)
             .api_url(self.url())
             .gateway_url(self.url())
+            .no_retries()
             .build()
             .unwrap()
     }
 
-    fn answer(&self, response: Response<Bytes>) {
+    pub(crate) fn answer(&self, response: Response<Bytes>) {
         *self.answer.lock().unwrap() = response;
     }
 
-    fn answer_line(&self, line: &Value) {
+    pub(crate) fn answer_line(&self, line: &Value) {
         self.answer(recorded(line));
     }
 
-    fn take_asked(&self) -> Vec<Request<Bytes>> {
+    pub(crate) fn take_asked(&self) -> Vec<Request<Bytes>> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 }
@@ -102,13 +108,13 @@ async fn serve(
     }
 }
 
-fn lines(text: &str) -> Vec<Value> {
+pub(crate) fn lines(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
 }
 
-fn status(line: &Value) -> StatusCode {
+pub(crate) fn status(line: &Value) -> StatusCode {
     let status = line["response"]["status"].as_u64().unwrap();
     StatusCode::from_u16(status.try_into().unwrap()).unwrap()
 }
@@ -134,7 +140,7 @@ fn recorded(line: &Value) -> Response<Bytes> {
     response
 }
 
-fn with_status(code: u16, body: impl Into<Bytes>) -> Response<Bytes> {
+pub(crate) fn with_status(code: u16, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(code).unwrap();
     response
@@ -146,262 +152,6 @@ async fn check(client: &WachtClient) -> Result<CheckResponse> {
         .check(CheckRequest::api_key(CALLERS_KEY).resource("/v1/items"))
         .send()
         .await
-}
-
-fn number(id: &Value) -> Option<i64> {
-    id.as_str().map(|id| id.parse().unwrap())
-}
-
-#[track_caller]
-fn expect_documented(answer: &CheckResponse, wire: &Value, name: &str) {
-    assert_eq!(
-        answer.request_id,
-        wire["request_id"].as_str().unwrap(),
-        "{name}"
-    );
-    assert_eq!(answer.allowed, wire["allowed"].as_bool().unwrap(), "{name}");
-    let reason = answer.reason.as_ref().map(DenyReason::as_str);
-    assert_eq!(reason, wire["reason"].as_str(), "{name}");
-    assert!(
-        !matches!(answer.reason, Some(DenyReason::Other(_))),
-        "{name}"
-    );
-    assert_eq!(
-        answer.blocked_rule.as_deref(),
-        wire["blocked_rule"].as_str(),
-        "{name}"
-    );
-
-    let identity = answer
-        .identity
-        .as_ref()
-        .expect("every recorded 200 has an identity");
-    let of = &wire["identity"];
-    assert_eq!(Some(identity.key_id), number(&of["key_id"]), "{name}");
-    assert_eq!(
-        Some(identity.deployment_id),
-        number(&of["deployment_id"]),
-        "{name}"
-    );
-    assert_eq!(
-        identity.app_slug,
-        of["app_slug"].as_str().unwrap(),
-        "{name}"
-    );
-    assert_eq!(
-        identity.key_name,
-        of["key_name"].as_str().unwrap(),
-        "{name}"
-    );
-    for (ours, theirs) in [
-        (identity.owner_user_id, "owner_user_id"),
-        (identity.organization_id, "organization_id"),
-        (identity.workspace_id, "workspace_id"),
-        (
-            identity.organization_membership_id,
-            "organization_membership_id",
-        ),
-        (identity.workspace_membership_id, "workspace_membership_id"),
-    ] {
-        assert_eq!(ours, number(&of[theirs]), "{name} {theirs}");
-    }
-
-    assert_eq!(json!(answer.permissions), wire["permissions"], "{name}");
-    assert_eq!(answer.metadata, wire["metadata"], "{name}");
-    assert_eq!(json!(answer.headers), wire["headers"], "{name}");
-    let retry_after = wire["retry_after"].as_u64().map(Duration::from_millis);
-    assert_eq!(answer.retry_after, retry_after, "{name}");
-    let rate_limits: Vec<Value> = answer
-        .rate_limits
-        .iter()
-        .map(|at| json!({"rule": at.rule, "remaining": at.remaining, "limit": at.limit}))
-        .collect();
-    assert_eq!(json!(rate_limits), wire["rate_limits"], "{name}");
-}
-
-#[tokio::test]
-async fn every_recorded_gateway_answer_decodes_as_documented() {
-    let server = Canned::start().await;
-    let client = server.client();
-    let lines = lines(include_str!("../wire/gateway.jsonl"));
-    let (mut answers, mut invalid_keys) = (0, 0);
-    for line in &lines {
-        let name = line["name"].as_str().unwrap();
-        let wire = &line["response"]["body"];
-        server.answer_line(line);
-        match check(&client).await {
-            Ok(answer) => {
-                assert_eq!(status(line), StatusCode::OK, "{name}");
-                expect_documented(&answer, wire, name);
-                answers += 1;
-            }
-            // The one recorded 200 that is no answer to a check is that of `GET /health`.
-            Err(Error::Decode(_)) => {
-                assert_eq!(
-                    (status(line), wire),
-                    (StatusCode::OK, &json!("OK")),
-                    "{name}"
-                );
-            }
-            Err(error) => {
-                assert!(matches!(error, Error::Api { .. }), "{name}: {error:?}");
-                assert_eq!(error.status(), Some(status(line)), "{name}");
-                assert_eq!(error.body(), Some(body(line).as_str()), "{name}");
-                // Every 401 on record is the gateway's own, of one of its two forms.
-                let definite = status(line) == StatusCode::UNAUTHORIZED;
-                assert_eq!(error.is_invalid_key(), definite, "{name}");
-                assert_eq!(
-                    error.is_transient(),
-                    status(line).is_server_error(),
-                    "{name}"
-                );
-                if let Error::Api { request_id, .. } = &error {
-                    assert_eq!(request_id.as_deref(), wire["request_id"].as_str(), "{name}");
-                }
-                invalid_keys += usize::from(definite);
-            }
-        }
-    }
-    println!(
-        "{} gateway lines: {answers} answers, {invalid_keys} invalid keys",
-        lines.len()
-    );
-    assert_eq!((lines.len(), answers, invalid_keys), (266, 193, 35));
-
-    let asked = server.take_asked();
-    assert_eq!(asked.len(), lines.len(), "each check is sent once");
-    for request in asked {
-        assert_eq!(request.method(), Method::POST);
-        assert_eq!(request.uri(), "/v1/authz/check");
-        assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
-        assert!(!request.headers().contains_key(AUTHORIZATION));
-        assert!(!format!("{request:?}").contains(MANAGEMENT_KEY));
-    }
-}
-
-#[tokio::test]
-async fn every_recorded_answer_about_apps_decodes_as_documented() {
-    let server = Canned::start().await;
-    let client = server.client();
-    let lines: Vec<Value> = lines(include_str!("../wire/management.jsonl"))
-        .into_iter()
-        .filter(|line| is_about_apps(&line["request"]))
-        .collect();
-    let (mut lists, mut apps, mut refusals) = (0, 0, 0);
-    for line in &lines {
-        let name = line["name"].as_str().unwrap();
-        let path = line["request"]["path"].as_str().unwrap();
-        let wire = &line["response"]["body"];
-        server.answer_line(line);
-        let result = if path.starts_with("/api-auth/apps/") {
-            let app = client.api_keys().get_api_auth_app("any").send().await;
-            apps += usize::from(app.is_ok());
-            app.map(|app| expect_app(&app, wire, name))
-        } else {
-            let list = client
-                .api_keys()
-                .list_api_auth_apps()
-                .page(2, 0)
-                .send()
-                .await;
-            lists += usize::from(list.is_ok());
-            list.map(|page| {
-                assert_eq!(Some(page.has_more), wire["has_more"].as_bool(), "{name}");
-                assert_eq!(page.limit, wire["limit"].as_i64(), "{name}");
-                assert_eq!(page.offset, wire["offset"].as_i64(), "{name}");
-                let data = wire["data"].as_array().unwrap();
-                assert_eq!(page.items.len(), data.len(), "{name}");
-                for (app, wire) in page.items.iter().zip(data) {
-                    expect_app(app, wire, name);
-                }
-            })
-        };
-        match result {
-            Ok(()) => assert_eq!(status(line), StatusCode::OK, "{name}"),
-            Err(error) => {
-                let Error::Api {
-                    status: got,
-                    message,
-                    ..
-                } = &error
-                else {
-                    panic!("{name}: {error:?}");
-                };
-                assert_eq!(*got, status(line), "{name}");
-                assert_eq!(json!(message), wire["errors"][0]["message"], "{name}");
-                refusals += 1;
-            }
-        }
-    }
-    println!(
-        "{} lines about apps: {lists} lists, {apps} apps, {refusals} refusals",
-        lines.len()
-    );
-    assert_eq!((lists, apps, refusals), (LISTS, APPS, REFUSALS));
-    for request in server.take_asked() {
-        let authorization = request.headers()[AUTHORIZATION].to_str().unwrap();
-        assert_eq!(authorization, format!("Bearer {MANAGEMENT_KEY}"));
-    }
-}
-
-fn is_about_apps(request: &Value) -> bool {
-    let path = request["path"].as_str().unwrap();
-    let path = path.split('?').next().unwrap();
-    request["method"] == "GET"
-        && match path.strip_prefix("/api-auth/apps") {
-            Some(rest) => !rest.trim_start_matches('/').contains('/'),
-            None => false,
-        }
-}
-
-#[track_caller]
-fn expect_app(app: &wacht_auth::models::ApiAuthApp, wire: &Value, name: &str) {
-    assert_eq!(
-        Some(app.deployment_id),
-        number(&wire["deployment_id"]),
-        "{name}"
-    );
-    assert_eq!(app.app_slug, wire["app_slug"].as_str().unwrap(), "{name}");
-    assert_eq!(app.id, app.app_slug, "{name}");
-    assert_eq!(app.name, wire["name"].as_str().unwrap(), "{name}");
-    assert_eq!(
-        app.key_prefix,
-        wire["key_prefix"].as_str().unwrap(),
-        "{name}"
-    );
-    assert_eq!(
-        app.description.as_deref(),
-        wire["description"].as_str(),
-        "{name}"
-    );
-    assert_eq!(Some(app.is_active), wire["is_active"].as_bool(), "{name}");
-    assert_eq!(json!(app.permissions), wire["permissions"], "{name}");
-    assert_eq!(json!(app.resources), wire["resources"], "{name}");
-    assert_eq!(
-        serde_json::to_value(&app.rate_limits).unwrap(),
-        wire["rate_limits"],
-        "{name}"
-    );
-    assert_eq!(
-        app.rate_limit_scheme_slug.as_deref(),
-        wire["rate_limit_scheme_slug"].as_str(),
-        "{name}"
-    );
-    assert_eq!(
-        serde_json::to_value(app.created_at).unwrap(),
-        wire["created_at"],
-        "{name}"
-    );
-    assert_eq!(
-        serde_json::to_value(app.updated_at).unwrap(),
-        wire["updated_at"],
-        "{name}"
-    );
-    assert_eq!(
-        serde_json::to_value(app.deleted_at).unwrap(),
-        wire["deleted_at"],
-        "{name}"
-    );
 }
 
 #[tokio::test]
@@ -602,7 +352,10 @@ async fn nobody_there_is_a_connect_error() {
         panic!("{error:?}");
     };
     assert!(error.is_connect());
-    assert_eq!(error.to_string(), "could not connect to the Wacht gateway");
+    assert_eq!(
+        error.to_string(),
+        "could not connect to the Wacht gateway: check its URL, the network and the certificates"
+    );
 }
 
 #[tokio::test]
@@ -632,7 +385,7 @@ async fn an_answer_that_does_not_come_or_does_not_end_is_a_timeout() {
         assert!(error.is_timeout() && error.is_transient(), "{error:?}");
         assert_eq!(
             error.to_string(),
-            "the Wacht gateway did not answer in time"
+            "the Wacht gateway did not answer in time; what was asked may have been done"
         );
         drop(client);
         server.await.unwrap();
@@ -705,8 +458,3 @@ fn a_call_without_a_runtime_is_an_error_and_no_panic() {
     let poll = call.poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(poll, Poll::Ready(Err(Error::Config(_)))));
 }
-
-/// As counted in the recording.
-const LISTS: usize = 10;
-const APPS: usize = 2;
-const REFUSALS: usize = 7;

@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::ApiKeys;
 use crate::api::rate_limit_schemes::{self, RateLimitRule};
-use crate::api::{Page, id, null_is_empty};
-use crate::client::{Result, WachtClient, decode, path};
+use crate::api::{Call, Page, id, null_is_empty};
+use crate::client::{Result, WachtClient};
 
 /// An API auth app.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -69,6 +68,7 @@ pub struct ApiAuthAppsPageBuilder {
     include_inactive: bool,
     limit: u32,
     offset: u64,
+    without_retries: bool,
 }
 
 /// Fetches one app; made by [`ApiKeys::get_api_auth_app`].
@@ -77,6 +77,7 @@ pub struct ApiAuthAppsPageBuilder {
 pub struct GetApiAuthAppBuilder {
     client: WachtClient,
     app_slug: String,
+    without_retries: bool,
 }
 
 impl ApiKeys {
@@ -94,6 +95,7 @@ impl ApiKeys {
         GetApiAuthAppBuilder {
             client: self.client.clone(),
             app_slug: app_slug.into(),
+            without_retries: false,
         }
     }
 }
@@ -118,6 +120,7 @@ impl ListApiAuthAppsBuilder {
             include_inactive,
             limit,
             offset,
+            without_retries: false,
         }
     }
 
@@ -165,20 +168,19 @@ impl ApiAuthAppsPageBuilder {
     /// 4 MiB, [`Error::Request`](crate::Error::Request) if there is none, and
     /// [`Error::Config`](crate::Error::Config) if the client cannot be used.
     pub async fn send(self) -> Result<Page<ApiAuthApp>> {
-        let mut query = vec![
-            ("limit", self.limit.to_string()),
-            ("offset", self.offset.to_string()),
-        ];
-        if self.include_inactive {
-            query.push(("include_inactive", "true".to_owned()));
-        }
-        let path = path(&["api-auth", "apps"])?;
-        let answer = self
-            .client
-            .transport()?
-            .manage(Method::GET, &path, &query)
-            .await?;
-        Page::decode("a list of API auth apps", &["apps"], &answer)
+        Call::get(&self.client, &["api-auth", "apps"])
+            .query("limit", Some(self.limit))
+            .query("offset", Some(self.offset))
+            .query("include_inactive", self.include_inactive.then_some(true))
+            .without_retries(self.without_retries)
+            .page("a list of API auth apps", &["apps"])
+            .await
+    }
+
+    /// Makes the call once: whoever calls has its own plan for failures.
+    pub(crate) fn without_retries(mut self) -> Self {
+        self.without_retries = true;
+        self
     }
 }
 
@@ -193,10 +195,16 @@ impl GetApiAuthAppBuilder {
     /// [`Error::InvalidRequest`](crate::Error::InvalidRequest) for a slug that is empty, `.` or
     /// `..`. An unknown app [is not found](crate::Error::is_not_found).
     pub async fn send(self) -> Result<ApiAuthApp> {
-        let transport = self.client.transport()?;
-        let path = path(&["api-auth", "apps", &self.app_slug])?;
-        let answer = transport.manage(Method::GET, &path, &[]).await?;
-        decode("an API auth app", &answer)
+        Call::get(&self.client, &["api-auth", "apps", &self.app_slug])
+            .without_retries(self.without_retries)
+            .object("an API auth app")
+            .await
+    }
+
+    /// Makes the call once: whoever calls has its own plan for failures.
+    pub(crate) fn without_retries(mut self) -> Self {
+        self.without_retries = true;
+        self
     }
 }
 

@@ -1,4 +1,4 @@
-//! Rate limits as Wacht states them.
+//! Rate limits: how many requests in how long, counted for whom.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;

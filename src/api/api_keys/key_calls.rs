@@ -1,0 +1,306 @@
+//! The calls about keys.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{ApiKey, ApiKeyWithSecret, ApiKeys, KeyId};
+use crate::api::{Call, check};
+use crate::client::events::Deed;
+use crate::client::{Error, Result, WachtClient};
+
+/// A key to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CreateApiKeyRequest {
+    /// The key's name for people. May repeat.
+    pub name: String,
+    /// What the key may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<String>>,
+    /// The membership whose role adds permissions. Wacht takes it from the app today, whatever
+    /// is said here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization_membership_id: Option<i64>,
+    /// The membership whose role adds permissions. Wacht takes it from the app today, whatever
+    /// is said here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace_membership_id: Option<i64>,
+    /// When the key ends; never, without it. Cannot be changed later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Whatever is to be noted on the key; each request with it will see this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+}
+
+/// How a key is revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RevokeApiKeyRequest {
+    /// Why, for those who look at the key later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Lists keys; made by [`ApiKeys::list_api_keys`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct ListApiKeysBuilder {
+    client: WachtClient,
+    app_slug: String,
+    include_inactive: bool,
+}
+
+/// Makes a key; made by [`ApiKeys::create_api_key`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct CreateApiKeyBuilder {
+    client: WachtClient,
+    app_slug: String,
+    request: CreateApiKeyRequest,
+    unchecked: bool,
+}
+
+/// Revokes a key; made by [`ApiKeys::revoke_api_key`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct RevokeApiKeyBuilder {
+    client: WachtClient,
+    app_slug: String,
+    key_id: KeyId,
+    request: RevokeApiKeyRequest,
+    unchecked: bool,
+}
+
+/// Rotates a key; made by [`ApiKeys::rotate_api_key`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct RotateApiKeyBuilder {
+    client: WachtClient,
+    app_slug: String,
+    key_id: KeyId,
+    unchecked: bool,
+}
+
+impl ApiKeys {
+    /// Lists the keys of an app, the newest first; active ones only, unless told otherwise.
+    pub fn list_api_keys(&self, app_slug: impl Into<String>) -> ListApiKeysBuilder {
+        ListApiKeysBuilder {
+            client: self.client.clone(),
+            app_slug: app_slug.into(),
+            include_inactive: false,
+        }
+    }
+
+    /// Makes a key for an app. Its secret is in the answer and nowhere else.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::models::CreateApiKeyRequest;
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let gateway = DevGateway::start().await;
+    /// # gateway.app("billing");
+    /// # let client = gateway.client();
+    /// let request = CreateApiKeyRequest {
+    ///     name: "ci".to_owned(),
+    ///     permissions: Some(vec!["invoices:read".to_owned()]),
+    ///     ..Default::default()
+    /// };
+    /// let new = client.api_keys().create_api_key("billing", request).send().await?;
+    /// assert!(new.secret.ends_with(&new.key.key_suffix));
+    /// # Ok::<(), wacht_auth::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn create_api_key(
+        &self,
+        app_slug: impl Into<String>,
+        request: CreateApiKeyRequest,
+    ) -> CreateApiKeyBuilder {
+        CreateApiKeyBuilder {
+            client: self.client.clone(),
+            app_slug: app_slug.into(),
+            request,
+            unchecked: false,
+        }
+    }
+
+    /// Revokes a key for good.
+    ///
+    /// It is refused from the moment the call is sent in every gate built on this client or a
+    /// clone of it, and within a minute at Wacht's own gateway.
+    pub fn revoke_api_key(
+        &self,
+        app_slug: impl Into<String>,
+        key_id: impl Into<KeyId>,
+        request: RevokeApiKeyRequest,
+    ) -> RevokeApiKeyBuilder {
+        RevokeApiKeyBuilder {
+            client: self.client.clone(),
+            app_slug: app_slug.into(),
+            key_id: key_id.into(),
+            request,
+            unchecked: false,
+        }
+    }
+
+    /// Revokes a key, as [`revoke_api_key`](Self::revoke_api_key) does, and makes another one
+    /// like it.
+    ///
+    /// The new key has another id and another secret, and the same name, prefix, permissions,
+    /// metadata and end: rotating an expired key makes an expired key. The app must be active.
+    pub fn rotate_api_key(
+        &self,
+        app_slug: impl Into<String>,
+        key_id: impl Into<KeyId>,
+    ) -> RotateApiKeyBuilder {
+        RotateApiKeyBuilder {
+            client: self.client.clone(),
+            app_slug: app_slug.into(),
+            key_id: key_id.into(),
+            unchecked: false,
+        }
+    }
+}
+
+// === impl ListApiKeysBuilder ===
+
+impl ListApiKeysBuilder {
+    /// Lists revoked keys too. Defaults to `false`. Expired ones are listed in any case.
+    pub fn include_inactive(mut self, include: bool) -> Self {
+        self.include_inactive = include;
+        self
+    }
+
+    /// Fetches all keys, which Wacht sends in one piece.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every call](crate::api#errors). An unknown app
+    /// [is not found](crate::Error::is_not_found).
+    pub async fn send(self) -> Result<Vec<ApiKey>> {
+        let page = Call::get(&self.client, &["api-auth", "apps", &self.app_slug, "keys"])
+            .query("include_inactive", self.include_inactive.then_some(true))
+            .page("a list of API keys", &["keys"])
+            .await?;
+        Ok(page.items)
+    }
+}
+
+// === impl CreateApiKeyBuilder ===
+
+impl CreateApiKeyBuilder {
+    /// Sends the request also if it cannot work, for the sake of Wacht's own answer.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Makes the key. Sent once: if there is no answer, there may be a key whose secret nobody
+    /// knows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every call](crate::api#errors).
+    /// [`Error::InvalidRequest`], and nothing is sent, for a permission that could not be
+    /// required by its name: with a comma, a parenthesis, a control character or the word `AND`
+    /// or `OR` in it, or `true` or `false`. An unknown app
+    /// [is not found](crate::Error::is_not_found).
+    pub async fn send(self) -> Result<ApiKeyWithSecret> {
+        if !self.unchecked {
+            let permissions = self.request.permissions.as_deref();
+            permissions.map_or(Ok(()), check::permissions)?;
+        }
+        let answer = Call::post(&self.client, &["api-auth", "apps", &self.app_slug, "keys"])
+            .json(&self.request)
+            .bytes()
+            .await?;
+        ApiKeyWithSecret::decode(&answer)
+    }
+}
+
+// === impl RevokeApiKeyBuilder ===
+
+impl RevokeApiKeyBuilder {
+    /// Sends the request also if it cannot work, for the sake of Wacht's own answer.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Revokes the key. Sent once; sending it again by hand does no harm.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every call](crate::api#errors), and [`Error::InvalidRequest`] for an id that is
+    /// no decimal number. A key or app that is unknown, and a key that is already revoked,
+    /// [is not found](crate::Error::is_not_found).
+    pub async fn send(self) -> Result<()> {
+        let key_id = checked(&self.key_id, self.unchecked)?;
+        let segments = [
+            "api-auth",
+            "apps",
+            &self.app_slug,
+            "keys",
+            self.key_id.as_str(),
+            "revoke",
+        ];
+        // Wacht wants a JSON body, an empty one if need be.
+        let call = Call::post(&self.client, &segments).json(&self.request);
+        ending(&self.client, key_id, call.done()).await
+    }
+}
+
+// === impl RotateApiKeyBuilder ===
+
+impl RotateApiKeyBuilder {
+    /// Sends the request also if it cannot work, for the sake of Wacht's own answer.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Rotates the key. Sent once: if there is no answer, the old key may be gone and the new
+    /// one unknown. Make another one then.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every call](crate::api#errors), and [`Error::InvalidRequest`] for an id that is
+    /// no decimal number. A key or app that is unknown or inactive
+    /// [is not found](crate::Error::is_not_found).
+    pub async fn send(self) -> Result<ApiKeyWithSecret> {
+        let key_id = checked(&self.key_id, self.unchecked)?;
+        let segments = [
+            "api-auth",
+            "apps",
+            &self.app_slug,
+            "keys",
+            self.key_id.as_str(),
+            "rotate",
+        ];
+        let call = Call::post(&self.client, &segments);
+        let answer = ending(&self.client, key_id, call.bytes()).await?;
+        ApiKeyWithSecret::decode(&answer)
+    }
+}
+
+/// Makes a call that ends a key, and lets the gates know; no gate knows a key without a number.
+async fn ending<T>(
+    client: &WachtClient,
+    key_id: Option<i64>,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match key_id {
+        Some(key_id) => client.events().announced(Deed::EndKey(key_id), call).await,
+        None => call.await,
+    }
+}
+
+fn checked(key_id: &KeyId, unchecked: bool) -> Result<Option<i64>> {
+    match key_id.number() {
+        None if !unchecked => Err(Error::InvalidRequest(format!(
+            "`{}` is no id of a key: those are decimal numbers, see `ApiKey::id`",
+            key_id.as_str().escape_debug()
+        ))),
+        number => Ok(number),
+    }
+}

@@ -1,0 +1,295 @@
+//! The calls.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::model::{
+    ApiAuditAnalytics, ApiAuditLogsPage, ApiAuditTimeseries, AuditInterval, AuditOutcome,
+};
+use super::stream::ApiAuditLogsStream;
+use crate::api::Call;
+use crate::api::api_keys::ApiKeys;
+use crate::client::{Error, Result, WachtClient};
+
+/// Which rows of the audit log to fetch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListApiAuditLogsQuery {
+    /// At most so many rows in one answer. Defaults to 100, at most 1000.
+    pub limit: Option<u32>,
+    /// Skips so many rows. Does nothing beside a cursor.
+    pub offset: Option<u32>,
+    /// Only rows with this outcome.
+    pub outcome: Option<AuditOutcome>,
+    /// Only rows of this key.
+    pub key_id: Option<i64>,
+    /// Only rows from then on. Defaults to seven days ago.
+    pub start_date: Option<DateTime<Utc>>,
+    /// Only rows until then. Wacht looks at it only beside a `start_date`.
+    pub end_date: Option<DateTime<Utc>>,
+    /// Goes on where a page ended: its
+    /// [`next_cursor`](super::ApiAuditLogsPage::next_cursor).
+    pub cursor: Option<String>,
+}
+
+/// What to sum up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetApiAuditAnalyticsQuery {
+    /// Only checks from then on. Defaults to 30 days ago.
+    pub start_date: Option<DateTime<Utc>>,
+    /// Only checks until then. Wacht looks at it only beside a `start_date`.
+    pub end_date: Option<DateTime<Utc>>,
+    /// Only checks of this key.
+    pub key_id: Option<i64>,
+    /// Asks for the keys used most.
+    pub include_top_keys: Option<bool>,
+    /// Asks for the paths asked about most.
+    pub include_top_paths: Option<bool>,
+    /// Asks why requests were refused.
+    pub include_blocked_reasons: Option<bool>,
+    /// Asks for refusals by rate limits.
+    pub include_rate_limits: Option<bool>,
+    /// How long those lists are. Defaults to 10, at most 50.
+    pub top_limit: Option<u32>,
+}
+
+/// What to sum up, interval by interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetApiAuditTimeseriesQuery {
+    /// Only checks from then on. Defaults to 30 days ago.
+    pub start_date: Option<DateTime<Utc>>,
+    /// Only checks until then. Wacht looks at it only beside a `start_date`.
+    pub end_date: Option<DateTime<Utc>>,
+    /// How long an interval is. Defaults to an hour.
+    pub interval: Option<AuditInterval>,
+    /// Only checks of this key.
+    pub key_id: Option<i64>,
+}
+
+/// Fetches rows of the audit log; made by [`ApiKeys::get_api_audit_logs`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct GetApiAuditLogsBuilder {
+    client: WachtClient,
+    app_slug: String,
+    pub(super) query: ListApiAuditLogsQuery,
+    unchecked: bool,
+}
+
+/// Fetches sums; made by [`ApiKeys::get_api_audit_analytics`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct GetApiAuditAnalyticsBuilder {
+    client: WachtClient,
+    app_slug: String,
+    query: GetApiAuditAnalyticsQuery,
+    unchecked: bool,
+}
+
+/// Fetches a time series; made by [`ApiKeys::get_api_audit_timeseries`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct GetApiAuditTimeseriesBuilder {
+    client: WachtClient,
+    app_slug: String,
+    query: GetApiAuditTimeseriesQuery,
+    unchecked: bool,
+}
+
+impl ApiKeys {
+    /// Fetches what Wacht's gateway noted about checks of an app's keys, newest first.
+    ///
+    /// ```no_run
+    /// # async fn example(client: wacht_auth::WachtClient) -> wacht_auth::Result<()> {
+    /// use wacht_auth::models::{AuditOutcome, ListApiAuditLogsQuery};
+    ///
+    /// let query = ListApiAuditLogsQuery {
+    ///     outcome: Some(AuditOutcome::Blocked),
+    ///     ..Default::default()
+    /// };
+    /// let page = client.api_keys().get_api_audit_logs("billing", query).send().await?;
+    /// for row in page.items {
+    ///     println!("{} {} {:?}", row.timestamp, row.path, row.blocked_by_rule);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_api_audit_logs(
+        &self,
+        app_slug: impl Into<String>,
+        query: ListApiAuditLogsQuery,
+    ) -> GetApiAuditLogsBuilder {
+        GetApiAuditLogsBuilder {
+            client: self.client().clone(),
+            app_slug: app_slug.into(),
+            query,
+            unchecked: false,
+        }
+    }
+
+    /// Fetches sums over the checks of an app's keys.
+    pub fn get_api_audit_analytics(
+        &self,
+        app_slug: impl Into<String>,
+        query: GetApiAuditAnalyticsQuery,
+    ) -> GetApiAuditAnalyticsBuilder {
+        GetApiAuditAnalyticsBuilder {
+            client: self.client().clone(),
+            app_slug: app_slug.into(),
+            query,
+            unchecked: false,
+        }
+    }
+
+    /// Fetches sums over the checks of an app's keys, interval by interval.
+    pub fn get_api_audit_timeseries(
+        &self,
+        app_slug: impl Into<String>,
+        query: GetApiAuditTimeseriesQuery,
+    ) -> GetApiAuditTimeseriesBuilder {
+        GetApiAuditTimeseriesBuilder {
+            client: self.client().clone(),
+            app_slug: app_slug.into(),
+            query,
+            unchecked: false,
+        }
+    }
+}
+
+// === impl GetApiAuditLogsBuilder ===
+
+impl GetApiAuditLogsBuilder {
+    /// Sends the query also if it does not mean what it says, for the sake of Wacht's own answer.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Fetches one page.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every call](crate::api#errors), and [`Error::InvalidRequest`] for an `end_date`
+    /// without `start_date`, which Wacht would ignore. An unknown app
+    /// [is not found](crate::Error::is_not_found).
+    pub async fn send(self) -> Result<ApiAuditLogsPage> {
+        let query = &self.query;
+        if !self.unchecked {
+            check_dates(query.start_date, query.end_date)?;
+        }
+        let offset = query.offset.filter(|_| query.cursor.is_none());
+        Call::get(&self.client, &audit(&self.app_slug, "logs"))
+            .query("limit", query.limit)
+            .query("offset", offset)
+            .query("outcome", query.outcome.as_ref().map(AuditOutcome::as_str))
+            .query("key_id", query.key_id)
+            .query("start_date", query.start_date.map(date))
+            .query("end_date", query.end_date.map(date))
+            .query("cursor", query.cursor.as_deref())
+            .object("a page of audit logs")
+            .await
+    }
+
+    /// Fetches all rows, page by page while they are read. Without a `limit`, a page has 500.
+    ///
+    /// Rows that are written meanwhile do not appear. Of rows in the same millisecond some may be
+    /// missing where one page ends and the next begins, as Wacht's cursor counts no finer.
+    ///
+    /// ```no_run
+    /// # async fn example(client: wacht_auth::WachtClient) -> wacht_auth::Result<()> {
+    /// use futures_util::TryStreamExt;
+    /// use wacht_auth::models::ListApiAuditLogsQuery;
+    ///
+    /// let all = ListApiAuditLogsQuery::default();
+    /// let mut rows = client.api_keys().get_api_audit_logs("billing", all).stream();
+    /// while let Some(row) = rows.try_next().await? {
+    ///     println!("{} {}", row.timestamp, row.path);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "a stream does nothing until it is read"]
+    pub fn stream(mut self) -> ApiAuditLogsStream {
+        self.query.limit.get_or_insert(ROWS_OF_A_STREAM);
+        ApiAuditLogsStream::new(self)
+    }
+}
+
+// === impl GetApiAuditAnalyticsBuilder ===
+
+impl GetApiAuditAnalyticsBuilder {
+    /// Sends the query also if it does not mean what it says, for the sake of Wacht's own answer.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Fetches the sums.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`GetApiAuditLogsBuilder::send`].
+    pub async fn send(self) -> Result<ApiAuditAnalytics> {
+        let query = &self.query;
+        if !self.unchecked {
+            check_dates(query.start_date, query.end_date)?;
+        }
+        Call::get(&self.client, &audit(&self.app_slug, "analytics"))
+            .query("start_date", query.start_date.map(date))
+            .query("end_date", query.end_date.map(date))
+            .query("key_id", query.key_id)
+            .query("include_top_keys", query.include_top_keys)
+            .query("include_top_paths", query.include_top_paths)
+            .query("include_blocked_reasons", query.include_blocked_reasons)
+            .query("include_rate_limits", query.include_rate_limits)
+            .query("top_limit", query.top_limit)
+            .object("audit analytics")
+            .await
+    }
+}
+
+// === impl GetApiAuditTimeseriesBuilder ===
+
+impl GetApiAuditTimeseriesBuilder {
+    /// Sends the query also if it does not mean what it says, for the sake of Wacht's own answer.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Fetches the time series.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`GetApiAuditLogsBuilder::send`].
+    pub async fn send(self) -> Result<ApiAuditTimeseries> {
+        let query = &self.query;
+        if !self.unchecked {
+            check_dates(query.start_date, query.end_date)?;
+        }
+        Call::get(&self.client, &audit(&self.app_slug, "timeseries"))
+            .query("start_date", query.start_date.map(date))
+            .query("end_date", query.end_date.map(date))
+            .query("interval", query.interval.map(AuditInterval::as_str))
+            .query("key_id", query.key_id)
+            .object("an audit time series")
+            .await
+    }
+}
+
+fn audit<'a>(app_slug: &'a str, what: &'a str) -> [&'a str; 5] {
+    ["api-auth", "apps", app_slug, "audit", what]
+}
+
+fn date(date: DateTime<Utc>) -> String {
+    date.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+fn check_dates(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Result<()> {
+    match (start, end) {
+        (None, Some(_)) => Err(Error::InvalidRequest(
+            "Wacht ignores an end_date without start_date: give both".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+const ROWS_OF_A_STREAM: u32 = 500;

@@ -1,0 +1,285 @@
+//! Traps closed before anything is sent: what Wacht accepts and nobody can use, or would refuse.
+
+use crate::api::rate_limit_schemes::{RateLimitMode, RateLimitRule, RateLimitUnit};
+use crate::client::{Error, Result};
+
+/// What a new app is called in URLs.
+pub(super) fn app_slug(slug: &str) -> Result<()> {
+    url_name("app_slug", slug)?;
+    for reserved in ["aa_", "oauth_"] {
+        let number = slug.strip_prefix(reserved).unwrap_or_default();
+        if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return refuse(format!(
+                "app_slug `{slug}`: names of the form `{reserved}<digits>` belong to Wacht itself"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What something new is called in URLs.
+pub(super) fn url_name(member: &str, slug: &str) -> Result<()> {
+    if slug.trim().is_empty() {
+        return refuse(format!("{member} is blank"));
+    }
+    if matches!(slug, "." | "..") {
+        return refuse(format!("{member} `{slug}` cannot stand in a path"));
+    }
+    if slug.len() > LONGEST_SLUG {
+        return refuse(format!("{member} is longer than {LONGEST_SLUG} bytes"));
+    }
+    if slug.chars().any(char::is_control) {
+        return refuse(format!("{member} holds a control character"));
+    }
+    Ok(())
+}
+
+/// What new keys of an app begin with.
+pub(super) fn key_prefix(prefix: &str) -> Result<()> {
+    if prefix.len() < 2 {
+        return refuse(format!(
+            "key_prefix `{}` is shorter than 2 bytes: the gateway refuses such keys",
+            prefix.escape_debug()
+        ));
+    }
+    if !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return refuse(format!(
+            "key_prefix `{}` holds white space or another character that is not visible ASCII: \
+             such keys do not survive a header",
+            prefix.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
+/// Names of permissions: each must mean itself when a route requires it.
+pub(super) fn permissions(names: &[String]) -> Result<()> {
+    names.iter().try_for_each(|name| {
+        let problem = if name.trim() != name || name.is_empty() {
+            "is empty or has white space around it"
+        } else if name.contains([',', '(', ')']) {
+            "holds a comma or a parenthesis"
+        } else if name.chars().any(char::is_control) {
+            "holds a control character"
+        } else if matches!(name.as_str(), "true" | "false") {
+            "is `true` or `false`"
+        } else if name.split(' ').any(|word| matches!(word, "AND" | "OR")) {
+            "holds the word AND or OR"
+        } else {
+            return Ok(());
+        };
+        refuse(format!(
+            "permission `{}` {problem}: it could not be required by that name",
+            name.escape_debug()
+        ))
+    })
+}
+
+/// The rules of a scheme, as the management API judges them and in its words.
+pub(super) fn rules(rules: &[RateLimitRule]) -> Result<()> {
+    if rules.is_empty() {
+        return refuse("Rate limit scheme must include at least one rule");
+    }
+    rules.iter().enumerate().try_for_each(|(index, rule)| {
+        objection(rule).map_or(Ok(()), |objection| {
+            refuse(format!("rules[{index}]: {objection}"))
+        })
+    })
+}
+
+fn objection(rule: &RateLimitRule) -> Option<String> {
+    let problem = |text: &str| Some(text.to_owned());
+    let (unit, longest, too_long) = match &rule.unit {
+        RateLimitUnit::Millisecond => (
+            1,
+            60_000,
+            "Millisecond-based limits cannot exceed 60000 milliseconds (60 seconds)",
+        ),
+        RateLimitUnit::Second => (
+            1000,
+            1800,
+            "Second-based limits cannot exceed 1800 seconds (30 minutes)",
+        ),
+        RateLimitUnit::Minute => (
+            60_000,
+            1440,
+            "Minute-based limits cannot exceed 1440 minutes (24 hours)",
+        ),
+        RateLimitUnit::Hour => (HOUR, 720, WINDOW_TOO_LONG),
+        RateLimitUnit::Day => (DAY, 30, WINDOW_TOO_LONG),
+        RateLimitUnit::CalendarDay => (DAY, 1, "Calendar day limits must be exactly 1 day"),
+        RateLimitUnit::Month | RateLimitUnit::CalendarMonth => (30 * DAY, 1, WINDOW_TOO_LONG),
+        RateLimitUnit::Unknown(word) => {
+            return Some(format!("`{}` is no unit", word.escape_debug()));
+        }
+    };
+    if rule.duration <= 0 {
+        return problem("Duration must be positive");
+    }
+    if rule.max_requests <= 0 {
+        return problem("Max requests must be positive");
+    }
+    if i64::from(rule.duration) * unit > 30 * DAY {
+        return problem(WINDOW_TOO_LONG);
+    }
+    if rule.duration > longest {
+        return problem(too_long);
+    }
+    match &rule.mode {
+        Some(RateLimitMode::PerIp) => problem(
+            "the management API does not take the mode per_ip; per_app_and_ip or per_key_and_ip \
+             limit by address too",
+        ),
+        Some(RateLimitMode::Unknown(word)) => Some(format!("`{}` is no mode", word.escape_debug())),
+        _ => None,
+    }
+}
+
+fn refuse<T>(message: impl Into<String>) -> Result<T> {
+    Err(Error::InvalidRequest(message.into()))
+}
+
+/// In milliseconds.
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+const WINDOW_TOO_LONG: &str = "Rate limit window cannot exceed 30 days";
+/// The gate asks for no app of a longer name.
+const LONGEST_SLUG: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::RateLimit;
+
+    fn refused(result: Result<()>) -> bool {
+        match result {
+            Ok(()) => false,
+            Err(Error::InvalidRequest(_)) => true,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn slugs_that_no_path_carries_or_that_wacht_keeps_for_itself_are_refused() {
+        for slug in [
+            "",
+            " ",
+            ".",
+            "..",
+            "aa_1",
+            "aa_7000000000000001",
+            "oauth_5001",
+            "a\nb",
+        ] {
+            assert!(refused(app_slug(slug)), "{slug:?}");
+        }
+        assert!(refused(app_slug(&"x".repeat(256))));
+        for slug in [
+            "a",
+            "aa_",
+            "aa_x1",
+            "aa-1",
+            "oauth_me",
+            "We ird/Slug",
+            "...",
+            "ü",
+        ] {
+            assert!(!refused(app_slug(slug)), "{slug:?}");
+        }
+        assert!(
+            !refused(url_name("slug", "aa_1")),
+            "a scheme may be called so"
+        );
+    }
+
+    #[test]
+    fn prefixes_whose_keys_never_verify_are_refused() {
+        for prefix in ["", "x", " sk", "s k", "sk\n", "\u{fc}ü", "sk\u{7f}"] {
+            assert!(refused(key_prefix(prefix)), "{prefix:?}");
+        }
+        for prefix in ["sk", "sk_live", "a-", "~~"] {
+            assert!(!refused(key_prefix(prefix)), "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn permissions_that_cannot_be_required_by_their_name_are_refused() {
+        let check = |name: &str| permissions(&["fine".to_owned(), name.to_owned()]);
+        for name in [
+            "", " ", " a", "a ", "a,b", "(a", "a)", "a AND b", "a OR b", "AND", "OR", "a OR",
+            "AND a", "a\tb", "true", "false", "a\u{7f}",
+        ] {
+            assert!(refused(check(name)), "{name:?}");
+        }
+        for name in [
+            "orders:read",
+            "orders:*",
+            "a and b",
+            "ORDERS",
+            "a b",
+            "truely",
+            "TRUE",
+            "ü",
+        ] {
+            assert!(!refused(check(name)), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn rules_are_judged_as_the_management_api_judges_them() {
+        let rule = |unit: &str, duration, max_requests| {
+            RateLimitRule::from(RateLimit {
+                unit: unit.to_owned().into(),
+                duration,
+                max_requests,
+                mode: None,
+            })
+        };
+        for (unit, longest) in [
+            ("millisecond", 60_000),
+            ("second", 1800),
+            ("minute", 1440),
+            ("hour", 720),
+            ("day", 30),
+            ("calendar_day", 1),
+            ("month", 1),
+            ("calendar_month", 1),
+        ] {
+            assert!(!refused(rules(&[rule(unit, 1, 1)])), "{unit}");
+            assert!(!refused(rules(&[rule(unit, longest, i32::MAX)])), "{unit}");
+            for (duration, max) in [
+                (longest + 1, 1),
+                (0, 1),
+                (-1, 1),
+                (i32::MAX, 1),
+                (1, 0),
+                (1, -5),
+            ] {
+                assert!(
+                    refused(rules(&[rule(unit, duration, max)])),
+                    "{unit} {duration} {max}"
+                );
+            }
+        }
+        assert!(refused(rules(&[])));
+        assert!(refused(rules(&[rule("week", 1, 1)])));
+        let with_mode = |mode| {
+            rules(&[RateLimitRule {
+                mode: Some(mode),
+                ..rule("minute", 1, 1)
+            }])
+        };
+        assert!(refused(with_mode(RateLimitMode::PerIp)));
+        assert!(refused(with_mode(RateLimitMode::Unknown(
+            "per_user".to_owned()
+        ))));
+        assert!(!refused(with_mode(RateLimitMode::PerAppAndIp)));
+        let message = rules(&[rule("minute", 1, 1), rule("minute", 0, 1)])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.ends_with("rules[1]: Duration must be positive"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,241 @@
+//! OAuth apps: what third parties sign users in with.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::{CreateOAuthAppRequest, Logo, OAuth, OAuthScopeDefinition, answer, check, or_empty};
+use crate::api::{Call, id};
+use crate::client::{Error, Form, Result, WachtClient};
+
+/// An OAuth app.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct OAuthApp {
+    /// The id of the app's record. Calls name the app by its slug.
+    #[serde(deserialize_with = "id::required")]
+    pub id: i64,
+    /// The app's name in URLs, unique in its deployment.
+    pub slug: String,
+    /// The app's name for people.
+    pub name: String,
+    /// What the app is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Where its picture is.
+    #[serde(default)]
+    pub logo_url: Option<String>,
+    /// The domain on which users sign in.
+    #[serde(default)]
+    pub fqdn: String,
+    /// What clients can ask for.
+    #[serde(default, deserialize_with = "or_empty")]
+    pub supported_scopes: Vec<String>,
+    /// What these mean.
+    #[serde(default, deserialize_with = "or_empty")]
+    pub scope_definitions: Vec<OAuthScopeDefinition>,
+    /// Whether clients may register themselves.
+    #[serde(default)]
+    pub allow_dynamic_client_registration: bool,
+    /// Whether the app is in use.
+    pub is_active: bool,
+    /// When the app was made.
+    pub created_at: DateTime<Utc>,
+    /// When the app was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Whether the domain of an OAuth app points where it has to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct OAuthDomainVerificationResponse {
+    /// The domain.
+    pub domain: String,
+    /// What its CNAME record has to name.
+    pub cname_target: String,
+    /// Whether it does.
+    pub verified: bool,
+}
+
+/// Lists OAuth apps; made by [`OAuth::list_oauth_apps`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct ListOAuthAppsBuilder {
+    client: WachtClient,
+}
+
+/// Makes an OAuth app; made by [`OAuth::create_oauth_app`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct CreateOAuthAppBuilder {
+    client: WachtClient,
+    request: CreateOAuthAppRequest,
+    fqdn: Option<String>,
+    logo: Option<Logo>,
+    unchecked: bool,
+}
+
+/// Looks at the domain of an OAuth app; made by [`OAuth::verify_oauth_app_domain`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct VerifyOAuthAppDomainBuilder {
+    client: WachtClient,
+    app_slug: String,
+}
+
+impl OAuth {
+    /// Lists the OAuth apps of the deployment, the newest first, inactive ones included.
+    pub fn list_oauth_apps(&self) -> ListOAuthAppsBuilder {
+        ListOAuthAppsBuilder {
+            client: self.client.clone(),
+        }
+    }
+
+    /// Makes an OAuth app.
+    pub fn create_oauth_app(&self, request: CreateOAuthAppRequest) -> CreateOAuthAppBuilder {
+        CreateOAuthAppBuilder {
+            client: self.client.clone(),
+            request,
+            fqdn: None,
+            logo: None,
+            unchecked: false,
+        }
+    }
+
+    /// Has Wacht look whether the domain of an OAuth app points to it.
+    pub fn verify_oauth_app_domain(
+        &self,
+        app_slug: impl Into<String>,
+    ) -> VerifyOAuthAppDomainBuilder {
+        VerifyOAuthAppDomainBuilder {
+            client: self.client.clone(),
+            app_slug: app_slug.into(),
+        }
+    }
+}
+
+// === impl ListOAuthAppsBuilder ===
+
+impl ListOAuthAppsBuilder {
+    /// Fetches all apps.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Api`] if Wacht refuses, [`Error::Decode`] if its answer is not understood or
+    /// longer than 4 MiB, [`Error::Request`] if there is none, and [`Error::Config`] if the
+    /// client cannot be used.
+    pub async fn send(self) -> Result<Vec<OAuthApp>> {
+        Call::get(&self.client, &["oauth", "apps"])
+            .page("a list of OAuth apps", &["apps"])
+            .await
+            .map(|page| page.items)
+    }
+}
+
+// === impl CreateOAuthAppBuilder ===
+
+impl CreateOAuthAppBuilder {
+    /// Sets the domain on which users sign in. Production deployments need one; others are given
+    /// one, whatever is set here.
+    pub fn fqdn(mut self, fqdn: impl Into<String>) -> Self {
+        self.fqdn = Some(fqdn.into());
+        self
+    }
+
+    /// Sets the app's picture. It cannot be changed later. Defaults to none.
+    pub fn logo(mut self, logo: Logo) -> Self {
+        self.logo = Some(logo);
+        self
+    }
+
+    /// Sends the call as it is, also against the rules this version knows.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Makes the app.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidRequest`], with nothing sent, for a blank slug or name, a scope that is
+    /// blank or has a comma in it, a definition of a scope that is not supported or with a
+    /// permission that does not go with its category, a domain that is none, and a picture Wacht
+    /// does not take. [`Error::Api`] if Wacht refuses, [`Error::Decode`] if its answer is not
+    /// understood, [`Error::Request`] if there is none, and [`Error::Config`] if the client
+    /// cannot be used.
+    pub async fn send(self) -> Result<OAuthApp> {
+        if !self.unchecked {
+            check::create_app(&self.request, self.fqdn.as_deref())?;
+            self.logo.as_ref().map_or(Ok(()), Logo::check)?;
+        }
+        let Self {
+            client,
+            request,
+            fqdn,
+            logo,
+            unchecked: _,
+        } = self;
+        let form = form(request, fqdn, logo)?;
+        answer(
+            Call::post(&client, &["oauth", "apps"]).form(form),
+            "an OAuth app",
+        )
+        .await
+    }
+}
+
+// === impl VerifyOAuthAppDomainBuilder ===
+
+impl VerifyOAuthAppDomainBuilder {
+    /// Looks at the domain. It changes nothing, and may be repeated.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ListOAuthAppsBuilder::send`], and [`Error::InvalidRequest`] for a slug that is
+    /// empty, `.` or `..`. An unknown app [is not found](Error::is_not_found).
+    pub async fn send(self) -> Result<OAuthDomainVerificationResponse> {
+        let segments = ["oauth", "apps", &self.app_slug, "verify-domain"];
+        let call = Call::post(&self.client, &segments).repeatable();
+        answer(call, "what became of a domain").await
+    }
+}
+
+fn form(request: CreateOAuthAppRequest, fqdn: Option<String>, logo: Option<Logo>) -> Result<Form> {
+    let CreateOAuthAppRequest {
+        slug,
+        name,
+        description,
+        supported_scopes,
+        scope_definitions,
+        allow_dynamic_client_registration,
+    } = request;
+    let definitions = scope_definitions
+        .map(|definitions| serde_json::to_string(&definitions))
+        .transpose()
+        .map_err(|error| {
+            Error::InvalidRequest(format!("the scope definitions make no JSON: {error}"))
+        })?;
+    let mut form = Form::default().text("slug", slug).text("name", name);
+    for (name, text) in [
+        ("description", description),
+        ("fqdn", fqdn),
+        (
+            "supported_scopes",
+            supported_scopes.map(|scopes| scopes.join(",")),
+        ),
+        ("scope_definitions", definitions),
+        (
+            "allow_dynamic_client_registration",
+            allow_dynamic_client_registration.map(|allow| allow.to_string()),
+        ),
+    ] {
+        if let Some(text) = text {
+            form = form.text(name, text);
+        }
+    }
+    if let Some(logo) = logo {
+        let (content, file) = logo.into_file();
+        form = form.file("logo", content, file);
+    }
+    Ok(form)
+}

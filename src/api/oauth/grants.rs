@@ -1,0 +1,165 @@
+//! What users granted to OAuth clients.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::{OAuth, OAuthGrantStatus, RecordId, or_empty};
+use crate::api::{Call, id};
+use crate::client::{Result, WachtClient};
+
+/// What a user allows an OAuth client.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct OAuthGrant {
+    /// The grant's id.
+    #[serde(deserialize_with = "id::required")]
+    pub id: i64,
+    /// The record of the client.
+    #[serde(deserialize_with = "id::required")]
+    pub oauth_client_id: i64,
+    /// The API auth app that the grant's tokens belong to.
+    #[serde(default)]
+    pub api_auth_app_slug: String,
+    /// What it is about, such as `urn:wacht:organization:6001`; empty if about nothing special.
+    #[serde(default)]
+    pub resource: String,
+    /// What is allowed.
+    #[serde(default, deserialize_with = "or_empty")]
+    pub scopes: Vec<String>,
+    /// Where the grant stands. One that ended by its date may still say it is active.
+    pub status: OAuthGrantStatus,
+    /// When the user agreed.
+    pub granted_at: DateTime<Utc>,
+    /// When it ends.
+    #[serde(default)]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was taken back.
+    #[serde(default)]
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// The user who agreed.
+    #[serde(default, deserialize_with = "id::optional")]
+    pub granted_by_user_id: Option<i64>,
+    /// When the record was made.
+    pub created_at: DateTime<Utc>,
+    /// When the record was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Lists the grants of a client; made by [`OAuth::list_oauth_grants`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct ListOAuthGrantsBuilder {
+    client: WachtClient,
+    app_slug: String,
+    oauth_client_id: RecordId,
+    unchecked: bool,
+}
+
+/// Takes a grant back; made by [`OAuth::revoke_oauth_grant`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct RevokeOAuthGrantBuilder {
+    client: WachtClient,
+    app_slug: String,
+    oauth_client_id: RecordId,
+    grant_id: RecordId,
+    unchecked: bool,
+}
+
+impl OAuth {
+    /// Lists what users granted to a client, the newest first, revoked grants included.
+    pub fn list_oauth_grants(
+        &self,
+        app_slug: impl Into<String>,
+        oauth_client_id: impl Into<RecordId>,
+    ) -> ListOAuthGrantsBuilder {
+        ListOAuthGrantsBuilder {
+            client: self.client.clone(),
+            app_slug: app_slug.into(),
+            oauth_client_id: oauth_client_id.into(),
+            unchecked: false,
+        }
+    }
+
+    /// Takes a grant back. The gateway refuses its opaque access tokens at once; a gate in front
+    /// of it when it asks again, as its [`CachePolicy`](crate::CachePolicy) says.
+    pub fn revoke_oauth_grant(
+        &self,
+        app_slug: impl Into<String>,
+        oauth_client_id: impl Into<RecordId>,
+        grant_id: impl Into<RecordId>,
+    ) -> RevokeOAuthGrantBuilder {
+        RevokeOAuthGrantBuilder {
+            client: self.client.clone(),
+            app_slug: app_slug.into(),
+            oauth_client_id: oauth_client_id.into(),
+            grant_id: grant_id.into(),
+            unchecked: false,
+        }
+    }
+}
+
+// === impl ListOAuthGrantsBuilder ===
+
+impl ListOAuthGrantsBuilder {
+    /// Sends the call as it is, also with an id that is no number.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Fetches all grants.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ListOAuthClientsBuilder::send`](super::ListOAuthClientsBuilder::send), and
+    /// [`Error::InvalidRequest`](crate::Error::InvalidRequest) for an id that is no number.
+    pub async fn send(self) -> Result<Vec<OAuthGrant>> {
+        if !self.unchecked {
+            self.oauth_client_id.check("an OAuth client")?;
+        }
+        let (app, id) = (&self.app_slug, self.oauth_client_id.as_str());
+        Call::get(
+            &self.client,
+            &["oauth", "apps", app, "clients", id, "grants"],
+        )
+        .page("a list of OAuth grants", &["grants"])
+        .await
+        .map(|page| page.items)
+    }
+}
+
+// === impl RevokeOAuthGrantBuilder ===
+
+impl RevokeOAuthGrantBuilder {
+    /// Sends the call as it is, also with an id that is no number.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Takes the grant back.
+    ///
+    /// Wacht says yes to a grant that is revoked already, and to one it does not know: success
+    /// does not mean that there was one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ListOAuthGrantsBuilder::send`].
+    pub async fn send(self) -> Result<()> {
+        if !self.unchecked {
+            self.oauth_client_id.check("an OAuth client")?;
+            self.grant_id.check("a grant")?;
+        }
+        let (app, id) = (&self.app_slug, self.oauth_client_id.as_str());
+        let grant = self.grant_id.as_str();
+        Call::post(
+            &self.client,
+            &[
+                "oauth", "apps", app, "clients", id, "grants", grant, "revoke",
+            ],
+        )
+        .done()
+        .await
+    }
+}

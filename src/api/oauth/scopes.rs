@@ -1,0 +1,241 @@
+//! Scopes: what a client can ask for, how that is put to users, and what it allows.
+
+use serde::{Deserialize, Serialize};
+
+use super::{OAuth, OAuthApp, OAuthScopeCategory, answer, check};
+use crate::api::Call;
+use crate::client::{Result, WachtClient};
+
+/// What a scope of an OAuth app means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OAuthScopeDefinition {
+    /// The scope, as clients ask for it.
+    pub scope: String,
+    /// Its name for users.
+    pub display_name: String,
+    /// What users read about it.
+    pub description: String,
+    /// Whether it is out of use. Tokens that have it keep what it is mapped to.
+    #[serde(default)]
+    pub archived: bool,
+    /// What it is about.
+    #[serde(default)]
+    pub category: OAuthScopeCategory,
+    /// The permission it gives in a granted organization; only in the category of that name.
+    #[serde(default)]
+    pub organization_permission: Option<String>,
+    /// The permission it gives in a granted workspace; only in the category of that name.
+    #[serde(default)]
+    pub workspace_permission: Option<String>,
+}
+
+/// What to change about the words a scope is put in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UpdateOAuthScopeRequest {
+    /// The name for users. `None` leaves it; a blank one falls back to the scope itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// What users read about it. `None` leaves it; a blank one falls back to Wacht's default,
+    /// `Allows <scope> access`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// What a scope is to allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SetOAuthScopeMappingRequest {
+    /// What the scope is about. Required.
+    pub category: OAuthScopeCategory,
+    /// The permission in a granted organization; with [`OAuthScopeCategory::Organization`] only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization_permission: Option<String>,
+    /// The permission in a granted workspace; with [`OAuthScopeCategory::Workspace`] only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace_permission: Option<String>,
+}
+
+/// Changes the words of a scope; made by [`OAuth::update_oauth_scope`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct UpdateOAuthScopeBuilder {
+    of: ScopeOf,
+    request: UpdateOAuthScopeRequest,
+}
+
+/// Takes a scope out of use; made by [`OAuth::archive_oauth_scope`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct ArchiveOAuthScopeBuilder {
+    of: ScopeOf,
+}
+
+/// Takes a scope back into use; made by [`OAuth::unarchive_oauth_scope`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct UnarchiveOAuthScopeBuilder {
+    of: ScopeOf,
+}
+
+/// Says what a scope allows; made by [`OAuth::set_oauth_scope_mapping`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct SetOAuthScopeMappingBuilder {
+    of: ScopeOf,
+    request: SetOAuthScopeMappingRequest,
+    unchecked: bool,
+}
+
+#[derive(Clone, Debug)]
+struct ScopeOf {
+    client: WachtClient,
+    app_slug: String,
+    scope: String,
+}
+
+impl OAuth {
+    /// Changes the words in which a scope is put to users.
+    pub fn update_oauth_scope(
+        &self,
+        app_slug: impl Into<String>,
+        scope: impl Into<String>,
+        request: UpdateOAuthScopeRequest,
+    ) -> UpdateOAuthScopeBuilder {
+        UpdateOAuthScopeBuilder {
+            of: self.scope_of(app_slug, scope),
+            request,
+        }
+    }
+
+    /// Takes a scope out of use. Doing so twice is fine.
+    pub fn archive_oauth_scope(
+        &self,
+        app_slug: impl Into<String>,
+        scope: impl Into<String>,
+    ) -> ArchiveOAuthScopeBuilder {
+        ArchiveOAuthScopeBuilder {
+            of: self.scope_of(app_slug, scope),
+        }
+    }
+
+    /// Takes a scope back into use. Doing so twice is fine.
+    pub fn unarchive_oauth_scope(
+        &self,
+        app_slug: impl Into<String>,
+        scope: impl Into<String>,
+    ) -> UnarchiveOAuthScopeBuilder {
+        UnarchiveOAuthScopeBuilder {
+            of: self.scope_of(app_slug, scope),
+        }
+    }
+
+    /// Says what a scope is about and which permission it gives there.
+    ///
+    /// Once set, neither can be set to anything else by this call: Wacht answers 400, also when
+    /// a later call leaves a permission out.
+    pub fn set_oauth_scope_mapping(
+        &self,
+        app_slug: impl Into<String>,
+        scope: impl Into<String>,
+        request: SetOAuthScopeMappingRequest,
+    ) -> SetOAuthScopeMappingBuilder {
+        SetOAuthScopeMappingBuilder {
+            of: self.scope_of(app_slug, scope),
+            request,
+            unchecked: false,
+        }
+    }
+
+    fn scope_of(&self, app_slug: impl Into<String>, scope: impl Into<String>) -> ScopeOf {
+        ScopeOf {
+            client: self.client.clone(),
+            app_slug: app_slug.into(),
+            scope: scope.into(),
+        }
+    }
+}
+
+impl ScopeOf {
+    async fn post(self, verb: &str) -> Result<OAuthApp> {
+        let segments = ["oauth", "apps", &self.app_slug, "scopes", &self.scope, verb];
+        answer(Call::post(&self.client, &segments), "an OAuth app").await
+    }
+}
+
+// === impl UpdateOAuthScopeBuilder ===
+
+impl UpdateOAuthScopeBuilder {
+    /// Changes the scope and gives the app as it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Api`](crate::Error::Api) if Wacht refuses; an unknown app or scope
+    /// [is not found](crate::Error::is_not_found).
+    /// [`Error::InvalidRequest`](crate::Error::InvalidRequest) for a slug or scope that is empty,
+    /// `.` or `..`, [`Error::Decode`](crate::Error::Decode) if the answer is not understood,
+    /// [`Error::Request`](crate::Error::Request) if there is none, and
+    /// [`Error::Config`](crate::Error::Config) if the client cannot be used.
+    pub async fn send(self) -> Result<OAuthApp> {
+        let Self { of, request } = self;
+        let segments = ["oauth", "apps", &of.app_slug, "scopes", &of.scope];
+        let call = Call::patch(&of.client, &segments).json(&request);
+        answer(call, "an OAuth app").await
+    }
+}
+
+// === impl ArchiveOAuthScopeBuilder ===
+
+impl ArchiveOAuthScopeBuilder {
+    /// Archives the scope and gives the app as it is then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`UpdateOAuthScopeBuilder::send`].
+    pub async fn send(self) -> Result<OAuthApp> {
+        self.of.post("archive").await
+    }
+}
+
+// === impl UnarchiveOAuthScopeBuilder ===
+
+impl UnarchiveOAuthScopeBuilder {
+    /// Takes the scope back into use and gives the app as it is then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`UpdateOAuthScopeBuilder::send`].
+    pub async fn send(self) -> Result<OAuthApp> {
+        self.of.post("unarchive").await
+    }
+}
+
+// === impl SetOAuthScopeMappingBuilder ===
+
+impl SetOAuthScopeMappingBuilder {
+    /// Sends the call as it is, also against the rules this version knows.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Sets the mapping and gives the app as it is then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`UpdateOAuthScopeBuilder::send`];
+    /// [`Error::InvalidRequest`](crate::Error::InvalidRequest) also for a category that is
+    /// unknown or not set, and for a permission that does not go with it.
+    pub async fn send(self) -> Result<OAuthApp> {
+        let Self {
+            of,
+            request,
+            unchecked,
+        } = self;
+        if !unchecked {
+            check::mapping(&request)?;
+        }
+        let app = &of.app_slug;
+        let segments = ["oauth", "apps", app, "scopes", &of.scope, "mapping"];
+        let call = Call::post(&of.client, &segments).json(&request);
+        answer(call, "an OAuth app").await
+    }
+}

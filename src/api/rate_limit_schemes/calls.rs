@@ -1,0 +1,240 @@
+//! The calls about schemes.
+
+use serde::Serialize;
+
+use super::limit::RateLimitRule;
+use super::scheme::{CreateRateLimitSchemeRequest, RateLimitScheme, UpdateRateLimitSchemeRequest};
+use crate::api::api_keys::ApiKeys;
+use crate::api::{Call, check};
+use crate::client::{Error, Result, WachtClient};
+
+/// Lists schemes; made by [`ApiKeys::list_rate_limit_schemes`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct ListRateLimitSchemesBuilder {
+    client: WachtClient,
+}
+
+/// Fetches one scheme; made by [`ApiKeys::get_rate_limit_scheme`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct GetRateLimitSchemeBuilder {
+    client: WachtClient,
+    slug: String,
+}
+
+/// Makes a scheme; made by [`ApiKeys::create_rate_limit_scheme`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct CreateRateLimitSchemeBuilder {
+    client: WachtClient,
+    request: CreateRateLimitSchemeRequest<RateLimitRule>,
+    unchecked: bool,
+}
+
+/// Changes a scheme; made by [`ApiKeys::update_rate_limit_scheme`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct UpdateRateLimitSchemeBuilder {
+    client: WachtClient,
+    slug: String,
+    request: UpdateRateLimitSchemeRequest,
+    unchecked: bool,
+}
+
+/// Deletes a scheme; made by [`ApiKeys::delete_rate_limit_scheme`].
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `send` is called"]
+pub struct DeleteRateLimitSchemeBuilder {
+    client: WachtClient,
+    slug: String,
+}
+
+impl ApiKeys {
+    /// Lists the rate-limit schemes of the deployment, the last changed first.
+    pub fn list_rate_limit_schemes(&self) -> ListRateLimitSchemesBuilder {
+        ListRateLimitSchemesBuilder {
+            client: self.client().clone(),
+        }
+    }
+
+    /// Fetches one rate-limit scheme by its slug.
+    pub fn get_rate_limit_scheme(&self, slug: impl Into<String>) -> GetRateLimitSchemeBuilder {
+        GetRateLimitSchemeBuilder {
+            client: self.client().clone(),
+            slug: slug.into(),
+        }
+    }
+
+    /// Makes a rate-limit scheme, which apps can then be attached to.
+    pub fn create_rate_limit_scheme<R: Into<RateLimitRule>>(
+        &self,
+        request: CreateRateLimitSchemeRequest<R>,
+    ) -> CreateRateLimitSchemeBuilder {
+        CreateRateLimitSchemeBuilder {
+            client: self.client().clone(),
+            request: CreateRateLimitSchemeRequest {
+                slug: request.slug,
+                name: request.name,
+                description: request.description,
+                rules: request.rules.into_iter().map(Into::into).collect(),
+            },
+            unchecked: false,
+        }
+    }
+
+    /// Changes a rate-limit scheme for all apps attached to it.
+    ///
+    /// A gate follows within about a minute, Wacht's own gateway within an hour.
+    pub fn update_rate_limit_scheme(
+        &self,
+        slug: impl Into<String>,
+        request: UpdateRateLimitSchemeRequest,
+    ) -> UpdateRateLimitSchemeBuilder {
+        UpdateRateLimitSchemeBuilder {
+            client: self.client().clone(),
+            slug: slug.into(),
+            request,
+            unchecked: false,
+        }
+    }
+
+    /// Deletes a rate-limit scheme. Wacht refuses while an app or an active key refers to it.
+    pub fn delete_rate_limit_scheme(
+        &self,
+        slug: impl Into<String>,
+    ) -> DeleteRateLimitSchemeBuilder {
+        DeleteRateLimitSchemeBuilder {
+            client: self.client().clone(),
+            slug: slug.into(),
+        }
+    }
+}
+
+impl ListRateLimitSchemesBuilder {
+    /// Fetches all schemes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every call](crate::api#errors).
+    pub async fn send(self) -> Result<Vec<RateLimitScheme>> {
+        let page = Call::get(&self.client, SCHEMES)
+            .page("a list of rate-limit schemes", &["schemes"])
+            .await?;
+        Ok(page.items)
+    }
+}
+
+impl GetRateLimitSchemeBuilder {
+    /// Fetches the scheme.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every call](crate::api#errors). An unknown scheme
+    /// [is not found](crate::Error::is_not_found).
+    pub async fn send(self) -> Result<RateLimitScheme> {
+        Call::get(&self.client, &scheme(&self.slug))
+            .object(A_SCHEME)
+            .await
+    }
+}
+
+impl CreateRateLimitSchemeBuilder {
+    /// Sends the request also if it cannot work, for the sake of Wacht's own answer.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Makes the scheme. Sent once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every call](crate::api#errors).
+    /// [`Error::InvalidRequest`], and nothing is sent, for a slug that is blank, `.` or `..`, a
+    /// blank name, no rules, and rules out of Wacht's bounds: a window is at least 1 and at most
+    /// 60000 milliseconds, 1800 seconds, 1440 minutes, 720 hours or 30 days, or exactly one
+    /// calendar day, month or calendar month; units and modes must be known, and
+    /// [`PerIp`](super::RateLimitMode::PerIp) is not taken. A slug that is taken is a 409.
+    pub async fn send(self) -> Result<RateLimitScheme> {
+        let request = &self.request;
+        if !self.unchecked {
+            check::url_name("slug", &request.slug)?;
+            check_name(Some(&request.name))?;
+            check::rules(&request.rules)?;
+        }
+        let body = Create {
+            slug: &request.slug,
+            name: &request.name,
+            description: request.description.as_deref(),
+            rules: &request.rules,
+        };
+        Call::post(&self.client, SCHEMES)
+            .json(&body)
+            .object(A_SCHEME)
+            .await
+    }
+}
+
+impl UpdateRateLimitSchemeBuilder {
+    /// Sends the request also if it cannot work, for the sake of Wacht's own answer.
+    pub fn unchecked(mut self) -> Self {
+        self.unchecked = true;
+        self
+    }
+
+    /// Changes the scheme. Sent once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CreateRateLimitSchemeBuilder::send`]. An unknown scheme
+    /// [is not found](crate::Error::is_not_found).
+    pub async fn send(self) -> Result<RateLimitScheme> {
+        let request = &self.request;
+        if !self.unchecked {
+            check_name(request.name.as_deref())?;
+            request.rules.as_deref().map_or(Ok(()), check::rules)?;
+        }
+        Call::patch(&self.client, &scheme(&self.slug))
+            .json(request)
+            .object(A_SCHEME)
+            .await
+    }
+}
+
+impl DeleteRateLimitSchemeBuilder {
+    /// Deletes the scheme. Sent once: after a lost answer a second attempt would find nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every call](crate::api#errors). An unknown scheme
+    /// [is not found](crate::Error::is_not_found), one that is in use is a 400.
+    pub async fn send(self) -> Result<()> {
+        Call::delete(&self.client, &scheme(&self.slug)).done().await
+    }
+}
+
+fn scheme(slug: &str) -> [&str; 3] {
+    ["api-auth", "rate-limit-schemes", slug]
+}
+
+fn check_name(name: Option<&str>) -> Result<()> {
+    match name {
+        Some(name) if name.trim().is_empty() => Err(Error::InvalidRequest(
+            "the scheme's name is blank".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct Create<'a> {
+    slug: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    rules: &'a [RateLimitRule],
+}
+
+const SCHEMES: &[&str] = &["api-auth", "rate-limit-schemes"];
+const A_SCHEME: &str = "a rate-limit scheme";

@@ -1,0 +1,137 @@
+//! Good answers, and what is said about one that cannot be understood.
+
+use serde::de::{DeserializeOwned, Deserializer};
+use serde_path_to_error::{Path, Segment};
+
+use super::error::Result;
+
+/// A successful answer could not be understood: it is too long, no JSON, or of another shape.
+///
+/// It says what was being read and which member of it is wrong, and quotes nothing of the
+/// answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "could not decode {what}: {detail} (is the URL that of Wacht? a newer wacht-auth may help)"
+)]
+pub struct DecodeError {
+    what: &'static str,
+    path: Option<String>,
+    detail: String,
+}
+
+impl DecodeError {
+    pub(crate) fn new(what: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            what,
+            path: None,
+            detail: detail.into(),
+        }
+    }
+
+    /// The member that could not be read, such as `data[3].created_at`, if it is about one.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    fn json(what: &'static str, path: Option<String>, error: &serde_json::Error) -> Self {
+        let mut detail = problem(error);
+        if let Some(path) = &path {
+            detail = format!("{detail}, at `{path}`");
+        }
+        // A value that was read before knows no line.
+        if error.line() != 0 {
+            let (line, column) = (error.line(), error.column());
+            detail = format!("{detail}, line {line} column {column}");
+        }
+        Self { what, path, detail }
+    }
+}
+
+/// Decodes a good answer, of which `what` is the name in messages.
+pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = decode_from(what, "", &mut json)?;
+    json.end()
+        .map_err(|error| DecodeError::json(what, None, &error))?;
+    Ok(value)
+}
+
+/// Decodes a part of a good answer that stands at `place` of it.
+pub(crate) fn decode_from<'de, T, D>(what: &'static str, place: &str, from: D) -> Result<T>
+where
+    T: DeserializeOwned,
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
+    serde_path_to_error::deserialize(from).map_err(|error| {
+        let path = shown(place, error.path());
+        DecodeError::json(what, path, error.inner()).into()
+    })
+}
+
+fn problem(error: &serde_json::Error) -> String {
+    // Only this message of serde is made of our own words; the others quote the answer, which
+    // holds keys when a key is created.
+    let text = error.to_string();
+    if let Some(rest) = text.strip_prefix("missing field `") {
+        let name = rest.split('`').next().unwrap_or_default();
+        return format!("missing field `{name}`");
+    }
+    match error.classify() {
+        serde_json::error::Category::Syntax => "not JSON",
+        serde_json::error::Category::Eof => "the JSON ends early",
+        _ => "a member has another type or value",
+    }
+    .to_owned()
+}
+
+fn shown(place: &str, path: &Path) -> Option<String> {
+    let mut shown = place.to_owned();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => shown.push_str(&format!("[{index}]")),
+            Segment::Map { key: name } | Segment::Enum { variant: name } => {
+                if !shown.is_empty() {
+                    shown.push('.');
+                }
+                // Names of a map are text of the answer, and a key is longer than this.
+                match name.len() <= LONGEST_NAME {
+                    true => shown.push_str(name),
+                    false => shown.push('…'),
+                }
+            }
+            Segment::Unknown => {}
+        }
+    }
+    (!shown.is_empty()).then_some(shown)
+}
+
+const LONGEST_NAME: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decode_error_quotes_nothing() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Answer {
+            #[serde(rename = "secret")]
+            _secret: i64,
+        }
+        for (body, expected) in [
+            (
+                r#"{"secret":"sk_SYNTHETIC"}"#,
+                "another type or value, at `secret`, line 1",
+            ),
+            (r#"{"other":"sk_SYNTHETIC"}"#, "missing field `secret`"),
+            ("sk_SYNTHETIC", "not JSON"),
+            (r#"{"secret":"sk_SYNTHETIC"#, "the JSON ends early"),
+        ] {
+            let error = decode::<Answer>("an answer", body.as_bytes()).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(expected), "{shown}");
+            assert!(!shown.contains("SYNTHETIC"), "{shown}");
+        }
+    }
+}

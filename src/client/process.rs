@@ -1,0 +1,68 @@
+//! The client of the process, which free functions use.
+
+use std::sync::OnceLock;
+
+use super::error::{Error, Result};
+use super::{Inner, WachtClient};
+
+static CLIENT: OnceLock<WachtClient> = OnceLock::new();
+
+/// Sets the client that the free functions of [`crate::api`] use, such as
+/// [`api_keys::get_api_auth_app`](crate::api::api_keys::get_api_auth_app). Once per process, in
+/// `main`; before that, each of their calls is an [`Error::Config`].
+///
+/// ```
+/// use wacht_auth::WachtClient;
+///
+/// # fn main() -> wacht_auth::Result<()> {
+/// wacht_auth::init(WachtClient::new("wk_live_..."))?;
+/// assert!(wacht_auth::init(WachtClient::new("wk_live_...")).is_err());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Config`] when the client was set before; it stays as it is.
+pub fn init(client: WachtClient) -> Result<()> {
+    CLIENT.set(client).map_err(|_| {
+        Error::Config("the client of this process is set already: call `init` once".to_owned())
+    })
+}
+
+impl WachtClient {
+    pub(crate) fn of_this_process() -> Self {
+        CLIENT.get().cloned().unwrap_or_else(|| Self {
+            inner: Inner::new(Err(
+                "no client for free functions: call `wacht_auth::init` first".to_owned(),
+            )),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::api_keys;
+
+    // The only test of this process that may set the client.
+    #[tokio::test]
+    async fn free_functions_need_a_client_that_is_set_once() {
+        let early = api_keys::get_api_auth_app("a").send().await;
+        assert!(
+            matches!(&early, Err(Error::Config(message)) if message.contains("init")),
+            "{early:?}"
+        );
+
+        let nobody = WachtClient::builder("sk_0")
+            .api_url("http://127.0.0.1:1")
+            .gateway_url("http://127.0.0.1:1")
+            .no_retries()
+            .build()
+            .unwrap();
+        init(nobody.clone()).unwrap();
+        assert!(matches!(init(nobody), Err(Error::Config(_))));
+        let late = api_keys::get_api_auth_app("a").send().await;
+        assert!(matches!(late, Err(Error::Request(_))), "{late:?}");
+    }
+}

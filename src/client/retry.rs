@@ -1,0 +1,132 @@
+//! When a call of the management API is made again.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::error::{Error, Result};
+use super::request::Request;
+use super::transport::Transport;
+use crate::Clock;
+
+/// How often, and for how long, a client repeats a call that failed for a reason that may pass.
+///
+/// Repeated are calls that only read, and the few others that change nothing when they are made
+/// twice; never one that creates, updates, deletes, revokes or rotates, for which a lost answer
+/// would become a second key or a misleading "not found". A gateway check is never repeated.
+///
+/// A reason that may pass is [`Error::is_transient`]: no answer, 429, a 5xx. A 401 is tried once
+/// more, because the management API answers it also when it could not look at the key. Between
+/// two attempts lies a delay that doubles each time, with up to as much again at random; a
+/// `Retry-After` of the answer makes it longer, or ends the call at once when it asks for more
+/// time than is left.
+///
+/// Dropping the future of a call ends its repeating.
+///
+/// ```
+/// use std::time::Duration;
+/// use wacht_auth::WachtClient;
+/// use wacht_auth::client::RetryPolicy;
+///
+/// # fn main() -> wacht_auth::Result<()> {
+/// let patient = WachtClient::builder("sk_...")
+///     .retries(RetryPolicy::default().attempts(5).total(Duration::from_secs(60)))
+///     .build()?;
+/// let direct = WachtClient::builder("sk_...").no_retries().build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a policy does nothing until a client is built with it"]
+pub struct RetryPolicy {
+    attempts: u32,
+    first_delay: Duration,
+    longest_delay: Duration,
+    total: Option<Duration>,
+}
+
+impl RetryPolicy {
+    /// Every call is made once.
+    pub fn none() -> Self {
+        Self::default().attempts(1)
+    }
+
+    /// Sets how often a call is made at most, the first time included. Defaults to 3; zero
+    /// counts as 1.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Sets the delay before the second attempt; each further one is twice as long. Defaults to
+    /// 100 ms.
+    pub fn first_delay(mut self, delay: Duration) -> Self {
+        self.first_delay = delay;
+        self
+    }
+
+    /// Sets how long the delay grows at most, what is added at random aside. Defaults to 2
+    /// seconds.
+    pub fn longest_delay(mut self, delay: Duration) -> Self {
+        self.longest_delay = delay;
+        self
+    }
+
+    /// Sets how long a call that may be repeated takes at most in all, delays included; the last
+    /// attempt is cut short by it. Defaults to twice the
+    /// [`timeout`](super::WachtClientBuilder::timeout) of the client, which bounds one attempt.
+    pub fn total(mut self, limit: Duration) -> Self {
+        self.total = Some(limit);
+        self
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            first_delay: Duration::from_millis(100),
+            longest_delay: Duration::from_secs(2),
+            total: None,
+        }
+    }
+}
+
+impl Transport {
+    /// Asks the management API. With `repeat`, the request changes nothing when it is made twice.
+    pub(crate) async fn manage(&self, request: &Request, repeat: bool) -> Result<Bytes> {
+        let policy = &self.retries;
+        if !repeat || policy.attempts < 2 {
+            return self.manage_once(request, self.timeout).await;
+        }
+        let total = policy
+            .total
+            .unwrap_or_else(|| self.timeout.saturating_mul(2));
+        let clock = Clock::system();
+        let began = clock.now().monotonic;
+        let left = || total.saturating_sub(clock.now().monotonic.saturating_sub(began));
+
+        let delays = ExponentialBuilder::new()
+            .with_min_delay(policy.first_delay)
+            .with_max_delay(policy.longest_delay.max(policy.first_delay))
+            .with_max_times(policy.attempts as usize - 1)
+            .with_jitter();
+        let mut was_unauthorized = false;
+        (|| self.manage_once(request, self.timeout.min(left())))
+            .retry(delays)
+            .when(|error| match error.status() {
+                Some(StatusCode::UNAUTHORIZED) => !std::mem::replace(&mut was_unauthorized, true),
+                _ => error.is_transient(),
+            })
+            .adjust(|error, delay| {
+                let delay = delay?.max(error.retry_after().unwrap_or_default());
+                (delay < left()).then_some(delay)
+            })
+            .notify(|error: &Error, delay| {
+                tracing::debug!(%error, ?delay, "asking the Wacht management API again");
+            })
+            .await
+    }
+}
