@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
@@ -337,7 +338,11 @@ async fn ours(
     let Some(identity) = response.identity else {
         return Outcome::Unknown(RETRY_AFTER);
     };
-    let deployment = match state.tenancy.ours(&state.management).await {
+    // One call may have to wait for another that is under way, and that one's task may be in a
+    // runtime which nobody drives any more.
+    let patience = state.deadline.saturating_mul(2);
+    let ours = tokio::time::timeout(patience, state.tenancy.ours(&state.management));
+    let deployment = match ours.await.unwrap_or(Ours::Unknown) {
         Ours::Deployment(deployment) => Some(deployment),
         Ours::NoApps => None,
         Ours::Unknown => return Outcome::Unknown(RETRY_AFTER),
@@ -353,7 +358,8 @@ async fn ours(
     let app = state.apps.of(identity.deployment_id, &identity.app_slug);
     // A management key is nobody's API key here, and its app has no policy to ask for.
     if is_reserved(&identity.app_slug) != Some(Reserved::Management) {
-        state.refresh_policy(&app).await;
+        // In vain or not: what is known of the policy decides.
+        let _ = tokio::time::timeout(patience, state.refresh_policy(&app)).await;
     }
     let end = match check.key.kind {
         PrincipalKind::ApiKey => End::Unknown,
@@ -401,7 +407,13 @@ fn token_expiry(metadata: &serde_json::Value) -> Option<Duration> {
 /// filed all the same.
 pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
     let outcome = match Handle::try_current() {
-        Ok(_) => verify(&state, &check).await,
+        Ok(runtime) => {
+            // A panic ends the task alone. With the caller it ends, too.
+            let mut task = JoinSet::new();
+            task.spawn_on(async move { verify(&state, &check).await }, &runtime);
+            let outcome = task.join_next().await.and_then(Result::ok);
+            outcome.unwrap_or(Outcome::Unknown(RETRY_AFTER))
+        }
         Err(_) => Outcome::Misconfigured(NO_RUNTIME),
     };
     let is_own = true;

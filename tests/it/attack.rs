@@ -275,6 +275,36 @@ async fn names_of_headers_that_resemble_the_gates_own_never_reach_the_service() 
 
 // --- what must not be kept out ---
 
+#[tokio::test]
+async fn a_management_key_of_another_deployment_cannot_say_that_our_app_is_gone() {
+    let scene = Scene::new().await;
+    let (key, other) = (scene.key(), scene.wacht.other_deployment());
+    let client = scene.wacht.client_with(other.management_key());
+    let layer = WachtAuthLayer::new(client)
+        .clock(&scene.clock)
+        .deployment(scene.wacht.deployment_id());
+    let echo = Echo::behind(layer);
+    for _ in 0..2 {
+        echo.get(key.secret()).await.assert_ok();
+        scene.clock.advance(61 * SECOND);
+    }
+}
+
+#[tokio::test]
+async fn the_apps_own_404_is_believed_of_a_deployment_that_was_named() {
+    let scene = Scene::new().await;
+    let policy = CachePolicy::default().fresh_for(3600 * SECOND);
+    let layer = scene.layer().deployment(scene.wacht.deployment_id());
+    let echo = Echo::behind(layer.cache(policy));
+    let key = scene.key();
+    echo.get(key.secret()).await.assert_ok();
+    scene.wacht.delete_app("orders");
+    scene.clock.advance(73 * SECOND);
+    let invalid = Some(RejectionKind::InvalidKey);
+    eventually(async || echo.get(key.secret()).await.kind() == invalid).await;
+    assert_eq!(scene.wacht.journal().count("GET", POLICY), 2);
+}
+
 // --- who counts what ---
 
 #[tokio::test]
@@ -492,6 +522,55 @@ async fn an_answer_that_has_no_room_for_another_header_goes_out_without() {
             .insert("x-api-key", secret.parse().unwrap());
         assert_eq!(met(layer.layer(service), request).await.status, status);
     }
+}
+
+#[test]
+fn a_runtime_that_cannot_tell_the_time_is_refused_by_and_does_not_panic() {
+    let wacht = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(DevGateway::start());
+    let key = wacht.issue_key("orders").issue();
+    let timeless = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .unwrap();
+    for limits in [Limits::local(), Limits::gateway()] {
+        let echo = Echo::behind(WachtAuthLayer::new(wacht.client()).limits(limits));
+        let met = timeless.block_on(echo.get(key.secret()));
+        assert!(met.status.is_server_error(), "{met:?}");
+    }
+}
+
+#[test]
+fn a_runtime_that_stands_still_does_not_hold_up_the_keys_of_another() {
+    let main = tokio::runtime::Runtime::new().unwrap();
+    let wacht = main.block_on(DevGateway::start());
+    let (first, second) = (
+        wacht.issue_key("orders").issue(),
+        wacht.issue_key("orders").issue(),
+    );
+    let layer = WachtAuthLayer::new(wacht.client()).deadline(Duration::from_millis(200));
+    let echo = Echo::behind(layer);
+    let held = wacht.hold(On::Management);
+    let still = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    // It learns the deployment for all of them, and is left in the middle of it.
+    still.block_on(async {
+        tokio::spawn({
+            let (echo, secret) = (echo.clone(), first.secret().to_owned());
+            async move { echo.get(&secret).await }
+        });
+        wacht.journal().wait_for_management_calls(1).await;
+    });
+    held.release();
+    let answer = async { tokio::time::timeout(20 * SECOND, echo.get(second.secret())).await };
+    main.block_on(answer)
+        .expect("the other runtime answers")
+        .assert_refused(RejectionKind::Unavailable);
+    drop(still);
+    main.block_on(echo.get(second.secret())).assert_ok();
 }
 
 #[tokio::test]
