@@ -1,6 +1,7 @@
 //! Hostile requests, hostile timing, hostile settings.
 
 use std::convert::Infallible;
+use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,8 +42,10 @@ fn at(unix: Duration) -> DateTime<Utc> {
 }
 
 /// A scheme that only the gateway can count.
-fn counted_at_the_gateway(max_requests: i32) -> DevRule {
-    DevRule::per_app(max_requests, "calendar_day", 1)
+fn counted_at_the_gateway() -> DevRule {
+    DevRule::raw(serde_json::json!({
+        "unit": "fortnight", "duration": 1, "max_requests": 1_000_000, "priority": 0,
+    }))
 }
 
 // --- what must not come in ---
@@ -312,8 +315,11 @@ async fn a_stale_key_that_the_gateway_counts_is_charged_once() {
     let scene = Scene::new().await;
     scene
         .wacht
-        .set_scheme("orders", [counted_at_the_gateway(3)]);
-    let layer = scene.layer();
+        .set_scheme("orders", [DevRule::per_app(3, "hour", 1)]);
+    let layer = scene
+        .layer()
+        // Of a limit below ten none of so many replicas has a share, so the gateway counts it.
+        .limits(Limits::local().replicas(NonZeroU32::new(10).unwrap()));
     let echo = Echo::behind(layer.clone());
     let (key, journal) = (scene.key(), scene.wacht.journal());
     for asked in 1..=3 {
@@ -371,9 +377,7 @@ async fn without_room_for_a_single_counter_limits_hold_all_the_same() {
 #[tokio::test]
 async fn callers_who_hang_up_at_any_point_take_nothing_with_them() {
     let scene = Scene::new().await;
-    scene
-        .wacht
-        .set_scheme("orders", [counted_at_the_gateway(1_000_000)]);
+    scene.wacht.set_scheme("orders", [counted_at_the_gateway()]);
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
     let key = scene.key();
@@ -576,9 +580,7 @@ fn a_runtime_that_stands_still_does_not_hold_up_the_keys_of_another() {
 #[tokio::test]
 async fn every_form_of_request_target_is_judged() {
     let scene = Scene::new().await;
-    scene
-        .wacht
-        .set_scheme("orders", [counted_at_the_gateway(1_000_000)]);
+    scene.wacht.set_scheme("orders", [counted_at_the_gateway()]);
     let echo = Echo::behind(scene.layer().app("orders"));
     let key = scene.key();
     let long = format!("/{}", "é".repeat(3000)).replace('é', "%C3%A9");
