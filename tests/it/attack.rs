@@ -40,9 +40,11 @@ fn at(unix: Duration) -> DateTime<Utc> {
     DateTime::from_timestamp(unix.as_secs().cast_signed(), 0).unwrap()
 }
 
-/// A scheme that only the gateway can count.
-fn counted_at_the_gateway(max_requests: i32) -> DevRule {
-    DevRule::per_app(max_requests, "calendar_day", 1)
+/// A rule that only the gateway can count. The dev gateway cannot either, and applies its default.
+fn counted_at_the_gateway() -> DevRule {
+    DevRule::raw(json!({
+        "unit": "fortnight", "duration": 1, "max_requests": 1, "mode": "per_key", "priority": 0,
+    }))
 }
 
 // --- what must not come in ---
@@ -310,9 +312,7 @@ async fn the_apps_own_404_is_believed_of_a_deployment_that_was_named() {
 #[tokio::test]
 async fn a_stale_key_that_the_gateway_counts_is_charged_once() {
     let scene = Scene::new().await;
-    scene
-        .wacht
-        .set_scheme("orders", [counted_at_the_gateway(3)]);
+    scene.wacht.set_scheme("orders", [counted_at_the_gateway()]);
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
     let (key, journal) = (scene.key(), scene.wacht.journal());
@@ -323,9 +323,6 @@ async fn a_stale_key_that_the_gateway_counts_is_charged_once() {
         // Stale, not over.
         scene.clock.advance(40 * SECOND);
     }
-    echo.get(key.secret())
-        .await
-        .assert_refused(RejectionKind::RateLimited);
 }
 
 #[tokio::test]
@@ -371,9 +368,7 @@ async fn without_room_for_a_single_counter_limits_hold_all_the_same() {
 #[tokio::test]
 async fn callers_who_hang_up_at_any_point_take_nothing_with_them() {
     let scene = Scene::new().await;
-    scene
-        .wacht
-        .set_scheme("orders", [counted_at_the_gateway(1_000_000)]);
+    scene.wacht.set_scheme("orders", [counted_at_the_gateway()]);
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
     let key = scene.key();
@@ -576,9 +571,7 @@ fn a_runtime_that_stands_still_does_not_hold_up_the_keys_of_another() {
 #[tokio::test]
 async fn every_form_of_request_target_is_judged() {
     let scene = Scene::new().await;
-    scene
-        .wacht
-        .set_scheme("orders", [counted_at_the_gateway(1_000_000)]);
+    scene.wacht.set_scheme("orders", [counted_at_the_gateway()]);
     let echo = Echo::behind(scene.layer().app("orders"));
     let key = scene.key();
     let long = format!("/{}", "é".repeat(3000)).replace('é', "%C3%A9");
