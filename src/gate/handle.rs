@@ -6,7 +6,8 @@ use http::request::Parts;
 
 use crate::api::api_keys::KeyId;
 use crate::client::{Error, Result};
-use crate::gate::authenticator::{Asker, Decision, Gate, Progress};
+use crate::gate::asker::Asker;
+use crate::gate::authenticator::{Decision, Gate, Progress};
 use crate::gate::cache::VerdictKey;
 use crate::gate::credential::{Credential, KeyDigest};
 use crate::gate::principal::{Principal, PrincipalKind};

@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::clock::Now;
-use crate::gate::authenticator::State;
 use crate::gate::cache::{End, Filed, STRANGER_TTL, Verdict, VerdictKey};
 use crate::gate::permission::Permissions;
 use crate::gate::policy::{Ours, Reserved, is_reserved};
 use crate::gate::principal::{Identity, PrincipalKind};
+use crate::gate::state::State;
 
 /// Checks in flight for digests seen good before, and as many for those never seen.
 const IN_FLIGHT: usize = 128;
