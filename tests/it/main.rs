@@ -13,6 +13,7 @@ mod dev;
 mod flight;
 mod gate;
 mod grpc;
+mod guides;
 mod hyper;
 mod limits;
 mod news;
