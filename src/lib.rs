@@ -125,10 +125,10 @@ pub use client::{Error, Result, WachtClient, init};
 pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
-    AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp, ClientIpError,
-    CredentialSource, Limits, PeerAddr, Permissions, PrincipalKind, RateLimitHeaders, Rejection,
-    RejectionKind, RequirePermissions, RequirePermissionsLayer, Requirement, RequirementError,
-    RequirementErrorKind, ResponseBody, ResponseFuture, WachtAuth,
+    Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp,
+    ClientIpError, CredentialSource, Limits, PeerAddr, Permissions, PrincipalKind,
+    RateLimitHeaders, Rejection, RejectionKind, RequirePermissions, RequirePermissionsLayer,
+    Requirement, RequirementError, RequirementErrorKind, ResponseBody, ResponseFuture, WachtAuth,
 };
 
 pub use clock::Clock;

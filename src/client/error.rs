@@ -121,22 +121,21 @@ impl Error {
         )
     }
 
-    /// Whether the management API itself said that the app does not exist. Another 404 may be
-    /// a wrong base URL.
-    pub(crate) fn is_app_not_found(&self) -> bool {
-        let Self::Api {
-            status: StatusCode::NOT_FOUND,
-            body,
-            ..
-        } = self
-        else {
-            return false;
+    /// What the management API itself said, with its status. Without its envelope an answer may
+    /// be a proxy's, or that of a wrong base URL.
+    pub(crate) fn of_management(&self) -> Option<(StatusCode, String)> {
+        let Self::Api { status, body, .. } = self else {
+            return None;
         };
-        serde_json::from_str::<Value>(body).is_ok_and(|envelope| {
-            envelope
-                .pointer("/errors/0/message")
-                .and_then(Value::as_str)
-                == Some("API key app not found")
+        let envelope: Value = serde_json::from_str(body).ok()?;
+        let message = envelope.pointer("/errors/0/message")?.as_str()?;
+        Some((*status, message.to_owned()))
+    }
+
+    /// Whether the management API itself said that the app does not exist.
+    pub(crate) fn is_app_not_found(&self) -> bool {
+        self.of_management().is_some_and(|(status, message)| {
+            status == StatusCode::NOT_FOUND && message == "API key app not found"
         })
     }
 

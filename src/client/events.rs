@@ -82,22 +82,22 @@ impl Events {
 }
 
 fn outcome<T>(deed: &Deed, answer: &Result<T>) -> Outcome {
-    match answer {
-        Ok(_) => Outcome::Done,
-        // Somebody else was faster. For a gate that is the same as having done it.
-        Err(Error::Api { message, .. })
-            if matches!(deed, Deed::EndKey(_)) && message.contains("already revoked") =>
+    let error = match answer {
+        Ok(_) => return Outcome::Done,
+        // Refused before anything was sent.
+        Err(Error::InvalidRequest(_) | Error::Config(_)) => return Outcome::Nothing,
+        Err(error) => error,
+    };
+    match error.of_management() {
+        // "… or already revoked", "… or inactive": somebody else was faster. For a gate that is
+        // the same as having done it.
+        Some((_, message))
+            if matches!(deed, Deed::EndKey(_)) && message.starts_with("API key not found or") =>
         {
             Outcome::Done
         }
-        Err(Error::Api { status, .. }) if status.is_client_error() => match status.as_u16() {
-            // The server gave up waiting for the request, or for something behind it.
-            408 => Outcome::Unknown,
-            _ => Outcome::Nothing,
-        },
-        // Refused before anything was sent.
-        Err(Error::InvalidRequest(_) | Error::Config(_)) => Outcome::Nothing,
-        Err(_) => Outcome::Unknown,
+        Some((status, _)) if status.is_client_error() => Outcome::Nothing,
+        _ => Outcome::Unknown,
     }
 }
 

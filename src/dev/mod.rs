@@ -26,9 +26,12 @@
 //!   quirks of the real ones, which forget at clock boundaries and admit more.
 //! - A revocation, a deactivated app and a changed scheme are seen at once. Wacht takes up to
 //!   60 seconds, for schemes up to an hour; see [`DevGateway::revocation_lag`].
-//! - There are no users, organizations or plans: any id is taken for granted.
-//! - The OAuth and audit parts of the management API are not there (404), and both services
-//!   share one port, where `/health` answers as the gateway's does.
+//! - There are no users, organizations, plans or catalogues of permissions: any id and any name
+//!   is taken for granted.
+//! - The audit log is as old as the gateway and never lags. OAuth apps are made through the
+//!   management API; no domain is ever verified, nobody signs in, and tokens are
+//!   [issued](DevGateway::issue_token) by hand.
+//! - Both services share one port, where `/health` answers as the gateway's does.
 
 mod audit;
 mod deployment;

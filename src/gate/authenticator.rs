@@ -105,6 +105,7 @@ pub(crate) struct Notices {
     no_peer: Notice,
     client: Notice,
     credentials: Notice,
+    limits: Notice,
     runtime: Notice,
     address: Notice,
 }
@@ -117,6 +118,7 @@ pub(crate) struct Notice(AtomicBool);
 pub(crate) struct Counts {
     pub(crate) checks: Count,
     pub(crate) refreshes: Count,
+    pub(crate) shadow_refusals: Count,
 }
 
 #[derive(Debug, Default)]
@@ -296,6 +298,12 @@ impl Gate {
                 .error_once("no request can show a key", problem);
             return Err(Rejection::misconfigured());
         }
+        if let Some(problem) = self.state.limiter.problem() {
+            notices
+                .limits
+                .error_once("the rate limits cannot be applied", problem);
+            return Err(Rejection::misconfigured());
+        }
         Ok(())
     }
 
@@ -331,7 +339,11 @@ impl Gate {
         let asks_always = state.limits.authority == Authority::Gateway;
         if let (Some(verdict), false) = (state.cache.positive(&key), asks_always) {
             let age = verdict.age(&state.cache.policy, now);
-            if age == Age::Stale && verdict.claim_refresh(now) {
+            // A check of this request's own brings the same, and two would be charged twice.
+            if age == Age::Stale
+                && !self.is_counted_by_gateway(&verdict)
+                && verdict.claim_refresh(now)
+            {
                 self.refresh(key, &verdict, asker);
             }
             if matches!(age, Age::Fresh | Age::Stale) {
@@ -355,6 +367,10 @@ impl Gate {
         now: Now,
     ) -> Progress {
         let state = &self.state;
+        // Revoked while it was asked about: the answer may be from before.
+        if state.tombstones.covers_secret(&key, now) {
+            return Progress::Refused(Rejection::invalid_key());
+        }
         let (verdict, word) = match outcome {
             Outcome::Valid(verdict) => (verdict, Word::Admit),
             Outcome::Limited(verdict, wait) => (verdict, Word::Limit(wait)),
@@ -413,7 +429,10 @@ impl Gate {
     fn admissible(&self, verdict: &Verdict, asker: &Asker<'_>, now: Now) -> Result<(), Rejection> {
         let state = &self.state;
         let identity = &verdict.identity;
-        if state.tombstones.covers_identity(identity, now) || !self.is_open_to(verdict) {
+        if state.tombstones.covers_identity(identity, now)
+            || verdict.has_ended(now)
+            || !self.is_open_to(verdict)
+        {
             return Err(Rejection::invalid_key());
         }
         if is_reserved(&identity.app_slug) != Some(Reserved::Management)
@@ -448,19 +467,34 @@ impl Gate {
         }
     }
 
-    /// Whether keys of this app are accepted here.
+    /// Whether keys of this kind and app are accepted here.
     fn is_open_to(&self, verdict: &Verdict) -> bool {
+        let is_token = verdict.identity.kind == PrincipalKind::OauthAccessToken;
+        if is_token && !self.options.accept_oauth_tokens {
+            return false;
+        }
         let slug = &*verdict.identity.app_slug;
         match &self.options.apps {
             Some(apps) => apps.iter().any(|app| **app == *slug),
             None => match is_reserved(slug) {
                 None => true,
                 // The app of the tokens that a user has consented to.
-                Some(Reserved::OauthIdentity) => {
-                    verdict.identity.kind == PrincipalKind::OauthAccessToken
-                }
+                Some(Reserved::OauthIdentity) => is_token,
                 Some(Reserved::Management) => false,
             },
+        }
+    }
+
+    /// Whether only the gateway can count the requests of this key.
+    fn is_counted_by_gateway(&self, verdict: &Verdict) -> bool {
+        match self.state.limits.authority {
+            Authority::Gateway => true,
+            Authority::Nobody => false,
+            Authority::Local => {
+                let policy = verdict.app.policy();
+                let standing = policy.as_deref().map(|policy| &policy.standing);
+                matches!(standing, None | Some(Standing::Active(Rules::AtGateway)))
+            }
         }
     }
 
@@ -480,8 +514,12 @@ impl Gate {
         }
         let policy = verdict.app.policy();
         let standing = policy.as_deref().map(|policy| &policy.standing);
-        let Some(Standing::Active(Rules::Local(rules))) = standing else {
-            return Charge::Ask;
+        let rules = match (state.limiter.fixed(), standing) {
+            (Some(fixed), _) => verdict.app.fixed_rules(fixed, &state.limiter, now),
+            (None, Some(Standing::Active(Rules::Local(rules)))) => rules,
+            // The gateway would refuse.
+            (None, _) if state.limits.shadow => return Charge::Paid(None),
+            (None, _) => return Charge::Ask,
         };
         let address = match rules.may_need_address() && rules.needs_address(&self.resource(asker)) {
             true => self
@@ -502,6 +540,20 @@ impl Gate {
                 rules: Arc::clone(rules),
                 standings: charged.standings,
             })),
+            Err(Denied::Limited(refused)) if state.limits.shadow => {
+                state.counts.shadow_refusals.add();
+                tracing::debug!(
+                    app = &*verdict.identity.app_slug,
+                    key_id = verdict.identity.key_id,
+                    resource = &*caller.resource,
+                    violated = ?refused.violated,
+                    "would have been refused for a rate limit"
+                );
+                Charge::Paid(Some(Counted {
+                    rules: Arc::clone(rules),
+                    standings: refused.standings,
+                }))
+            }
             Err(Denied::Limited(refused)) => {
                 let mut fields = HeaderMap::new();
                 let headers = self.options.rate_limit_headers;
@@ -513,6 +565,9 @@ impl Gate {
                     "a rate limit counts by address, and the request has none",
                     WIRE_UP_THE_ADDRESS,
                 );
+                if state.limits.shadow {
+                    return Charge::Paid(None);
+                }
                 Charge::Refused(Rejection::misconfigured())
             }
         }
@@ -707,7 +762,7 @@ impl State {
             tenancy: Tenancy::new(options.deployment),
             apps: Apps::default(),
             limits: options.limits.clone(),
-            limiter: Limiter::new(options.limits.capacity),
+            limiter: Limiter::new(&options.limits),
             client_ip: options.client_ip.clone(),
             counts: Counts::default(),
             notices: Notices::default(),

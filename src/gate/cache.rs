@@ -117,8 +117,7 @@ pub(crate) struct Verdict {
     /// The app whose policy judges the key.
     pub(crate) app: Arc<App>,
     sent: Now,
-    /// When the credential itself ends, since 1970; the gateway states it for OAuth tokens only.
-    expires: Option<Duration>,
+    end: End,
     // Contradicted or forgotten: whoever still holds the `Arc` must not use it.
     dead: AtomicBool,
     // The last refresh was answered, but not understood: the gateway is up, so the grace for
@@ -128,6 +127,17 @@ pub(crate) struct Verdict {
     // Monotonic nanoseconds before which no further refresh is sent. Not zero only when the last
     // one failed.
     retry_at: AtomicU64,
+}
+
+/// When the credential itself ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The gateway does not say so of API keys.
+    Unknown,
+    /// At this time since 1970.
+    At(Duration),
+    /// It should have been said and was not: the answer is good for those who wait for it.
+    Now,
 }
 
 /// How far a verdict may be used now.
@@ -144,17 +154,12 @@ pub(crate) enum Age {
 }
 
 impl Verdict {
-    pub(crate) fn new(
-        identity: Identity,
-        app: Arc<App>,
-        sent: Now,
-        expires: Option<Duration>,
-    ) -> Self {
+    pub(crate) fn new(identity: Identity, app: Arc<App>, sent: Now, end: End) -> Self {
         Self {
             identity,
             app,
             sent,
-            expires,
+            end,
             dead: AtomicBool::new(false),
             undecided: AtomicBool::new(false),
             refreshing: AtomicBool::new(false),
@@ -163,14 +168,8 @@ impl Verdict {
     }
 
     pub(crate) fn age(&self, policy: &CachePolicy, now: Now) -> Age {
-        // A suspended machine stops the monotonic clock; an administrator sets the wall clock
-        // back. Whichever says the verdict is older is believed.
-        let age = now
-            .monotonic
-            .saturating_sub(self.sent.monotonic)
-            .max(now.unix.saturating_sub(self.sent.unix));
-        let expired = self.expires.is_some_and(|end| end <= now.unix);
-        if self.dead.load(Ordering::Acquire) || expired {
+        let age = self.elapsed(now);
+        if self.is_dead() || self.end == End::Now || self.has_ended(now) {
             return Age::Over;
         }
         if age < policy.fresh_for {
@@ -187,6 +186,23 @@ impl Verdict {
         } else {
             Age::Over
         }
+    }
+
+    /// Whether the end that the gateway stated has come.
+    pub(crate) fn has_ended(&self, now: Now) -> bool {
+        match self.end {
+            End::Unknown | End::Now => false,
+            End::At(end) => end.saturating_sub(self.sent.unix) <= self.elapsed(now),
+        }
+    }
+
+    /// The time since the check was sent.
+    fn elapsed(&self, now: Now) -> Duration {
+        // A suspended machine stops the monotonic clock; an administrator sets the wall clock
+        // back. Whichever says that it was longer ago is believed.
+        now.monotonic
+            .saturating_sub(self.sent.monotonic)
+            .max(now.unix.saturating_sub(self.sent.unix))
     }
 
     /// Whether the caller may send the one refresh of this verdict.
@@ -289,6 +305,8 @@ pub(crate) enum Filed {
     Overtaken,
     /// A younger check said no.
     Contradicted,
+    /// Its key is revoked here. Kept, it might be used when the grave is no more.
+    Buried,
 }
 
 /// Verdicts, positive and negative apart, so that made-up keys cannot push out good ones.
@@ -346,11 +364,17 @@ impl VerdictCache {
         verdict: &Arc<Verdict>,
         tombstones: &Tombstones,
         epoch: u64,
+        now: Now,
     ) -> Filed {
         if tombstones.epoch() != epoch {
             // Not even for a moment: a younger yes may be in its place.
             verdict.kill();
             return Filed::Overtaken;
+        }
+        if tombstones.covers_secret(&key, now) || tombstones.covers_identity(&verdict.identity, now)
+        {
+            verdict.kill();
+            return Filed::Buried;
         }
         if self.policy.capacity_bytes > 0 {
             self.positive.insert(key, Arc::clone(verdict));

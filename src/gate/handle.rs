@@ -39,6 +39,9 @@ pub struct AuthStats {
     pub refreshes: u64,
     /// Keys and addresses being counted.
     pub limiter_subjects: usize,
+    /// Requests that a limit would have refused, were it not for
+    /// [`Limits::shadow`](crate::Limits::shadow).
+    pub shadow_refusals: u64,
 }
 
 impl AuthHandle {
@@ -109,6 +112,7 @@ impl AuthHandle {
             checks: state.counts.checks.get(),
             refreshes: state.counts.refreshes.get(),
             limiter_subjects: state.limiter.subjects(),
+            shadow_refusals: state.counts.shadow_refusals.get(),
         }
     }
 
@@ -122,6 +126,9 @@ impl AuthHandle {
     pub async fn check(&self) -> Result<()> {
         let state = &self.gate.state;
         if let Some(problem) = self.gate.options.credentials.problem() {
+            return Err(Error::Config(problem.to_owned()));
+        }
+        if let Some(problem) = state.limiter.problem() {
             return Err(Error::Config(problem.to_owned()));
         }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.

@@ -56,7 +56,7 @@ pub use future::ResponseFuture;
 pub use guard::{RequirePermissions, RequirePermissionsLayer};
 pub use handle::{AuthHandle, AuthStats};
 pub use layer::WachtAuthLayer;
-pub use limit::{Limits, RateLimitHeaders};
+pub use limit::{Algorithm, Limits, RateLimitHeaders};
 pub use permission::{Permissions, Requirement, RequirementError, RequirementErrorKind};
 pub use principal::{Principal, PrincipalKind};
 pub use rejection::{Rejection, RejectionKind};

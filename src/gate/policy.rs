@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -178,8 +178,14 @@ pub(crate) struct App {
     slug: Arc<str>,
     deployment: i64,
     policy: ArcSwapOption<Policy>,
-    // Set when news came of the app: the policy is due, whatever its age.
-    expired: AtomicBool,
+    // How much news came of the app, and how much of it the policy heeds: where they differ, the
+    // policy is due, whatever its age.
+    news: AtomicU64,
+    heeded: AtomicU64,
+    // The rules last compiled, whatever has become of the app since: the next are to know what
+    // they replace.
+    rules: ArcSwapOption<RuleSet>,
+    fixed: OnceLock<Arc<RuleSet>>,
     loading: Mutex<Backoff>,
     // Monotonic nanoseconds: what `loading` says, for those who only want to know whether to
     // start.
@@ -224,7 +230,7 @@ impl App {
     }
 
     fn is_fresh(&self, now: Now) -> bool {
-        !self.expired.load(Ordering::Acquire)
+        self.heeded.load(Ordering::Acquire) == self.news.load(Ordering::Acquire)
             && self
                 .policy
                 .load()
@@ -239,7 +245,7 @@ impl App {
 
     /// Lets the policy count as due.
     pub(crate) fn expire(&self) {
-        self.expired.store(true, Ordering::Release);
+        self.news.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets what was known, so that it is not even used while it is asked for.
@@ -264,7 +270,7 @@ impl App {
     }
 
     /// Brings the policy up to date if it is due. Whoever comes meanwhile waits for the same
-    /// answer; a failure leaves what was known.
+    /// answer; a failure leaves what was known, and so does dropping the future.
     pub(crate) async fn refresh(&self, management: &Management, limits: &Limiter) {
         if !self.is_due(management.clock.now()) {
             return;
@@ -275,7 +281,7 @@ impl App {
             return;
         }
         // Before asking, so that news which comes meanwhile makes the answer due again.
-        let was_expired = self.expired.swap(false, Ordering::AcqRel);
+        let heeded = self.news.load(Ordering::Acquire);
         let api_keys = management.client.api_keys();
         let answer = management
             .ask(
@@ -300,7 +306,6 @@ impl App {
             Ok(_) => Standing::Inactive,
             Err(NoAnswer::Failed(error)) if error.is_app_not_found() => Standing::Gone,
             Err(reason) => {
-                self.expired.fetch_or(was_expired, Ordering::AcqRel);
                 self.failed(&mut backoff, now);
                 tracing::warn!(
                     app = &*self.slug,
@@ -316,6 +321,7 @@ impl App {
             fresh_until: now.monotonic.saturating_add(fresh_for),
             standing,
         })));
+        self.heeded.store(heeded, Ordering::Release);
     }
 
     fn failed(&self, backoff: &mut Backoff, now: Now) {
@@ -324,18 +330,35 @@ impl App {
         self.retry_at.store(retry_at, Ordering::Release);
     }
 
+    /// The rules that every app has, with this one's counters.
+    pub(crate) fn fixed_rules(
+        &self,
+        rules: &[RuleSpec],
+        limits: &Limiter,
+        now: Now,
+    ) -> &Arc<RuleSet> {
+        self.fixed
+            .get_or_init(|| Arc::new(self.ruleset(rules, None, limits, now)))
+    }
+
+    fn ruleset(
+        &self,
+        rules: &[RuleSpec],
+        before: Option<&RuleSet>,
+        limits: &Limiter,
+        now: Now,
+    ) -> RuleSet {
+        limits.ruleset(self.deployment, &self.slug, rules, before, now)
+    }
+
     fn compile(&self, rules: &[RateLimitRule], limits: &Limiter, now: Now) -> Rules {
-        match rules
-            .iter()
-            .map(RuleSpec::mirror)
-            .collect::<Option<Vec<_>>>()
-        {
-            Some(specs) => Rules::Local(Arc::new(limits.ruleset(
-                self.deployment,
-                &self.slug,
-                &specs,
-                now,
-            ))),
+        match limits.specs(rules) {
+            Some(specs) => {
+                let before = self.rules.load();
+                let rules = Arc::new(self.ruleset(&specs, before.as_deref(), limits, now));
+                self.rules.store(Some(Arc::clone(&rules)));
+                Rules::Local(rules)
+            }
             None => {
                 let known = self.policy();
                 let already = known.as_ref().is_some_and(|policy| {
@@ -344,7 +367,7 @@ impl App {
                 if !already {
                     tracing::warn!(
                         app = &*self.slug,
-                        "a rate-limit rule cannot be mirrored here: the gateway is asked on every request"
+                        "a rate-limit rule cannot be counted here: the gateway is asked on every request"
                     );
                 }
                 Rules::AtGateway
@@ -387,7 +410,10 @@ impl Apps {
                 retry_at: AtomicU64::new(retry_at),
                 deployment,
                 policy: ArcSwapOption::empty(),
-                expired: AtomicBool::new(false),
+                news: AtomicU64::new(0),
+                heeded: AtomicU64::new(0),
+                rules: ArcSwapOption::empty(),
+                fixed: OnceLock::new(),
                 loading: Mutex::default(),
                 refreshing: AtomicBool::new(false),
             })

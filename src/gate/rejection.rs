@@ -393,7 +393,10 @@ impl Rejection {
         };
         let headers = response.headers_mut();
         let mut require = |name: HeaderName, value: HeaderValue| {
-            headers.entry(name).or_insert(value);
+            // A house answer so full of headers that no more fit goes out as it is.
+            if let Ok(entry) = headers.try_entry(name) {
+                let _ = entry.or_try_insert(value);
+            }
         };
         require(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_seconds() {
@@ -451,7 +454,7 @@ fn vary_by(headers: &mut HeaderMap, names: &HeaderValue) {
     if !missing.is_empty()
         && let Ok(missing) = HeaderValue::try_from(missing.join(", "))
     {
-        headers.append(VARY, missing);
+        let _ = headers.try_append(VARY, missing);
     }
 }
 

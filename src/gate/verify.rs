@@ -17,7 +17,7 @@ use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::clock::Now;
 use crate::gate::authenticator::State;
-use crate::gate::cache::{Filed, STRANGER_TTL, Verdict, VerdictKey};
+use crate::gate::cache::{End, Filed, STRANGER_TTL, Verdict, VerdictKey};
 use crate::gate::permission::Permissions;
 use crate::gate::policy::{Ours, Reserved, is_reserved};
 use crate::gate::principal::{Identity, PrincipalKind};
@@ -339,13 +339,11 @@ async fn ours(
     if is_reserved(&identity.app_slug) != Some(Reserved::Management) {
         state.refresh_policy(&app).await;
     }
-    let expires = match check.key.kind {
-        PrincipalKind::ApiKey => None,
-        PrincipalKind::OauthAccessToken => match token_expiry(&response.metadata) {
-            Some(expires) => Some(expires),
-            // Without an end a token must not outlive this answer.
-            None => Some(state.clock.now().unix),
-        },
+    let end = match check.key.kind {
+        PrincipalKind::ApiKey => End::Unknown,
+        PrincipalKind::OauthAccessToken => {
+            token_expiry(&response.metadata).map_or(End::Now, End::At)
+        }
     };
     let verdict = Arc::new(Verdict::new(
         Identity {
@@ -364,14 +362,15 @@ async fn ours(
         },
         app,
         sent,
-        expires,
+        end,
     ));
+    let now = state.clock.now();
     match state
         .cache
-        .admit(check.key, &verdict, &state.tombstones, epoch)
+        .admit(check.key, &verdict, &state.tombstones, epoch, now)
     {
         Filed::Kept | Filed::Overtaken => outcome(verdict),
-        Filed::Contradicted => Outcome::Invalid,
+        Filed::Contradicted | Filed::Buried => Outcome::Invalid,
     }
 }
 

@@ -580,7 +580,7 @@ fn lines(file: &str) -> Vec<Value> {
         .collect()
 }
 
-async fn assert_answers_as_recorded(gateway: &DevGateway, line: &Value) {
+pub(crate) async fn assert_answers_as_recorded(gateway: &DevGateway, line: &Value) {
     let (name, request, recorded) = (&line["name"], &line["request"], &line["response"]);
     let mut sent = Request::builder()
         .method(request["method"].as_str().unwrap())
@@ -653,7 +653,7 @@ async fn assert_answers_as_recorded(gateway: &DevGateway, line: &Value) {
 }
 
 /// The same members and the same types all the way down; of lists, the first items.
-fn assert_same_shape(at: &str, expected: &Value, answer: &Value) {
+pub(crate) fn assert_same_shape(at: &str, expected: &Value, answer: &Value) {
     match (expected, answer) {
         (Value::Object(expected), Value::Object(answer)) => {
             // What hangs on the recorded app having no scheme of its own is left out.
@@ -698,17 +698,17 @@ fn request_check(gateway: &DevGateway, body: &Value) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-async fn post_check(gateway: &DevGateway, body: &Value) -> (u16, Value) {
+pub(crate) async fn post_check(gateway: &DevGateway, body: &Value) -> (u16, Value) {
     read(send(gateway, request_check(gateway, body)).await.unwrap()).await
 }
 
-async fn check(gateway: &DevGateway, key: &DevKey) -> Value {
+pub(crate) async fn check(gateway: &DevGateway, key: &DevKey) -> Value {
     read(send(gateway, check_request(gateway, key)).await.unwrap())
         .await
         .1
 }
 
-async fn management(gateway: &DevGateway, method: &str, path: &str) -> (u16, Value) {
+pub(crate) async fn management(gateway: &DevGateway, method: &str, path: &str) -> (u16, Value) {
     let request = Request::builder()
         .method(method)
         .uri(format!("{}{path}", gateway.url()))

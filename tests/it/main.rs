@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod attack;
 mod axum_ways;
 mod bounds;
 mod dev;
@@ -15,8 +16,11 @@ mod gate;
 mod grpc;
 mod guides;
 mod hyper;
+mod limit_memory;
 mod limits;
 mod news;
+mod oauth;
+mod rate_limit_fields;
 mod refusals;
 mod revocation;
 mod scene;

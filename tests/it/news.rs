@@ -160,11 +160,35 @@ async fn an_unknown_outcome_keeps_the_key_out() {
 async fn a_definite_answer_that_nothing_was_revoked_lets_the_key_in_again() {
     for status in [400, 401, 403, 404, 422, 429] {
         let scene = Scene::new().await;
-        scene.wacht.fault(On::Management, Fault::Status(status));
+        let envelope = format!(r#"{{"errors":[{{"message":"no","code":{status}}}]}}"#);
+        let answer = Fault::body(status, "application/json", envelope);
+        scene.wacht.fault(On::Management, answer);
         scene.revoke().await.unwrap_err();
         scene.wacht.clear_faults();
         scene.admitted().await;
     }
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_not_wachts_own_lets_no_key_in_again() {
+    for status in [400, 403, 404, 429] {
+        let scene = Scene::new().await;
+        let proxy = Fault::body(status, "text/html", "<h1>proxy</h1>");
+        scene.wacht.fault(On::Management, proxy);
+        scene.revoke().await.unwrap_err();
+        scene.wacht.clear_faults();
+        scene.refused().await;
+    }
+}
+
+#[tokio::test]
+async fn rotating_a_key_that_is_revoked_already_keeps_it_out() {
+    let scene = Scene::new().await;
+    scene.wacht.revoke(scene.key.key_id());
+    let api_keys = scene.client.api_keys();
+    let rotate = api_keys.rotate_api_key("orders", scene.key.key_id());
+    rotate.send().await.unwrap_err();
+    scene.refused().await;
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ mod calls;
 mod gateway;
 mod management;
 mod retries;
-mod told;
 
 use std::convert::Infallible;
 use std::error::Error as _;
@@ -26,11 +25,11 @@ use tokio::task::JoinHandle;
 use wacht_auth::models::{CheckRequest, CheckResponse};
 use wacht_auth::{Error, Result, WachtClient};
 
-const MANAGEMENT_KEY: &str = "sk_SYNTHETIC-management-0123456789abcdefghijklmnopqrst";
+pub(crate) const MANAGEMENT_KEY: &str = "sk_SYNTHETIC-management-0123456789abcdefghijklmnopqrst";
 const CALLERS_KEY: &str = "sk_SYNTHETIC-callers-0123456789abcdefghijklmnopqrstuvw";
 
 /// Gives whatever answer is set, and keeps what it was asked.
-struct Canned {
+pub(crate) struct Canned {
     address: SocketAddr,
     answer: Arc<Mutex<Response<Bytes>>>,
     asked: Arc<Mutex<Vec<Request<Bytes>>>>,
@@ -38,7 +37,7 @@ struct Canned {
 }
 
 impl Canned {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new(Response::new(Bytes::new())));
@@ -56,7 +55,7 @@ impl Canned {
         format!("http://{}", self.address)
     }
 
-    fn client(&self) -> WachtClient {
+    pub(crate) fn client(&self) -> WachtClient {
         WachtClient::builder(MANAGEMENT_KEY)
             .api_url(self.url())
             .gateway_url(self.url())
@@ -65,15 +64,15 @@ impl Canned {
             .unwrap()
     }
 
-    fn answer(&self, response: Response<Bytes>) {
+    pub(crate) fn answer(&self, response: Response<Bytes>) {
         *self.answer.lock().unwrap() = response;
     }
 
-    fn answer_line(&self, line: &Value) {
+    pub(crate) fn answer_line(&self, line: &Value) {
         self.answer(recorded(line));
     }
 
-    fn take_asked(&self) -> Vec<Request<Bytes>> {
+    pub(crate) fn take_asked(&self) -> Vec<Request<Bytes>> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 }
@@ -109,13 +108,13 @@ async fn serve(
     }
 }
 
-fn lines(text: &str) -> Vec<Value> {
+pub(crate) fn lines(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
 }
 
-fn status(line: &Value) -> StatusCode {
+pub(crate) fn status(line: &Value) -> StatusCode {
     let status = line["response"]["status"].as_u64().unwrap();
     StatusCode::from_u16(status.try_into().unwrap()).unwrap()
 }
@@ -141,7 +140,7 @@ fn recorded(line: &Value) -> Response<Bytes> {
     response
 }
 
-fn with_status(code: u16, body: impl Into<Bytes>) -> Response<Bytes> {
+pub(crate) fn with_status(code: u16, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(code).unwrap();
     response

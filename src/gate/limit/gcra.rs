@@ -123,6 +123,10 @@ impl Gcra {
         self.interval * self.burst
     }
 
+    pub(super) fn window(&self) -> u64 {
+        self.window
+    }
+
     fn level_at(&self, full_at: u64, now: Moment) -> Level {
         if self.burst == 0 {
             return Level {
@@ -247,7 +251,7 @@ fn known(full_at: u64) -> Option<Nanos> {
 }
 
 /// About 146 years. governor adds three of these at most, and panics on overflow.
-const LONGEST: u64 = 1 << 62;
+pub(super) const LONGEST: u64 = 1 << 62;
 
 #[cfg(test)]
 mod tests {

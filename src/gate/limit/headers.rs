@@ -9,15 +9,22 @@ use http::HeaderName;
 use http::HeaderValue;
 use smallvec::SmallVec;
 
+use super::CalendarUnit;
 use super::Mode;
 use super::RuleSet;
 use super::Standings;
+use super::Window;
 use super::seconds_up;
 
 /// Which headers tell callers how much of their rate limits is left.
 ///
 /// They are on admitted answers and on those refused for a limit. A request that no rule matches
 /// gets none. `Retry-After` on refusals is not affected by this choice.
+///
+/// A gRPC caller finds them in the metadata that precede the messages. A Trailers-Only answer (any
+/// refusal, and a status that the service returns before its first message) has none of them,
+/// because they may not stand in trailers; the metadata of a refusal still have `retry-after`, in
+/// whole seconds.
 ///
 /// For a rule of 3 requests in 60 seconds per key, the first answer carries:
 ///
@@ -33,12 +40,13 @@ use super::seconds_up;
 pub enum RateLimitHeaders {
     /// `RateLimit-Policy` and `RateLimit`, as in draft-ietf-httpapi-ratelimit-headers-10: one list
     /// entry per rule, in order of priority. `t` is the number of seconds until more requests may
-    /// pass, left out when the limit is untouched. Windows below a second show as `w=1`. An entry
-    /// the service itself has set stays.
+    /// pass, left out when the limit is untouched. Windows below a second show as `w=1`; for days
+    /// and months of the calendar, `w` is the length of the current one. An entry the service
+    /// itself has set stays.
     #[default]
     Draft,
     /// `X-RateLimit-{window}-Limit`, `-Remaining` and `-Reset`, with the window as Wacht writes
-    /// it: `60s`, `250ms`. `Reset` is the number of seconds until more requests may pass, 0 when
+    /// it: `60s`, `250ms`, and `86400s` and `2592000s` for a day and a month of the calendar. `Reset` is the number of seconds until more requests may pass, 0 when
     /// the limit is untouched. Of two rules with the same window, the one with less left shows.
     Wacht,
     /// Both of them.
@@ -55,7 +63,9 @@ impl Standings {
         chosen: RateLimitHeaders,
         headers: &mut HeaderMap,
     ) {
-        if self.0.is_empty() {
+        // A gRPC client takes the headers of an answer that is already over for its trailers, and
+        // the fields must not stand in trailers.
+        if self.0.is_empty() || headers.contains_key(GRPC_STATUS) {
             return;
         }
         let (draft, wacht) = match chosen {
@@ -76,13 +86,16 @@ impl Standings {
     }
 
     fn policy(&self, rules: &RuleSet) -> HeaderValue {
-        if self.0.len() == rules.entries.len() {
-            return rules.policy.clone();
+        if let (Some(policy), true) = (&rules.policy, self.0.len() == rules.entries.len()) {
+            return policy.clone();
         }
         let mut text = Text::new();
         for standing in &self.0 {
             if let Some(label) = rules.label(standing.entry) {
                 next_item(&mut text, &label.policy);
+                if label.varies {
+                    write_number(&mut text, standing.period);
+                }
             }
         }
         value(Bytes::copy_from_slice(&text))
@@ -122,8 +135,10 @@ impl Standings {
 pub(super) struct Label {
     /// Unique within its set; printable ASCII without quotes and backslashes.
     pub(super) name: Arc<str>,
-    /// `"per_key:3/60s";q=3;w=60`
+    /// `"per_key:3/60s";q=3;w=60`, without the last number where it varies.
     policy: Box<str>,
+    /// Whether the length of the window depends on the month.
+    varies: bool,
     /// `"per_key:3/60s";r=`
     remaining: Box<str>,
     max_requests: u32,
@@ -142,12 +157,12 @@ struct WachtNames {
 pub(super) struct Labels {
     words: Vec<String>,
     policy: Text,
+    varies: bool,
 }
 
 impl Labels {
-    pub(super) fn next(&mut self, mode: Mode, max_requests: u32, window: Duration) -> Label {
-        let short = short(window);
-        let word = format!("{}:{max_requests}/{short}", mode.word());
+    pub(super) fn next(&mut self, mode: Mode, max_requests: u32, window: Window) -> Label {
+        let word = format!("{}:{max_requests}/{}", mode.word(), short(window));
         let alike = self.words.iter().filter(|other| **other == word).count();
         let name = match alike {
             0 => word.clone(),
@@ -155,11 +170,17 @@ impl Labels {
         };
         self.words.push(word);
 
-        let seconds = seconds_up(window).max(1);
-        let policy = format!("\"{name}\";q={max_requests};w={seconds}");
+        let mut policy = format!("\"{name}\";q={max_requests};w=");
+        let varies = window == Window::Calendar(CalendarUnit::Month);
+        if !varies {
+            policy += &seconds_up(nominal(window)).max(1).to_string();
+        }
+        self.varies |= varies;
         next_item(&mut self.policy, &policy);
+        let short = short(nominal(window).into());
         Label {
             policy: policy.into(),
+            varies,
             remaining: format!("\"{name}\";r=").into(),
             name: name.into(),
             max_requests,
@@ -171,21 +192,39 @@ impl Labels {
         }
     }
 
-    pub(super) fn policy(self) -> HeaderValue {
+    /// `None` if it is not always the same.
+    pub(super) fn policy(self) -> Option<HeaderValue> {
+        if self.varies {
+            return None;
+        }
         // With spare room, `Bytes` counts references from the start; made from an exact vector, it
         // would allocate for that at the first clone.
         let mut text = Vec::with_capacity(self.policy.len() + 1);
         text.extend_from_slice(&self.policy);
-        value(text.into())
+        Some(value(text.into()))
     }
 }
 
-/// The window as Wacht's rule strings have it.
-fn short(window: Duration) -> String {
-    if window < Duration::from_secs(1) {
-        format!("{}ms", window.as_millis().max(1))
-    } else {
-        format!("{}s", window.as_secs())
+/// The window as Wacht's rule strings have it; days and months of the calendar by their names, as
+/// they would else be mistaken for rolling ones.
+fn short(window: Window) -> String {
+    match window {
+        Window::Rolling(length) if length < Duration::from_secs(1) => {
+            format!("{}ms", length.as_millis().max(1))
+        }
+        Window::Rolling(length) => format!("{}s", length.as_secs()),
+        Window::Calendar(CalendarUnit::Day) => "calendar_day".to_owned(),
+        Window::Calendar(CalendarUnit::Month) => "calendar_month".to_owned(),
+    }
+}
+
+/// The length that Wacht takes a window to have.
+fn nominal(window: Window) -> Duration {
+    const DAY: Duration = Duration::from_secs(86_400);
+    match window {
+        Window::Rolling(length) => length,
+        Window::Calendar(CalendarUnit::Day) => DAY,
+        Window::Calendar(CalendarUnit::Month) => 30 * DAY,
     }
 }
 
@@ -231,6 +270,7 @@ type Text = SmallVec<[u8; 256]>;
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 #[cfg(test)]
 mod tests {
@@ -256,7 +296,7 @@ mod tests {
             (60_000, "60s"),
             (2_592_000_000, "2592000s"),
         ] {
-            assert_eq!(short(Duration::from_millis(millis)), text);
+            assert_eq!(short(Duration::from_millis(millis).into()), text);
         }
     }
 
@@ -265,10 +305,10 @@ mod tests {
         let mut labels = Labels::default();
         for window in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
             for max_requests in [0, u32::MAX] {
-                labels.next(Mode::KeyAndIp, max_requests, window);
+                labels.next(Mode::KeyAndIp, max_requests, window.into());
             }
         }
-        let policy = labels.policy();
+        let policy = labels.policy().unwrap();
         assert!(policy.to_str().unwrap().contains(";q=4294967295;w=1, "));
     }
 }

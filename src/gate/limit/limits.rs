@@ -1,16 +1,59 @@
-//! Who counts requests, and which of Wacht's rules can be counted here.
+//! Who counts requests and how, and which of Wacht's rules can be counted here.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gate::limit::{DEFAULT_CAPACITY, Mode, RuleSpec};
+use crate::client::Error;
+use crate::gate::limit::{CalendarUnit, DEFAULT_CAPACITY, Mode, RuleSpec, Window};
 use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
 
-/// Who applies the app's rate-limit scheme, and with how much memory.
+/// Who applies the app's rate-limit scheme, how exactly, and with how much memory.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use wacht_auth::{Algorithm, Limits, WachtAuthLayer, WachtClient};
+///
+/// const REPLICAS: NonZeroU32 = NonZeroU32::new(4).unwrap();
+///
+/// let limits = Limits::local()
+///     .algorithm(Algorithm::SlidingWindow)
+///     .replicas(REPLICAS);
+/// let layer = WachtAuthLayer::new(WachtClient::new("wk_live_...")).limits(limits);
+/// # let _ = layer;
+/// ```
+///
+/// # Which rules are counted here
+///
+/// All of Wacht's units and modes. `millisecond` to `day` are rolling windows, `month` is 30
+/// days; `calendar_day` counts from 00:00 UTC and `calendar_month` from the 1st, 00:00 UTC, by
+/// the wall clock. When that steps back into an earlier day or month, counting goes on in the
+/// later one, until the clock is there again or the day or month has run its full length.
+///
+/// A rule with a unit or mode that this version does not know, or with a `duration` that makes
+/// no sense, has every request of its app's keys counted by the gateway instead, one check each,
+/// and a line in the log says so.
+///
+/// [`Algorithm`] says how many requests a rule admits at most.
+///
+/// # When the scheme changes
+///
+/// A change is seen with the app's policy, within about a minute. A rule that stays the same
+/// keeps its counters, wherever it stands. A rule that is new starts with nothing used; but when
+/// it takes the place of one of the same mode for some of the same endpoints, that one goes on
+/// counting and refusing beside it, without a name of its own, for one window of the old rule. So
+/// a lower limit holds at once, a higher one from then on, and a change never lets more through
+/// than the stricter of the two would. A rule that goes without a successor is gone at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
     pub(crate) authority: Authority,
     pub(crate) capacity: usize,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) replicas: NonZeroU32,
+    pub(crate) rules: Option<Arc<[RateLimitRule]>>,
+    pub(crate) shadow: bool,
+    pub(crate) per_resource: bool,
 }
 
 /// Whose count decides.
@@ -21,21 +64,58 @@ pub(crate) enum Authority {
     Nobody,
 }
 
+/// How requests are counted in a rolling window.
+///
+/// Most requests ever admitted under a rule of `max` requests, and the state of one counter:
+///
+/// | | rolling window | calendar day or month | bytes of state |
+/// |---|---|---|---|
+/// | `Gcra` | `2·max − 1` in any stretch as long as the window, `max` a window sustained | `max` in each | 24 |
+/// | `SlidingWindow` | `max` in any stretch as long as the window | `max` in each | 24, and 160 to 640 while in use |
+///
+/// Calendar units are counted alike under both, in 24 bytes: exactly `max` in each day or month,
+/// which is up to `2·max` in a stretch of a day that has midnight in it. All bounds hold for any
+/// number of threads; they are for one process, see [`Limits::replicas`].
+///
+/// To a counter's state comes the entry that finds it, about 150 bytes, for every mode but
+/// `per_app`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// `max` at once, refilled evenly over the window: one more every `window / max`.
+    ///
+    /// A caller that has used up everything gets the next request soon, rather than all of them
+    /// at the end of the window.
+    #[default]
+    Gcra,
+    /// Never more than `max` in any stretch as long as the window.
+    ///
+    /// Exact for limits up to 32. For larger ones, requests that come within a 31st of the window
+    /// of each other are remembered as if all had come with the last of them, so that a caller
+    /// who sends steadily gets at most 5 % less than an exact log of every request would give.
+    SlidingWindow,
+}
+
 impl Limits {
     /// This process counts, by the app's scheme as Wacht documents it: the default.
     ///
-    /// Limits are per process: two replicas admit up to twice as much. An app without rules gets
-    /// the gateway's default of 1000 requests a minute per app. Apps with a rule that cannot be
-    /// counted here have every request counted by the gateway instead, and a line in the log.
+    /// Limits are per process: two replicas admit up to twice as much, unless
+    /// [`replicas`](Self::replicas) says so. An app without rules gets the gateway's default of
+    /// 1000 requests a minute per app.
     pub fn local() -> Self {
         Self {
             authority: Authority::Local,
             capacity: DEFAULT_CAPACITY,
+            algorithm: Algorithm::default(),
+            replicas: NonZeroU32::MIN,
+            rules: None,
+            shadow: false,
+            per_resource: false,
         }
     }
 
     /// The gateway counts: every request is a check of its own, and nothing is answered from the
-    /// cache but what is known to be bad.
+    /// cache but what is known to be bad. The options below have no effect then.
     ///
     /// It costs a round trip per request, and without the gateway no request passes. A
     /// requirement that is a plain list of permissions travels with the check, so the gateway
@@ -47,12 +127,98 @@ impl Limits {
         }
     }
 
-    /// Nobody counts.
+    /// Nobody counts. The options below have no effect then.
     pub fn off() -> Self {
         Self {
             authority: Authority::Nobody,
             ..Self::local()
         }
+    }
+
+    /// How rolling windows are counted. Default: [`Algorithm::Gcra`].
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// This process is one of `count`, and each applies an equal share of every limit. Default: 1.
+    ///
+    /// A share is the limit divided by `count`, rounded down, so all shares together are never
+    /// more than the limit. It is what the header fields and the names of rules show. Requests
+    /// should be spread evenly: a process cannot use what another leaves.
+    ///
+    /// A limit smaller than `count` has no share. With such a rule in the app's scheme, every
+    /// request of the app's keys is counted by the gateway instead, as one check each. Under
+    /// fixed [`rules`](Self::rules) that is an error in the configuration.
+    pub fn replicas(mut self, count: NonZeroU32) -> Self {
+        self.replicas = count;
+        self
+    }
+
+    /// Applies these rules to every app instead of its own scheme. Keys of apps that are
+    /// deactivated or deleted are refused all the same.
+    ///
+    /// ```
+    /// use wacht_auth::Limits;
+    /// use wacht_auth::models::{RateLimit, RateLimitMode, RateLimitUnit};
+    ///
+    /// # fn main() -> wacht_auth::Result<()> {
+    /// let limits = Limits::local().rules([RateLimit {
+    ///     unit: RateLimitUnit::Minute,
+    ///     duration: 1,
+    ///     max_requests: 60,
+    ///     mode: Some(RateLimitMode::PerKey),
+    /// }])?;
+    /// # let _ = limits;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when there is no rule at all, and for a rule that cannot be counted
+    /// here: its unit or mode is unknown, its `duration` is not positive (for calendar units: not
+    /// 1), or its limit is smaller than the number of [`replicas`](Self::replicas). Where
+    /// `replicas` is said after this, every request is answered 500 for the latter and the log
+    /// says why.
+    pub fn rules<I>(mut self, rules: I) -> Result<Self, Error>
+    where
+        I: IntoIterator,
+        I::Item: Into<RateLimitRule>,
+    {
+        let rules: Arc<[RateLimitRule]> = rules.into_iter().map(Into::into).collect();
+        if rules.is_empty() {
+            let problem = "no fixed rate-limit rules: `Limits::off()` is without limits";
+            return Err(Error::Config(problem.to_owned()));
+        }
+        self.rules = Some(rules);
+        match self.problem() {
+            None => Ok(self),
+            Some(problem) => Err(Error::Config(problem)),
+        }
+    }
+
+    /// Counts and reports, and refuses nobody for a limit: to try a scheme out.
+    ///
+    /// What would have been refused passes, is counted in
+    /// [`AuthStats::shadow_refusals`](crate::AuthStats::shadow_refusals), and is a line in the
+    /// log at `debug`. It uses up nothing, as if it had been refused, and the rate-limit header
+    /// fields say that nothing is left; there is no `Retry-After`. Requests that could only be
+    /// counted by the gateway pass uncounted, and so do those without an address where a rule
+    /// counts by it.
+    pub fn shadow(mut self) -> Self {
+        self.shadow = true;
+        self
+    }
+
+    /// Rules of the modes `per_key` and `per_key_and_ip` count each resource apart, as the gateway
+    /// does. By default a key has one counter per rule over all resources.
+    ///
+    /// Where paths have parts that callers choose, let
+    /// [`WachtAuthLayer::resource`](crate::WachtAuthLayer::resource) name the route instead of
+    /// the path: otherwise each path has the whole limit.
+    pub fn per_resource_counters(mut self) -> Self {
+        self.per_resource = true;
+        self
     }
 
     /// How many keys and addresses are counted apart at the same time. Default: 100 000.
@@ -63,6 +229,41 @@ impl Limits {
         self.capacity = subjects;
         self
     }
+
+    /// Why these limits cannot be applied.
+    pub(crate) fn problem(&self) -> Option<String> {
+        if self.authority != Authority::Local {
+            return None;
+        }
+        let rules = self.rules.as_deref().unwrap_or_default();
+        rules.iter().find_map(|rule| {
+            let why = match RuleSpec::mirror(rule) {
+                None => "cannot be counted",
+                Some(spec) => match spec.share(self.replicas) {
+                    None => "is smaller than the number of replicas",
+                    Some(_) => return None,
+                },
+            };
+            Some(format!(
+                "the fixed rate-limit rule {} {why}",
+                in_words(rule)
+            ))
+        })
+    }
+
+    /// The rules in the gate's own terms, each with this process's share; `None` if one of them
+    /// cannot be counted here. Without any, the gateway's default of 1000 requests a minute per
+    /// app applies.
+    pub(crate) fn specs(&self, rules: &[RateLimitRule]) -> Option<Vec<RuleSpec>> {
+        let share = |spec: RuleSpec| spec.share(self.replicas);
+        if rules.is_empty() {
+            return share(RuleSpec::default()).map(|default| vec![default]);
+        }
+        let mirrored = rules
+            .iter()
+            .map(|rule| RuleSpec::mirror(rule).and_then(share));
+        mirrored.collect()
+    }
 }
 
 impl Default for Limits {
@@ -71,9 +272,16 @@ impl Default for Limits {
     }
 }
 
+/// `per_key:3/2 minute`, with what cannot be read as it came.
+fn in_words(rule: &RateLimitRule) -> String {
+    let mode = rule.mode.as_ref().map_or("per_app", RateLimitMode::as_str);
+    let unit = rule.unit.as_str();
+    format!("`{mode}:{}/{} {unit}`", rule.max_requests, rule.duration)
+}
+
 impl RuleSpec {
     /// The rule in the gate's own terms; `None` if it cannot be counted here, because its unit or
-    /// mode is a calendar's or unknown, or its numbers make no sense.
+    /// mode is unknown or its numbers make no sense.
     pub(crate) fn mirror(rule: &RateLimitRule) -> Option<Self> {
         let mode = match &rule.mode {
             // A rule without a mode is per app, as the gateway reads it.
@@ -84,21 +292,26 @@ impl RuleSpec {
             Some(RateLimitMode::PerAppAndIp) => Mode::AppAndIp,
             Some(RateLimitMode::Unknown(_)) => return None,
         };
-        let milliseconds = match &rule.unit {
-            RateLimitUnit::Millisecond => 1,
-            RateLimitUnit::Second => 1_000,
-            RateLimitUnit::Minute => 60_000,
-            RateLimitUnit::Hour => 3_600_000,
-            RateLimitUnit::Day => 86_400_000,
-            RateLimitUnit::Month => 30 * 86_400_000,
-            RateLimitUnit::CalendarDay
-            | RateLimitUnit::CalendarMonth
-            | RateLimitUnit::Unknown(_) => return None,
-        };
         let duration = u64::try_from(rule.duration).ok().filter(|n| *n > 0)?;
+        let rolling =
+            |milliseconds| Window::Rolling(Duration::from_millis(milliseconds * duration));
+        // Wacht takes no calendar limit over several days or months, and nobody has said when
+        // those would begin.
+        let calendar = |unit| (duration == 1).then_some(Window::Calendar(unit));
+        let window = match &rule.unit {
+            RateLimitUnit::Millisecond => rolling(1),
+            RateLimitUnit::Second => rolling(1_000),
+            RateLimitUnit::Minute => rolling(60_000),
+            RateLimitUnit::Hour => rolling(3_600_000),
+            RateLimitUnit::Day => rolling(86_400_000),
+            RateLimitUnit::Month => rolling(30 * 86_400_000),
+            RateLimitUnit::CalendarDay => calendar(CalendarUnit::Day)?,
+            RateLimitUnit::CalendarMonth => calendar(CalendarUnit::Month)?,
+            RateLimitUnit::Unknown(_) => return None,
+        };
         Some(Self {
             mode,
-            window: Duration::from_millis(milliseconds * duration),
+            window,
             // The gateway stores what it never accepts today: a limit below zero admits nothing.
             max_requests: u32::try_from(rule.max_requests).unwrap_or(0),
             endpoints: rule
@@ -106,6 +319,19 @@ impl RuleSpec {
                 .as_ref()
                 .map(|endpoints| endpoints.iter().map(|e| e.as_str().into()).collect()),
             priority: rule.priority,
+        })
+    }
+
+    /// What one of `replicas` processes may admit. `None` when there is not one request for each:
+    /// to round up would admit more than the limit, and to round down nothing at all.
+    fn share(self, replicas: NonZeroU32) -> Option<Self> {
+        let share = self.max_requests / replicas;
+        if share == 0 && self.max_requests > 0 {
+            return None;
+        }
+        Some(Self {
+            max_requests: share,
+            ..self
         })
     }
 }
@@ -125,21 +351,38 @@ mod tests {
         .into()
     }
 
+    fn replicas(count: u32) -> NonZeroU32 {
+        NonZeroU32::new(count).unwrap()
+    }
+
     #[test]
     fn every_rolling_unit_has_its_window() {
-        for (unit, seconds) in [
-            (RateLimitUnit::Second, 2),
-            (RateLimitUnit::Minute, 120),
-            (RateLimitUnit::Hour, 7200),
-            (RateLimitUnit::Day, 172_800),
-            (RateLimitUnit::Month, 60 * 86_400),
+        for (unit, milliseconds) in [
+            (RateLimitUnit::Millisecond, 2),
+            (RateLimitUnit::Second, 2_000),
+            (RateLimitUnit::Minute, 120_000),
+            (RateLimitUnit::Hour, 7_200_000),
+            (RateLimitUnit::Day, 172_800_000),
+            (RateLimitUnit::Month, 60 * 86_400_000),
         ] {
             let spec = RuleSpec::mirror(&rule(unit, None)).unwrap();
-            assert_eq!(spec.window, Duration::from_secs(seconds));
+            assert_eq!(spec.window, Duration::from_millis(milliseconds).into());
             assert_eq!((spec.mode, spec.max_requests), (Mode::App, 5));
         }
-        let spec = RuleSpec::mirror(&rule(RateLimitUnit::Millisecond, None)).unwrap();
-        assert_eq!(spec.window, Duration::from_millis(2));
+    }
+
+    #[test]
+    fn calendar_units_are_one_day_or_one_month() {
+        for (unit, window) in [
+            (RateLimitUnit::CalendarDay, CalendarUnit::Day),
+            (RateLimitUnit::CalendarMonth, CalendarUnit::Month),
+        ] {
+            let mut calendar = rule(unit, None);
+            assert_eq!(RuleSpec::mirror(&calendar), None);
+            calendar.duration = 1;
+            let spec = RuleSpec::mirror(&calendar).unwrap();
+            assert_eq!(spec.window, Window::Calendar(window));
+        }
     }
 
     #[test]
@@ -151,13 +394,11 @@ mod tests {
             RuleSpec::mirror(&rule(RateLimitUnit::Minute, Some(odd_mode))),
             None
         );
-        assert_eq!(
-            RuleSpec::mirror(&rule(RateLimitUnit::CalendarDay, None)),
-            None
-        );
-        let mut endless = rule(RateLimitUnit::Minute, None);
-        endless.duration = 0;
-        assert_eq!(RuleSpec::mirror(&endless), None);
+        for duration in [0, -1, i32::MIN] {
+            let mut endless = rule(RateLimitUnit::Minute, None);
+            endless.duration = duration;
+            assert_eq!(RuleSpec::mirror(&endless), None);
+        }
     }
 
     #[test]
@@ -165,7 +406,53 @@ mod tests {
         let mut shut = rule(RateLimitUnit::Minute, None);
         for max_requests in [0, -1, i32::MIN] {
             shut.max_requests = max_requests;
-            assert_eq!(RuleSpec::mirror(&shut).unwrap().max_requests, 0);
+            let limits = Limits::local().replicas(replicas(3));
+            let specs = limits.specs(&[shut.clone()]).unwrap();
+            assert_eq!(specs[0].max_requests, 0);
         }
+    }
+
+    #[test]
+    fn shares_never_add_up_to_more_than_the_limit() {
+        let minute = rule(RateLimitUnit::Minute, None);
+        for count in 1..=5 {
+            let limits = Limits::local().replicas(replicas(count));
+            let share = limits.specs(&[minute.clone()]).unwrap()[0].max_requests;
+            assert!(share >= 1 && share * count <= 5 && (share + 1) * count > 5);
+        }
+        let six = Limits::local().replicas(replicas(6));
+        assert_eq!(six.specs(&[minute]), None);
+        assert_eq!(six.specs(&[]).unwrap()[0].max_requests, 166);
+        assert_eq!(six.replicas(replicas(1_001)).specs(&[]), None);
+    }
+
+    #[test]
+    fn a_fixed_rule_that_cannot_be_counted_is_named() {
+        let good = rule(RateLimitUnit::Minute, None);
+        let odd = rule(
+            RateLimitUnit::Unknown("fortnight".into()),
+            Some(RateLimitMode::PerKey),
+        );
+        let local = Limits::local();
+        assert!(local.clone().rules([good.clone()]).is_ok());
+        let error = local.clone().rules([good.clone(), odd]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "configuration: the fixed rate-limit rule `per_key:5/2 fortnight` cannot be counted"
+        );
+        let error = local
+            .clone()
+            .replicas(replicas(6))
+            .rules([good.clone()])
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "configuration: the fixed rate-limit rule `per_app:5/2 minute` is smaller than the \
+             number of replicas"
+        );
+        assert!(local.rules::<[RateLimitRule; 0]>([]).is_err());
+        let late = Limits::local().rules([good]).unwrap();
+        assert_eq!(late.problem(), None);
+        assert!(late.replicas(replicas(6)).problem().is_some());
     }
 }

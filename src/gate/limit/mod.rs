@@ -1,17 +1,21 @@
 //! Local rate limits: look at every matching rule, then charge them all.
 //!
 //! 1. An app's rules are compiled into a [`RuleSet`], in order of priority. A rule that has not
-//!    changed keeps its counters.
+//!    changed keeps its counters; one that takes another's place has the other beside it for one
+//!    window.
 //! 2. [`Limiter::admit`] finds the counter of each rule that matches the resource.
 //! 3. It looks at all of them. If one refuses, nothing is charged.
 //! 4. It charges all of them. The look was advice: should a charge fail because another request
 //!    came first, those before it are refunded.
 //! 5. The answer carries what is left, for the response headers.
 
+mod calendar;
+mod counter;
 mod gcra;
 mod headers;
 mod limits;
 mod subjects;
+mod window;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,13 +31,20 @@ use smallvec::SmallVec;
 
 use crate::clock::Now;
 use crate::gate::credential::KeyDigest;
+use crate::models::RateLimitRule;
 
-use self::gcra::Bucket;
-use self::gcra::Gcra;
+pub(crate) use self::calendar::CalendarUnit;
+use self::counter::Bucket;
+use self::counter::Calendars;
+use self::counter::Meter;
+use self::counter::Reading;
+use self::counter::Receipt;
+pub(crate) use self::counter::Window;
 use self::gcra::Level;
 use self::gcra::Moment;
 use self::headers::Label;
 pub use self::headers::RateLimitHeaders;
+pub use self::limits::Algorithm;
 pub(crate) use self::limits::Authority;
 pub use self::limits::Limits;
 use self::subjects::Subject;
@@ -46,7 +57,7 @@ pub(crate) const DEFAULT_CAPACITY: usize = 100_000;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RuleSpec {
     pub(crate) mode: Mode,
-    pub(crate) window: Duration,
+    pub(crate) window: Window,
     /// How many requests may pass in a window; 0 lets none pass, ever.
     pub(crate) max_requests: u32,
     /// Resources the rule is for: `None`, or a list with `*` in it, is all of them.
@@ -85,6 +96,10 @@ pub(crate) enum KeySubject {
 
 /// All counters of one gate.
 pub(crate) struct Limiter {
+    limits: Limits,
+    problem: Option<String>,
+    /// The rules that every app has, whatever its scheme says.
+    fixed: Option<Vec<RuleSpec>>,
     subjects: Subjects,
     registry: Mutex<Registry>,
 }
@@ -93,8 +108,8 @@ pub(crate) struct Limiter {
 #[derive(Debug)]
 pub(crate) struct RuleSet {
     entries: Vec<Entry>,
-    /// `RateLimit-Policy` for a resource that all rules match.
-    policy: HeaderValue,
+    /// `RateLimit-Policy` for a resource that all rules match, where it is always the same.
+    policy: Option<HeaderValue>,
 }
 
 /// A request that may go on: what it left in each counter.
@@ -132,12 +147,24 @@ struct Standing {
     remaining: u32,
     /// Whole seconds until there is more; 0 when the counter is full.
     more_in: u32,
+    /// Whole seconds that the current day or month has; 0 for a rolling window.
+    period: u32,
 }
 
 #[derive(Debug)]
 struct Entry {
     rule: Arc<Rule>,
     label: Label,
+    /// Whose place it has taken, as long as they have a say.
+    replaced: Vec<Replaced>,
+}
+
+/// A rule that has gone and still refuses what it would have refused.
+#[derive(Clone, Debug)]
+struct Replaced {
+    rule: Arc<Rule>,
+    /// One window after it went.
+    until: Moment,
 }
 
 /// A rule with its counter, alive as long as a set holds it or it has something to remember.
@@ -145,7 +172,7 @@ struct Entry {
 struct Rule {
     number: u64,
     identity: Identity,
-    gcra: Gcra,
+    meter: Meter,
     /// Per app: the counter. Otherwise the one for subjects that found no room.
     shared: Bucket,
 }
@@ -156,7 +183,7 @@ struct Identity {
     deployment: i64,
     app: Option<Arc<str>>,
     mode: Mode,
-    window: Duration,
+    window: Window,
     max_requests: u32,
     /// Sorted; `None` is all.
     endpoints: Option<Box<[Box<str>]>>,
@@ -164,6 +191,8 @@ struct Identity {
 
 struct Registry {
     rules: HashMap<Identity, Registered>,
+    algorithm: Algorithm,
+    calendars: Calendars,
     next_number: u64,
     /// The size at which to look for rules that can go.
     prune_at: usize,
@@ -190,30 +219,50 @@ enum Counter<'a> {
 // === impl Limiter ===
 
 impl Limiter {
-    /// Counts for at most `capacity` keys and addresses apart; more of them share a counter per
-    /// rule.
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            subjects: Subjects::new(capacity),
+            limits: limits.clone(),
+            problem: limits.problem(),
+            fixed: limits
+                .rules
+                .as_deref()
+                .and_then(|rules| limits.specs(rules)),
+            subjects: Subjects::new(limits.capacity),
             registry: Mutex::new(Registry {
                 rules: HashMap::new(),
+                algorithm: limits.algorithm,
+                calendars: Calendars::default(),
                 next_number: 0,
                 prune_at: SMALL_REGISTRY,
             }),
         }
     }
 
-    /// Compiles the rules of an app. Those it had before keep their counters; with no rules at
-    /// all, the gateway's default of 1000 requests a minute per app applies.
+    /// Why nothing can be counted as configured.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// An app's scheme in the gate's own terms; `None` if it cannot be counted here.
+    pub(crate) fn specs(&self, rules: &[RateLimitRule]) -> Option<Vec<RuleSpec>> {
+        self.limits.specs(rules)
+    }
+
+    /// The rules that every app has, whatever its scheme says.
+    pub(crate) fn fixed(&self) -> Option<&[RuleSpec]> {
+        self.fixed.as_deref()
+    }
+
+    /// Compiles the rules of an app. Those it had `before` keep their counters, and those it has
+    /// no more may stay on beside their successors.
     pub(crate) fn ruleset(
         &self,
         deployment: i64,
         app: &Arc<str>,
         rules: &[RuleSpec],
+        before: Option<&RuleSet>,
         now: Now,
     ) -> RuleSet {
-        let default = [RuleSpec::default()];
-        let rules = if rules.is_empty() { &default } else { rules };
         let mut by_priority: Vec<&RuleSpec> = rules.iter().collect();
         by_priority.sort_by_key(|spec| spec.priority);
 
@@ -226,9 +275,14 @@ impl Limiter {
                 compiled.push(rule);
             }
         }
-        registry.prune_when_large(now.into());
+        let now = Reading::from(now);
+        registry.prune_when_large(now);
         drop(registry);
-        RuleSet::new(compiled)
+        let mut rules = RuleSet::new(compiled);
+        if let Some(before) = before {
+            rules.take_over(before, now);
+        }
+        rules
     }
 
     /// Charges every rule that matches, or none of them.
@@ -238,11 +292,12 @@ impl Limiter {
         caller: &Caller<'_>,
         now: Now,
     ) -> Result<Charged, Denied> {
-        let now = Moment::from(now);
+        let now = Reading::from(now);
         let claims = self.claims(rules, caller, now)?;
-        let refusing = |claim: &Claim<'_>| Some((claim.entry, claim.look(now).err()?));
-        if let Some(first) = claims.iter().find_map(refusing) {
-            return Err(refused(rules, &claims, first, now));
+        for (place, claim) in claims.iter().enumerate() {
+            if let Err(wait) = claim.look(now) {
+                return Err(refused(rules, &claims, (place, wait), now));
+            }
         }
         charge_all(rules, &claims, now)
     }
@@ -256,16 +311,20 @@ impl Limiter {
         &self,
         rules: &'a RuleSet,
         caller: &Caller<'_>,
-        now: Moment,
+        now: Reading,
     ) -> Result<SmallVec<[Claim<'a>; INLINE_RULES]>, Denied> {
         let address = if rules.needs_address(caller.resource) {
             Some((caller.address)().ok_or(Denied::MissingAddress)?)
         } else {
             None
         };
-        let claims = rules.matching(caller.resource).map(|(entry, rule)| {
+        let resource = match self.limits.per_resource {
+            true => self.subjects.fingerprint(caller.resource),
+            false => 0,
+        };
+        let claim = |place, rule: &'a Rule| {
             let shared = Counter::Shared(&rule.shared);
-            let bucket = match rule.subject(caller.key, address) {
+            let bucket = match rule.subject(caller.key, address, resource) {
                 None => shared,
                 Some(subject) => self
                     .subjects
@@ -273,12 +332,26 @@ impl Limiter {
                     .map_or(shared, Counter::Own),
             };
             Claim {
-                entry,
+                entry: place,
                 rule,
                 bucket,
             }
-        });
-        Ok(claims.collect())
+        };
+        let mut claims = SmallVec::<[Claim<'a>; INLINE_RULES]>::new();
+        for (place, entry) in rules.matching(caller.resource) {
+            claims.push(claim(place, &entry.rule));
+            for Replaced { rule, until } in &entry.replaced {
+                // It may have several successors, and is one limit all the same.
+                let claimed = |other: &Claim<'_>| std::ptr::eq(other.rule, &**rule);
+                if now.monotonic < *until
+                    && rule.identity.matches(caller.resource)
+                    && !claims.iter().any(claimed)
+                {
+                    claims.push(claim(place, rule));
+                }
+            }
+        }
+        Ok(claims)
     }
 }
 
@@ -290,16 +363,20 @@ impl fmt::Debug for Limiter {
     }
 }
 
-fn charge_all(rules: &RuleSet, claims: &[Claim<'_>], now: Moment) -> Result<Charged, Denied> {
+fn charge_all(rules: &RuleSet, claims: &[Claim<'_>], now: Reading) -> Result<Charged, Denied> {
     let mut standings = Standings::default();
-    for (charged, claim) in claims.iter().enumerate() {
-        match claim.rule.gcra.charge(&claim.bucket, now) {
-            Ok(level) => standings.0.push(claim.standing(level)),
+    let mut receipts = SmallVec::<[Receipt; INLINE_RULES]>::new();
+    for (place, claim) in claims.iter().enumerate() {
+        match claim.rule.meter.charge(&claim.bucket, now) {
+            Ok((level, receipt)) => {
+                standings.add(claim.standing(level, now));
+                receipts.push(receipt);
+            }
             Err(wait) => {
-                for earlier in claims.iter().take(charged) {
-                    earlier.rule.gcra.refund(&earlier.bucket, now);
+                for (earlier, receipt) in claims.iter().zip(receipts) {
+                    earlier.rule.meter.refund(&earlier.bucket, receipt);
                 }
-                return Err(refused(rules, claims, (claim.entry, wait), now));
+                return Err(refused(rules, claims, (place, wait), now));
             }
         }
     }
@@ -310,34 +387,38 @@ fn charge_all(rules: &RuleSet, claims: &[Claim<'_>], now: Moment) -> Result<Char
 fn refused(
     rules: &RuleSet,
     claims: &[Claim<'_>],
-    (decided_by, wait): (u32, Duration),
-    now: Moment,
+    (decided_by, wait): (usize, Duration),
+    now: Reading,
 ) -> Denied {
     let mut refused = Refused {
         retry_after: Duration::from_secs(1),
         violated: Vec::new(),
         standings: Standings::default(),
     };
-    for claim in claims {
+    for (place, claim) in claims.iter().enumerate() {
         // Not asked again: a refund in between must not leave a refusal without a rule.
-        let wait = if claim.entry == decided_by {
+        let wait = if place == decided_by {
             Some(wait)
         } else {
             claim.look(now).err()
         };
         let level = match wait {
-            None => claim.rule.gcra.level(&claim.bucket, now),
+            None => claim.rule.meter.level(&claim.bucket, now),
             Some(more_in) => {
                 let seconds = Duration::from_secs(seconds_up(more_in).into());
                 refused.retry_after = refused.retry_after.max(seconds);
-                refused.violated.extend(rules.name(claim.entry));
+                let name = rules.name(claim.entry);
+                // A rule and the one it has replaced go by one name.
+                if refused.violated.last() != name.as_ref() {
+                    refused.violated.extend(name);
+                }
                 Level {
                     remaining: 0,
                     more_in,
                 }
             }
         };
-        refused.standings.0.push(claim.standing(level));
+        refused.standings.add(claim.standing(level, now));
     }
     Denied::Limited(Box::new(refused))
 }
@@ -365,6 +446,7 @@ impl RuleSet {
                 Entry {
                     label: labels.next(mode, max_requests, window),
                     rule,
+                    replaced: Vec::new(),
                 }
             })
             .collect();
@@ -374,10 +456,47 @@ impl RuleSet {
         }
     }
 
+    /// Leaves the rules of `before` that are not in this set beside those that take their place.
+    fn take_over(&mut self, before: &Self, now: Reading) {
+        let known: Vec<&Arc<Rule>> = before.rules().collect();
+        let kept: Vec<Arc<Rule>> = self.entries.iter().map(|e| Arc::clone(&e.rule)).collect();
+        let among = |rules: &[&Arc<Rule>], rule: &Arc<Rule>| {
+            rules.iter().any(|other| Arc::ptr_eq(other, rule))
+        };
+        for entry in &mut self.entries {
+            let gone = |rule: &Arc<Rule>| !kept.iter().any(|other| Arc::ptr_eq(other, rule));
+            // Those replaced earlier, under whatever has come after them.
+            for earlier in before.entries.iter().flat_map(|entry| &entry.replaced) {
+                if now.monotonic < earlier.until && gone(&earlier.rule) {
+                    entry.replace(earlier.clone());
+                }
+            }
+            if among(&known, &entry.rule) {
+                continue;
+            }
+            for old in before.entries.iter().map(|entry| &entry.rule) {
+                if gone(old) {
+                    entry.replace(Replaced {
+                        rule: Arc::clone(old),
+                        until: old.meter.one_window_on(now),
+                    });
+                }
+            }
+        }
+    }
+
+    /// All rules that count, those replaced among them.
+    fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.entries.iter().flat_map(|entry| {
+            let replaced = entry.replaced.iter().map(|replaced| &replaced.rule);
+            std::iter::once(&entry.rule).chain(replaced)
+        })
+    }
+
     /// Whether a rule that matches `resource` counts by address.
     pub(crate) fn needs_address(&self, resource: &str) -> bool {
         self.matching(resource)
-            .any(|(_, rule)| rule.identity.mode.needs_address())
+            .any(|(_, entry)| entry.rule.identity.mode.needs_address())
     }
 
     /// Whether any rule at all counts by address.
@@ -387,11 +506,10 @@ impl RuleSet {
             .any(|entry| entry.rule.identity.mode.needs_address())
     }
 
-    fn matching(&self, resource: &str) -> impl Iterator<Item = (u32, &Rule)> {
+    fn matching(&self, resource: &str) -> impl Iterator<Item = (u32, &Entry)> {
         (0..)
             .zip(&self.entries)
-            .map(|(place, entry)| (place, &*entry.rule))
-            .filter(move |(_, rule)| rule.identity.matches(resource))
+            .filter(move |(_, entry)| entry.rule.identity.matches(resource))
     }
 
     fn label(&self, entry: u32) -> Option<&Label> {
@@ -404,6 +522,39 @@ impl RuleSet {
     }
 }
 
+// === impl Entry ===
+
+impl Entry {
+    /// Takes the other's place, where it is for the same callers and resources.
+    fn replace(&mut self, other: Replaced) {
+        let alike = self.rule.identity.mode == other.rule.identity.mode
+            && self.rule.identity.overlaps(&other.rule.identity);
+        let known = |known: &Replaced| Arc::ptr_eq(&known.rule, &other.rule);
+        if alike && !self.replaced.iter().any(known) {
+            self.replaced.push(other);
+        }
+    }
+}
+
+// === impl Standings ===
+
+impl Standings {
+    /// Adds what a counter says. Of a rule and the one it has replaced, the one with less left
+    /// speaks.
+    fn add(&mut self, standing: Standing) {
+        match self.0.last_mut() {
+            Some(last) if last.entry == standing.entry => {
+                let key = |standing: &Standing| (standing.remaining, u32::MAX - standing.more_in);
+                if key(&standing) < key(last) {
+                    last.remaining = standing.remaining;
+                    last.more_in = standing.more_in;
+                }
+            }
+            _ => self.0.push(standing),
+        }
+    }
+}
+
 // === impl RuleSpec ===
 
 impl Default for RuleSpec {
@@ -411,7 +562,7 @@ impl Default for RuleSpec {
     fn default() -> Self {
         Self {
             mode: Mode::App,
-            window: Duration::from_secs(60),
+            window: Duration::from_secs(60).into(),
             max_requests: 1000,
             endpoints: None,
             priority: 0,
@@ -445,25 +596,26 @@ impl Mode {
 
 impl Rule {
     /// Whose counter it is, `None` for the rule's own.
-    fn subject(&self, key: KeySubject, address: Option<IpAddr>) -> Option<Subject> {
-        let (key, address) = match self.identity.mode {
+    fn subject(&self, key: KeySubject, address: Option<IpAddr>, resource: u64) -> Option<Subject> {
+        let (key, address, resource) = match self.identity.mode {
             Mode::App => return None,
-            Mode::Key => (Some(key), None),
-            Mode::KeyAndIp => (Some(key), address),
-            Mode::AppAndIp | Mode::Ip => (None, address),
+            Mode::Key => (Some(key), None, resource),
+            Mode::KeyAndIp => (Some(key), address, resource),
+            Mode::AppAndIp | Mode::Ip => (None, address, 0),
         };
         Some(Subject {
             rule: self.number,
             key,
             address,
+            resource,
         })
     }
 
-    /// When everything a rule unused since `since` has counted is certainly forgotten.
-    fn idle_from(&self, since: Moment) -> Moment {
+    /// Whether all that a rule unused since `since` has counted is certainly forgotten.
+    fn is_idle(&self, since: Moment, now: Reading) -> bool {
         match self.identity.mode {
-            Mode::App => self.shared.when_full(),
-            _ => Moment(since.0.saturating_add(self.gcra.refill())),
+            Mode::App => self.shared.is_idle(now),
+            _ => since.0.saturating_add(self.meter.memory()) <= now.monotonic.0,
         }
     }
 }
@@ -491,6 +643,14 @@ impl Identity {
         }
     }
 
+    /// Whether there may be a resource that both are for.
+    fn overlaps(&self, other: &Self) -> bool {
+        match (&self.endpoints, &other.endpoints) {
+            (Some(ours), Some(_)) => ours.iter().any(|endpoint| other.matches(endpoint)),
+            _ => true,
+        }
+    }
+
     fn matches(&self, resource: &str) -> bool {
         self.endpoints.as_deref().is_none_or(|listed| {
             listed
@@ -508,11 +668,17 @@ impl Registry {
             known.unused_since = None;
             return Arc::clone(&known.rule);
         }
+        let Identity {
+            max_requests,
+            window,
+            ..
+        } = identity;
+        let meter = Meter::new(self.algorithm, max_requests, window, &self.calendars);
         let rule = Arc::new(Rule {
             number: self.next_number,
             identity: identity.clone(),
-            gcra: Gcra::new(identity.max_requests, identity.window),
-            shared: Bucket::default(),
+            shared: meter.bucket(),
+            meter,
         });
         self.next_number += 1;
         let registered = Registered {
@@ -524,7 +690,7 @@ impl Registry {
     }
 
     /// Drops rules that no set holds and that have nothing left to remember.
-    fn prune_when_large(&mut self, now: Moment) {
+    fn prune_when_large(&mut self, now: Reading) {
         if self.rules.len() < self.prune_at {
             return;
         }
@@ -533,8 +699,8 @@ impl Registry {
                 registered.unused_since = None;
                 return true;
             }
-            let since = *registered.unused_since.get_or_insert(now);
-            registered.rule.idle_from(since) > now
+            let since = *registered.unused_since.get_or_insert(now.monotonic);
+            !registered.rule.is_idle(since, now)
         });
         self.prune_at = SMALL_REGISTRY.max(2 * self.rules.len());
     }
@@ -543,15 +709,16 @@ impl Registry {
 // === impl Claim ===
 
 impl Claim<'_> {
-    fn look(&self, now: Moment) -> Result<(), Duration> {
-        self.rule.gcra.look(&self.bucket, now)
+    fn look(&self, now: Reading) -> Result<(), Duration> {
+        self.rule.meter.look(&self.bucket, now)
     }
 
-    fn standing(&self, level: Level) -> Standing {
+    fn standing(&self, level: Level, now: Reading) -> Standing {
         Standing {
             entry: self.entry,
             remaining: level.remaining,
             more_in: seconds_up(level.more_in),
+            period: self.rule.meter.period(now).map_or(0, seconds_up),
         }
     }
 }

@@ -13,7 +13,8 @@ use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::RawEntryApiV1;
 
 use super::KeySubject;
-use super::gcra::Bucket;
+use super::counter::Bucket;
+use super::counter::Reading;
 use super::gcra::Moment;
 
 /// What one counter belongs to.
@@ -23,12 +24,14 @@ pub(super) struct Subject {
     pub(super) rule: u64,
     pub(super) key: Option<KeySubject>,
     pub(super) address: Option<IpAddr>,
+    /// The fingerprint of the resource, where resources are counted apart, else 0.
+    pub(super) resource: u64,
 }
 
 /// A bounded map from subjects to their buckets.
 ///
-/// A bucket that has filled up again says no more than no bucket at all, so it is forgotten when
-/// somebody new needs room. One that is not full is never pushed out.
+/// A bucket that is idle says no more than no bucket at all, so it is forgotten when
+/// somebody new needs room. One that is not idle is never pushed out.
 pub(super) struct Subjects {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
@@ -38,7 +41,7 @@ pub(super) struct Subjects {
 
 struct Shard {
     buckets: IndexMap<Subject, Arc<Bucket>, RandomState>,
-    /// Where the search for full buckets goes on.
+    /// Where the search for idle buckets goes on.
     hand: usize,
     /// The latest moment at which one was forgotten.
     forgot_at: Moment,
@@ -66,13 +69,13 @@ impl Subjects {
 
     /// The subject's bucket. `None` when there is no room for another subject.
     ///
-    /// `overflow` is what those without room share. A new bucket starts no fuller than that one:
-    /// the subject may have been charged there.
+    /// `overflow` is what those without room share. A new bucket starts with as much used
+    /// as that one: the subject may have been charged there.
     pub(super) fn bucket(
         &self,
         subject: Subject,
         overflow: &Bucket,
-        now: Moment,
+        now: Reading,
     ) -> Option<Arc<Bucket>> {
         let hash = self.hasher.hash_one(subject);
         // The map uses the lowest and the highest bits itself.
@@ -93,10 +96,15 @@ impl Subjects {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
             .ok()?;
         // A request that read the clock before the forgetful one did must not gain by it.
-        let full_at = shard.forgot_at.max(overflow.when_full());
-        let bucket = Arc::new(Bucket::full_at(full_at));
+        let bucket = Arc::new(overflow.successor(shard.forgot_at));
         shard.buckets.insert(subject, Arc::clone(&bucket));
         Some(bucket)
+    }
+
+    /// A number that tells resources apart. Nobody outside can find two with the same.
+    pub(super) fn fingerprint(&self, resource: &str) -> u64 {
+        // 0 is for none.
+        self.hasher.hash_one(resource) | 1
     }
 
     pub(super) fn len(&self) -> usize {
@@ -107,9 +115,9 @@ impl Subjects {
 // === impl Shard ===
 
 impl Shard {
-    /// Looks at the next few buckets, drops those that are full and that nobody is about to
+    /// Looks at the next few buckets, drops those that are idle and that nobody is about to
     /// charge, and returns how many that were.
-    fn forget_some(&mut self, now: Moment) -> usize {
+    fn forget_some(&mut self, now: Reading) -> usize {
         let mut forgotten = 0;
         for _ in 0..LOOKS_PER_NEWCOMER {
             if self.hand >= self.buckets.len() {
@@ -119,7 +127,7 @@ impl Shard {
                 break;
             };
             // `get_mut` succeeds only when no request holds the bucket, and sees all they wrote.
-            if Arc::get_mut(bucket).is_some_and(|bucket| bucket.when_full() <= now) {
+            if Arc::get_mut(bucket).is_some_and(|bucket| bucket.is_idle(now)) {
                 self.buckets.swap_remove_index(self.hand);
                 forgotten += 1;
             } else {
@@ -127,7 +135,7 @@ impl Shard {
             }
         }
         if forgotten > 0 {
-            self.forgot_at = self.forgot_at.max(now);
+            self.forgot_at = self.forgot_at.max(now.monotonic);
         }
         forgotten
     }
@@ -143,7 +151,9 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
-    use super::super::gcra::Gcra;
+    use super::super::Algorithm;
+    use super::super::counter::Calendars;
+    use super::super::counter::Meter;
     use super::*;
 
     fn subject(number: u32) -> Subject {
@@ -151,16 +161,29 @@ mod tests {
             rule: 1,
             key: None,
             address: Some(Ipv4Addr::from_bits(number).into()),
+            resource: 0,
+        }
+    }
+
+    fn meter(max_requests: u32, nanos: u64) -> Meter {
+        let window = Duration::from_nanos(nanos).into();
+        Meter::new(Algorithm::Gcra, max_requests, window, &Calendars::default())
+    }
+
+    fn at(nanos: u64) -> Reading {
+        Reading {
+            monotonic: Moment(nanos),
+            unix: Duration::ZERO,
         }
     }
 
     #[test]
     fn a_subject_keeps_its_bucket() {
         let subjects = Subjects::new(10);
-        let overflow = Bucket::default();
-        let first = subjects.bucket(subject(1), &overflow, Moment(1)).unwrap();
-        let again = subjects.bucket(subject(1), &overflow, Moment(2)).unwrap();
-        let other = subjects.bucket(subject(2), &overflow, Moment(3)).unwrap();
+        let overflow = meter(1, 1).bucket();
+        let first = subjects.bucket(subject(1), &overflow, at(1)).unwrap();
+        let again = subjects.bucket(subject(1), &overflow, at(2)).unwrap();
+        let other = subjects.bucket(subject(2), &overflow, at(3)).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
         assert!(!Arc::ptr_eq(&first, &other));
         assert_eq!(subjects.len(), 2);
@@ -169,21 +192,19 @@ mod tests {
     #[test]
     fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
         let subjects = Subjects::new(1_000_000);
-        let overflow = Bucket::default();
-        let long = Gcra::new(1, Duration::from_secs(1_000_000));
-        let short = Gcra::new(1, Duration::from_nanos(10));
+        let overflow = meter(1, 1).bucket();
+        let long = meter(1, 1_000_000_000_000_000);
+        let short = meter(1, 10);
         for number in 0..1_000 {
-            let bucket = subjects
-                .bucket(subject(number), &overflow, Moment(1))
-                .unwrap();
+            let bucket = subjects.bucket(subject(number), &overflow, at(1)).unwrap();
             let gcra = if number < 100 { &long } else { &short };
-            gcra.charge(&bucket, Moment(1)).unwrap();
+            gcra.charge(&bucket, at(1)).unwrap();
         }
-        let later = Moment(1_000);
+        let later = at(1_000);
         for number in 1_000..20_000 {
             let bucket = subjects.bucket(subject(number), &overflow, later).unwrap();
             short
-                .charge(&bucket, Moment(later.0 + u64::from(number)))
+                .charge(&bucket, at(1_000 + u64::from(number)))
                 .unwrap();
         }
         let remembered = subjects.len();
@@ -201,7 +222,7 @@ mod tests {
 
         // Two looks that find something would do; a few rounds of newcomers shrink the rest.
         for number in 20_000..40_000 {
-            let at = Moment(1_000_000 + u64::from(number));
+            let at = at(1_000_000 + u64::from(number));
             drop(subjects.bucket(subject(number), &overflow, at));
         }
         assert!(subjects.len() < 2_000, "{} left", subjects.len());
@@ -210,49 +231,47 @@ mod tests {
     #[test]
     fn a_bucket_in_somebodys_hands_is_not_forgotten() {
         let subjects = Subjects::new(1_000_000);
-        let overflow = Bucket::default();
-        let held = subjects.bucket(subject(1), &overflow, Moment(1)).unwrap();
+        let overflow = meter(1, 1).bucket();
+        let held = subjects.bucket(subject(1), &overflow, at(1)).unwrap();
         for number in 2..5_000 {
-            drop(subjects.bucket(subject(number), &overflow, Moment(u64::from(number))));
+            drop(subjects.bucket(subject(number), &overflow, at(u64::from(number))));
         }
-        let again = subjects
-            .bucket(subject(1), &overflow, Moment(9_000))
-            .unwrap();
+        let again = subjects.bucket(subject(1), &overflow, at(9_000)).unwrap();
         assert!(Arc::ptr_eq(&held, &again));
     }
 
     #[test]
     fn a_request_with_an_older_reading_of_the_clock_gains_nothing() {
         let subjects = Subjects::new(10_000);
-        let overflow = Bucket::default();
-        let gcra = Gcra::new(1, Duration::from_nanos(100));
-        let first = subjects.bucket(subject(0), &overflow, Moment(1)).unwrap();
-        gcra.charge(&first, Moment(1)).unwrap();
+        let overflow = meter(1, 1).bucket();
+        let gcra = meter(1, 100);
+        let first = subjects.bucket(subject(0), &overflow, at(1)).unwrap();
+        gcra.charge(&first, at(1)).unwrap();
         drop(first);
         // Newcomers at 101 find the first one idle and have it forgotten.
         for number in 1..5_000 {
-            drop(subjects.bucket(subject(number), &overflow, Moment(101)));
+            drop(subjects.bucket(subject(number), &overflow, at(101)));
         }
-        let back = subjects.bucket(subject(0), &overflow, Moment(100)).unwrap();
-        assert_eq!(gcra.look(&back, Moment(100)), Err(Duration::from_nanos(1)));
+        let back = subjects.bucket(subject(0), &overflow, at(100)).unwrap();
+        assert_eq!(gcra.look(&back, at(100)), Err(Duration::from_nanos(1)));
     }
 
     #[test]
     fn a_newcomer_inherits_the_overflow_bucket() {
         let subjects = Subjects::new(1);
-        let gcra = Gcra::new(1, Duration::from_nanos(100));
-        let overflow = Bucket::default();
-        gcra.charge(&overflow, Moment(1)).unwrap();
-        let bucket = subjects.bucket(subject(1), &overflow, Moment(2)).unwrap();
-        assert!(gcra.look(&bucket, Moment(2)).is_err());
-        assert!(gcra.look(&bucket, Moment(101)).is_ok());
+        let gcra = meter(1, 100);
+        let overflow = meter(1, 1).bucket();
+        gcra.charge(&overflow, at(1)).unwrap();
+        let bucket = subjects.bucket(subject(1), &overflow, at(2)).unwrap();
+        assert!(gcra.look(&bucket, at(2)).is_err());
+        assert!(gcra.look(&bucket, at(101)).is_ok());
     }
 
     #[test]
     fn without_room_there_is_no_bucket() {
         let subjects = Subjects::new(0);
-        let overflow = Bucket::default();
-        assert!(subjects.bucket(subject(1), &overflow, Moment(1)).is_none());
+        let overflow = meter(1, 1).bucket();
+        assert!(subjects.bucket(subject(1), &overflow, at(1)).is_none());
         assert_eq!(subjects.len(), 0);
     }
 }

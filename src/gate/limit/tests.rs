@@ -18,11 +18,11 @@ fn later(by: Duration) -> Now {
     }
 }
 
-fn spec(mode: Mode, max_requests: u32, window: Duration) -> RuleSpec {
+fn spec(mode: Mode, max_requests: u32, window: impl Into<Window>) -> RuleSpec {
     RuleSpec {
         mode,
         max_requests,
-        window,
+        window: window.into(),
         endpoints: None,
         priority: 0,
     }
@@ -51,8 +51,8 @@ struct Gate {
 
 impl Gate {
     fn new(rules: &[RuleSpec]) -> Self {
-        let limiter = Limiter::new(DEFAULT_CAPACITY);
-        let rules = limiter.ruleset(1, &app("shop"), rules, START);
+        let limiter = Limiter::new(&Limits::local());
+        let rules = limiter.ruleset(1, &app("shop"), rules, None, START);
         Self { limiter, rules }
     }
 
@@ -128,11 +128,11 @@ fn per_app_is_one_counter_for_all_keys_and_addresses() {
 
     let other = gate
         .limiter
-        .ruleset(1, &app("blog"), &[spec(Mode::App, 2, MINUTE)], START);
+        .ruleset(1, &app("blog"), &[spec(Mode::App, 2, MINUTE)], None, START);
     assert!(ask(&gate.limiter, &other, 1, 1, "/", START).is_ok());
-    let elsewhere = gate
-        .limiter
-        .ruleset(2, &app("shop"), &[spec(Mode::App, 2, MINUTE)], START);
+    let elsewhere =
+        gate.limiter
+            .ruleset(2, &app("shop"), &[spec(Mode::App, 2, MINUTE)], None, START);
     assert!(ask(&gate.limiter, &elsewhere, 1, 1, "/", START).is_ok());
     assert_eq!(gate.limiter.subjects(), 0);
 }
@@ -178,7 +178,7 @@ fn per_app_and_ip_counts_each_address_of_an_app() {
     gate.expect_admitted(1, 1, "/");
     gate.expect_refused(2, 1, "/");
     gate.expect_admitted(2, 2, "/");
-    let other = gate.limiter.ruleset(1, &app("blog"), &rules, START);
+    let other = gate.limiter.ruleset(1, &app("blog"), &rules, None, START);
     assert!(ask(&gate.limiter, &other, 1, 1, "/", START).is_ok());
 }
 
@@ -187,10 +187,10 @@ fn per_ip_is_shared_by_the_apps_of_a_deployment() {
     let rules = [spec(Mode::Ip, 1, MINUTE)];
     let gate = Gate::new(&rules);
     gate.expect_admitted(1, 1, "/");
-    let other = gate.limiter.ruleset(1, &app("blog"), &rules, START);
+    let other = gate.limiter.ruleset(1, &app("blog"), &rules, None, START);
     assert!(ask(&gate.limiter, &other, 9, 1, "/", START).is_err());
     assert!(ask(&gate.limiter, &other, 9, 2, "/", START).is_ok());
-    let elsewhere = gate.limiter.ruleset(2, &app("blog"), &rules, START);
+    let elsewhere = gate.limiter.ruleset(2, &app("blog"), &rules, None, START);
     assert!(ask(&gate.limiter, &elsewhere, 9, 1, "/", START).is_ok());
 }
 
@@ -312,7 +312,9 @@ fn unchanged_rules_keep_their_counters_and_changed_ones_start_afresh() {
             ..spec(Mode::App, 1, MINUTE)
         },
     ];
-    gate.rules = gate.limiter.ruleset(1, &app("shop"), &reordered, START);
+    gate.rules = gate
+        .limiter
+        .ruleset(1, &app("shop"), &reordered, None, START);
     let refused = gate.expect_refused(1, 1, "/");
     assert_eq!(refused.violated, [Arc::from("per_app:1/60s")]);
     let left: Vec<u32> = refused
@@ -324,7 +326,7 @@ fn unchanged_rules_keep_their_counters_and_changed_ones_start_afresh() {
     assert_eq!(left, [4, 0]);
 
     let changed = [spec(Mode::App, 2, MINUTE), spec(Mode::Key, 5, MINUTE)];
-    gate.rules = gate.limiter.ruleset(1, &app("shop"), &changed, START);
+    gate.rules = gate.limiter.ruleset(1, &app("shop"), &changed, None, START);
     let left = gate.expect_admitted(1, 1, "/").standings;
     let left: Vec<u32> = left.0.iter().map(|left| left.remaining).collect();
     assert_eq!(left, [1, 3]);
@@ -333,18 +335,18 @@ fn unchanged_rules_keep_their_counters_and_changed_ones_start_afresh() {
 #[test]
 fn rules_nobody_holds_are_remembered_until_they_are_idle() {
     for mode in [Mode::App, Mode::Key] {
-        let limiter = Limiter::new(DEFAULT_CAPACITY);
-        let rules = limiter.ruleset(1, &app("shop"), &[spec(mode, 1, MINUTE)], START);
+        let limiter = Limiter::new(&Limits::local());
+        let rules = limiter.ruleset(1, &app("shop"), &[spec(mode, 1, MINUTE)], None, START);
         assert!(ask(&limiter, &rules, 1, 1, "/", START).is_ok());
         drop(rules);
         let crowd = |from: u32, now| {
             for number in from..from + 1_000 {
                 let other = [spec(Mode::App, number, Duration::from_millis(1))];
-                drop(limiter.ruleset(1, &app("crowd"), &other, now));
+                drop(limiter.ruleset(1, &app("crowd"), &other, None, now));
             }
         };
         crowd(1, later(Duration::from_secs(59)));
-        let again = limiter.ruleset(1, &app("shop"), &[spec(mode, 1, MINUTE)], START);
+        let again = limiter.ruleset(1, &app("shop"), &[spec(mode, 1, MINUTE)], None, START);
         assert!(ask(&limiter, &again, 1, 1, "/", START).is_err());
         drop(again);
         crowd(2_001, later(MINUTE));
@@ -514,8 +516,8 @@ fn a_rule_of_zero_requests_refuses_for_its_window() {
 #[test]
 fn a_flood_of_addresses_stays_within_capacity_and_frees_nobody() {
     const CAPACITY: usize = 1_000;
-    let limiter = Limiter::new(CAPACITY);
-    let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 2, MINUTE)], START);
+    let limiter = Limiter::new(&Limits::local().capacity(CAPACITY));
+    let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 2, MINUTE)], None, START);
     for _ in 0..2 {
         for ip in 0..10 {
             assert!(ask(&limiter, &rules, 1, ip, "/", START).is_ok());
@@ -546,8 +548,8 @@ fn a_flood_of_addresses_stays_within_capacity_and_frees_nobody() {
 
 #[test]
 fn room_found_later_does_not_refill_what_the_shared_counter_took() {
-    let limiter = Limiter::new(1);
-    let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 2, MINUTE)], START);
+    let limiter = Limiter::new(&Limits::local().capacity(1));
+    let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 2, MINUTE)], None, START);
     assert!(ask(&limiter, &rules, 1, 1, "/", START).is_ok());
     // Address 2 finds no room at 29 s and room at 31 s, when address 1 has become idle.
     let before = later(Duration::from_secs(29));
@@ -569,7 +571,7 @@ fn who_loses_the_race_after_the_look_gets_everything_back() {
         spec(Mode::App, 1, MINUTE),
         spec(Mode::AppAndIp, 5, MINUTE),
     ]);
-    let now = Moment::from(START);
+    let now = Reading::from(START);
     let address = || Some(IpAddr::from(Ipv4Addr::LOCALHOST));
     let caller = Caller {
         resource: "/",

@@ -1,0 +1,199 @@
+//! What an attacker with a fresh address for every request can do to the limiter's memory, and to
+//! the callers it already counts.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use wacht_auth::dev::DevRule;
+use wacht_auth::{AuthHandle, CachePolicy, Limits, PeerAddr, RejectionKind};
+
+use crate::scene::{Echo, Met, Scene, get};
+
+const CAPACITY: usize = 200;
+/// Many times as many as fit.
+const ATTACKERS: u32 = 3_000;
+const LONG: Duration = Duration::from_secs(30 * 86_400);
+
+fn from(secret: &str, address: impl Into<IpAddr>) -> Request<Full<Bytes>> {
+    let mut request = get(secret);
+    let peer = PeerAddr((address.into(), 40000).into());
+    request.extensions_mut().insert(peer);
+    request
+}
+
+impl Echo {
+    async fn ask(&self, secret: &str, address: impl Into<IpAddr>) -> Met {
+        self.call(from(secret, address)).await
+    }
+}
+
+fn ipv4(number: u32) -> IpAddr {
+    Ipv4Addr::from_bits(0x0b00_0000 + number).into()
+}
+
+/// A host in the `number`th network of 64 bits.
+fn ipv6(number: u32) -> IpAddr {
+    let network = (0x2001_0db8_u128 << 96) | (u128::from(number) << 64);
+    Ipv6Addr::from_bits(network | 0xbad).into()
+}
+
+fn alternating(number: u32) -> IpAddr {
+    if number % 2 == 0 {
+        ipv4(number)
+    } else {
+        ipv6(number)
+    }
+}
+
+struct Stage {
+    scene: Scene,
+    echo: Echo,
+    handle: AuthHandle,
+}
+
+impl Stage {
+    async fn with(rules: impl IntoIterator<Item = DevRule>) -> Self {
+        let scene = Scene::new().await;
+        scene.wacht.set_scheme("orders", rules);
+        let layer = scene
+            .layer()
+            .limits(Limits::local().capacity(CAPACITY))
+            .cache(CachePolicy::default().fresh_for(LONG));
+        Self {
+            handle: layer.handle(),
+            echo: Echo::behind(layer),
+            scene,
+        }
+    }
+
+    fn subjects(&self) -> usize {
+        self.handle.stats().limiter_subjects
+    }
+}
+
+fn remaining(met: &Met) -> &str {
+    let state = met.header("ratelimit");
+    let (_, state) = state.split_once(";r=").unwrap();
+    state.split(';').next().unwrap()
+}
+
+#[tokio::test]
+async fn fresh_addresses_neither_grow_the_counters_nor_free_a_limited_caller() {
+    for (what, address) in [
+        ("IPv4", ipv4 as fn(u32) -> IpAddr),
+        ("networks of IPv6", ipv6),
+        ("both", alternating),
+    ] {
+        let stage = Stage::with([DevRule::per_app_and_ip(3, "day", 1)]).await;
+        let (victims, attacker) = (stage.scene.key(), stage.scene.key());
+        let (limited, regular) = ("198.51.100.1", "198.51.100.2");
+        let (limited, regular): (IpAddr, IpAddr) =
+            (limited.parse().unwrap(), regular.parse().unwrap());
+        for _ in 0..3 {
+            stage.echo.ask(victims.secret(), limited).await.assert_ok();
+        }
+        let met = stage.echo.ask(victims.secret(), regular).await;
+        assert_eq!(remaining(&met), "2");
+
+        let mut admitted = 0;
+        for number in 0..ATTACKERS {
+            let met = stage.echo.ask(attacker.secret(), address(number)).await;
+            admitted += usize::from(met.status == 200);
+            assert!(stage.subjects() <= CAPACITY, "{what}: {}", stage.subjects());
+            if number % 100 == 0 {
+                let met = stage.echo.ask(victims.secret(), limited).await;
+                met.assert_refused(RejectionKind::RateLimited);
+            }
+        }
+        assert_eq!(stage.subjects(), CAPACITY, "{what}");
+        // One request each where there was room, and together what one caller may have.
+        assert_eq!(admitted, CAPACITY - 2 + 3, "{what}");
+        // Who was counted still is, to the request.
+        let met = stage.echo.ask(victims.secret(), limited).await;
+        met.assert_refused(RejectionKind::RateLimited);
+        for left in ["1", "0"] {
+            let met = stage.echo.ask(victims.secret(), regular).await;
+            assert_eq!(remaining(&met), left, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_hosts_of_an_ipv6_network_are_one_counter() {
+    let stage = Stage::with([DevRule::per_app_and_ip(3, "day", 1)]).await;
+    let key = stage.scene.key();
+    let network = 0x2001_0db8_u128 << 96;
+    let mut admitted = 0;
+    for host in 0..u128::from(ATTACKERS) {
+        // All over the lower half.
+        let host = host.wrapping_mul(0x9e37_79b9_7f4a_7c15) & u128::from(u64::MAX);
+        let address = Ipv6Addr::from_bits(network | host);
+        let met = stage.echo.ask(key.secret(), address).await;
+        admitted += usize::from(met.status == 200);
+    }
+    assert_eq!((admitted, stage.subjects()), (3, 1));
+}
+
+#[tokio::test]
+async fn an_address_flood_under_one_rule_leaves_the_counters_of_another_alone() {
+    let stage = Stage::with([
+        DevRule::per_key(2, "day", 1).priority(1),
+        DevRule::per_key_and_ip(1_000, "day", 1).priority(2),
+    ])
+    .await;
+    let address = ipv4(1_000_000);
+    let limited = stage.scene.key();
+    for _ in 0..2 {
+        stage.echo.ask(limited.secret(), address).await.assert_ok();
+    }
+    for _ in 0..10 {
+        let attacker = stage.scene.key();
+        for number in 0..ATTACKERS / 10 {
+            stage.echo.ask(attacker.secret(), ipv6(number)).await;
+        }
+        assert!(stage.subjects() <= CAPACITY);
+        let met = stage.echo.ask(limited.secret(), address).await;
+        met.assert_refused(RejectionKind::RateLimited);
+    }
+}
+
+#[tokio::test]
+async fn counters_at_rest_make_room_for_newcomers() {
+    let stage = Stage::with([DevRule::per_app_and_ip(1, "minute", 1)]).await;
+    let key = stage.scene.key();
+    for number in 0..ATTACKERS {
+        stage.echo.ask(key.secret(), ipv4(number)).await;
+    }
+    assert_eq!(stage.subjects(), CAPACITY);
+    // One full window later nobody is limited any more, and newcomers are counted apart again.
+    stage.scene.clock.advance(Duration::from_secs(60));
+    let newcomers = u32::try_from(CAPACITY).unwrap() / 2;
+    let mut admitted = 0;
+    for number in 0..newcomers {
+        let met = stage.echo.ask(key.secret(), ipv6(number)).await;
+        admitted += u32::from(met.status == 200);
+    }
+    assert_eq!(admitted, newcomers);
+    assert!(stage.subjects() <= CAPACITY);
+}
+
+#[tokio::test]
+async fn without_room_for_anybody_all_share_one_counter() {
+    let scene = Scene::new().await;
+    let rule = DevRule::per_app_and_ip(3, "day", 1);
+    scene.wacht.set_scheme("orders", [rule]);
+    let layer = scene.layer().limits(Limits::local().capacity(0));
+    let handle = layer.handle();
+    let echo = Echo::behind(layer);
+    let key = scene.key();
+    let mut admitted = 0;
+    for number in 0..20 {
+        let met = echo.ask(key.secret(), alternating(number)).await;
+        admitted += usize::from(met.status == 200);
+        assert_eq!(handle.stats().limiter_subjects, 0);
+    }
+    assert_eq!(admitted, 3);
+}
