@@ -2,13 +2,14 @@
 //! calls of the management API; and a gate that hears of each at once.
 //!
 //! ```sh
-//! cargo run --example manage_keys                  # against a dev gateway, prints what came of it
-//! cargo run --example manage_keys -- --self-test   # the same, and fails if it came otherwise
+//! cargo run --example manage_keys                  # against a dev gateway
+//! cargo run --example manage_keys -- --self-test   # the same, whatever the environment says
 //! WACHT_API_KEY=wk_... cargo run --example manage_keys   # against the real Wacht
 //! ```
 //!
-//! Without `WACHT_API_KEY`, and with `--self-test`, nothing leaves this machine. With it, the
-//! example makes a scheme and an app in your deployment, says so, and deletes both again.
+//! Without `WACHT_API_KEY`, and with `--self-test`, nothing leaves this machine, and the example
+//! fails if anything came otherwise than it has to. With the real Wacht it says what it is about to
+//! make in your deployment, and deletes that again.
 
 use std::env;
 use std::error::Error;
@@ -113,23 +114,20 @@ async fn passes(gate: &AuthHandle, secret: &str) -> bool {
 // --- what came of them ---
 
 fn print(seen: &Seen) {
-    println!("{:<24} {}", "KEY", "PASSES THE GATE");
+    println!("{:<24} PASSES THE GATE", "KEY");
     for (what, passes) in &seen.passes {
         println!("{what:<24} {}", yes(*passes));
     }
     println!(
-        "\n{:<24} {:<22} {:<7} {}",
-        "ID", "KEY", "ACTIVE", "REVOKED BECAUSE"
+        "\n{:<24} {:<22} {:<7} REVOKED BECAUSE",
+        "ID", "KEY", "ACTIVE"
     );
     for key in &seen.keys {
         let shown = format!("{}…{}", key.key_prefix, key.key_suffix);
         let why = key.revoked_reason.as_deref().unwrap_or("-");
         println!("{:<24} {shown:<22} {:<7} {why}", key.id, yes(key.is_active));
     }
-    println!(
-        "\n{:<24} {:<22} {:<7} {}",
-        "CHECKED", "REQUEST", "PASSED", "KEY"
-    );
+    println!("\n{:<24} {:<22} {:<7} KEY", "CHECKED", "REQUEST", "PASSED");
     for row in &seen.audit {
         let when = row.timestamp.format("%Y-%m-%d %H:%M:%S UTC").to_string();
         let passed = yes(row.outcome == AuditOutcome::Allowed);

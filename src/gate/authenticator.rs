@@ -545,7 +545,7 @@ impl Gate {
                 tracing::debug!(
                     app = &*verdict.identity.app_slug,
                     key_id = verdict.identity.key_id,
-                    resource = &*caller.resource,
+                    resource = caller.resource,
                     violated = ?refused.violated,
                     "would have been refused for a rate limit"
                 );

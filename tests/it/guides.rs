@@ -1,9 +1,11 @@
-//! The two published guides, as written.
+//! The two published guides, as written. Their code and their lists are numbered S1 to S24 as they
+//! are printed: S1 to S20 are the "API Keys Guide", S21 to S24 are "API Auth and OAuth".
 //!
 //! `guides/api_keys.rs` and `guides/api_auth_and_oauth.rs` hold their snippets word for word, with
 //! the name of the crate changed in `use` lines, and no other change but in the two calls that
-//! differ by decision: revoking and rotating a key need the slug of its app. Every snippet is
-//! compiled against the crate and then run against a dev gateway.
+//! differ by decision: revoking and rotating a key (S13, S14) need the slug of its app. Every
+//! snippet is compiled against the crate and then run against a dev gateway. What the guides only
+//! list is used in the shape it has there.
 
 use std::cell::RefCell;
 use std::error::Error;
