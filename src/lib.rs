@@ -69,7 +69,7 @@
 //! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`] |
 //! | proxies and client addresses | [`ClientIp`] |
 //! | websockets, queues, readiness, refusing a key at once | [`AuthHandle`] |
-//! | calls to Wacht itself | [`WachtClient`], [`api`] |
+//! | managing apps, keys, rate-limit schemes and OAuth apps | [`WachtClient`], [`api`] |
 //! | tests of your service | [`dev`] |
 //!
 //! # Why these defaults
@@ -89,7 +89,8 @@
 //!
 //! - **A revocation made elsewhere** is seen after 120 s at the latest, and after 390 s when the
 //!   gateway cannot be reached: [`CachePolicy`] says what adds up to that and how to have less.
-//!   [`AuthHandle::revoke_key_id`] refuses a key in this process at once.
+//!   One made through the gate's own client, or told to [`AuthHandle::revoke_key_id`], counts in
+//!   this process at once.
 //! - **Limits are per process.** Two replicas admit up to twice as much, unless
 //!   [`Limits::replicas`] gives each its share, and a restart forgets what was counted.
 //!   [`Limits::gateway`] counts in one place, for a round trip per request.

@@ -14,6 +14,7 @@ mod dev;
 mod flight;
 mod gate;
 mod grpc;
+mod guides;
 mod hyper;
 mod limit_memory;
 mod limit_options;
