@@ -26,7 +26,8 @@ use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevKey, DevRule, ManualClock};
 use wacht_auth::{
-    AuthHandle, CachePolicy, Limits, PeerAddr, RateLimitHeaders, WachtAuth, WachtAuthLayer,
+    Algorithm, AuthHandle, CachePolicy, Limits, PeerAddr, RateLimitHeaders, WachtAuth,
+    WachtAuthLayer,
 };
 
 type Answer = Response<Empty<Bytes>>;
@@ -227,24 +228,44 @@ impl Case<'_> {
 }
 
 fn algorithms() -> Vec<(&'static str, fn() -> Limits)> {
-    vec![("gcra", Limits::local)]
+    vec![
+        ("gcra", Limits::local),
+        ("sliding window", || {
+            Limits::local().algorithm(Algorithm::SlidingWindow)
+        }),
+    ]
 }
 
 fn bytes_a_subject(stage: &Stage) {
-    println!("bytes a subject, counted allocations:");
+    println!("bytes a subject, counted allocations, with memory set aside for growth:");
+    println!(
+        "{:<16} {:<16} {:>8} {:>16} {:>16}",
+        "", "", "subjects", "one request", "in steady use"
+    );
     for (algorithm, limits) in algorithms() {
         for (place, mode) in MODES.iter().enumerate() {
+            // A mode without subjects has one counter, and one that has no more subjects than keys
+            // would otherwise show twice.
             let mut last = 0;
             for wanted in &stage.size.subjects {
-                let mut case = stage.case(place, limits());
+                let mut case = stage.case(place, limits().capacity(stage.size.capacity));
                 let subjects = case.callers.subjects(*wanted);
                 if std::mem::replace(&mut last, subjects) == subjects {
                     continue;
                 }
-                let bytes = case.fill(subjects);
+                let mut bytes = case.fill(subjects);
                 let counted = case.handle.stats().limiter_subjects;
-                let each = bytes as f64 / subjects as f64;
-                println!("{algorithm:<16} {mode:<16} {counted:>8} subjects {each:>8.1} bytes each");
+                if counted == 0 {
+                    continue;
+                }
+                let at_first = bytes as f64 / subjects as f64;
+                // Over more than a window, which is a minute: what can be forgotten is.
+                for _ in 0..70 {
+                    stage.clock.advance(Duration::from_secs(1));
+                    bytes += case.fill(subjects);
+                }
+                let in_use = bytes as f64 / subjects as f64;
+                println!("{algorithm:<16} {mode:<16} {counted:>8} {at_first:>16.1} {in_use:>16.1}");
             }
         }
     }

@@ -66,7 +66,7 @@
 //! | the caller | [`Principal`], [`Permissions`] |
 //! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`] |
 //! | how stale an answer may be | [`CachePolicy`] |
-//! | who counts requests, and the headers about it | [`Limits`], [`RateLimitHeaders`] |
+//! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`] |
 //! | proxies and client addresses | [`ClientIp`] |
 //! | websockets, queues, readiness, refusing a key at once | [`AuthHandle`] |
 //! | managing apps, keys, rate-limit schemes and OAuth apps | [`WachtClient`], [`api`] |
@@ -91,8 +91,11 @@
 //!   gateway cannot be reached: [`CachePolicy`] says what adds up to that and how to have less.
 //!   One made through the gate's own client, or told to [`AuthHandle::revoke_key_id`], counts in
 //!   this process at once.
-//! - **Limits are per process.** Two replicas admit up to twice as much, and a restart forgets what
-//!   was counted. [`Limits::gateway`] counts in one place, for a round trip per request.
+//! - **Limits are per process.** Two replicas admit up to twice as much, unless
+//!   [`Limits::replicas`] gives each its share, and a restart forgets what was counted.
+//!   [`Limits::gateway`] counts in one place, for a round trip per request.
+//! - **A limit per minute is not one per any minute.** The default, [`Algorithm::Gcra`], may admit
+//!   nearly twice as many in one window as it does on average; [`Algorithm::SlidingWindow`] never.
 //! - **Wacht's audit and usage figures see checks, not requests.** What is answered from memory
 //!   leaves no trace there.
 //! - **A layer without [`app`](WachtAuthLayer::app)** accepts the keys of every app of your

@@ -85,7 +85,8 @@ fn draw_lane(svg: &mut Svg, lane: &Lane, top: f64) {
     minutes(svg, curve_top, bottom + 24.0);
     draw_curve(svg, lane, bottom, &y);
 
-    for (count, dashes) in [(LIMIT, "6 4"), (lane.bound, "2 3")] {
+    let bound = (lane.bound != LIMIT).then_some((lane.bound, "2 3"));
+    for (count, dashes) in [(LIMIT, "6 4")].into_iter().chain(bound) {
         let height = y(count as f64);
         svg.line(&format!(
             r#"<line x1="{LEFT}" y1="{height:.1}" x2="{RIGHT}" y2="{height:.1}" stroke="{INK}" stroke-dasharray="{dashes}"/>"#

@@ -3,35 +3,29 @@
 //! Nothing here waits and nothing here knows of tower. Where the path cannot go on without an
 //! answer from elsewhere, it hands out what to wait for and is resumed with what came.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{USER_AGENT, VARY};
+use http::header::VARY;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use secrecy::SecretString;
-use tokio::runtime::Handle;
 
-use crate::client::WachtClient;
-use crate::clock::{Clock, Now};
-use crate::gate::cache::{Age, CachePolicy, Refusal, Verdict, VerdictCache, VerdictKey};
-use crate::gate::client_ip::ClientIp;
-use crate::gate::connection;
-use crate::gate::credential::{Credential, Credentials, drop_identity_headers};
+use crate::clock::Now;
+use crate::gate::asker::Asker;
+use crate::gate::cache::{Age, Refusal, Verdict, VerdictKey};
+use crate::gate::credential::{Credential, drop_identity_headers};
 use crate::gate::limit::{
-    Authority, Caller, Denied, KeySubject, Limiter, Limits, RateLimitHeaders, RuleSet, Standings,
+    Authority, Caller, Denied, KeySubject, RateLimitHeaders, RuleSet, Standings,
 };
+use crate::gate::options::Options;
 use crate::gate::permission::Requirement;
-use crate::gate::policy::{App, Apps, Management, Reserved, Rules, Standing, Tenancy, is_reserved};
+use crate::gate::policy::{Reserved, Rules, Standing, is_reserved};
 use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
-use crate::gate::rejection::{Challenge, OnReject, Rejection};
-use crate::gate::tombstones::Tombstones;
-use crate::gate::verify::{self, Arrived, AuthContext, Check, Flights, Outcome};
+use crate::gate::rejection::Rejection;
+use crate::gate::state::State;
+use crate::gate::verify::{self, Arrived, Check, Outcome};
 
 /// A set of options over shared state.
 ///
@@ -41,97 +35,6 @@ use crate::gate::verify::{self, Arrived, AuthContext, Check, Flights, Outcome};
 pub(crate) struct Gate {
     pub(crate) options: Options,
     pub(crate) state: Arc<State>,
-}
-
-/// What one view of the gate may change without touching what it shares.
-#[derive(Clone, Default)]
-pub(crate) struct Options {
-    pub(crate) apps: Option<Arc<[Box<str>]>>,
-    pub(crate) credentials: Credentials,
-    pub(crate) accept_oauth_tokens: bool,
-    pub(crate) strip_credential: bool,
-    pub(crate) optional: bool,
-    pub(crate) skip: Option<Predicate>,
-    pub(crate) resource: Option<Resource>,
-    pub(crate) requirements: Vec<Requirement>,
-    pub(crate) requirement_of: Option<RequirementOf>,
-    pub(crate) challenge: Arc<Challenge>,
-    pub(crate) on_reject: Option<OnReject>,
-    pub(crate) rate_limit_headers: RateLimitHeaders,
-    /// `Vary` for admitted answers: only where the key is not in `Authorization`, for which
-    /// caches have rules of their own (RFC 9111, section 3.5).
-    pub(crate) vary: Option<HeaderValue>,
-}
-
-pub(crate) type Predicate = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
-pub(crate) type Resource = Arc<dyn for<'a> Fn(&'a Parts) -> Cow<'a, str> + Send + Sync>;
-pub(crate) type RequirementOf = Arc<dyn Fn(&Parts) -> Option<Arc<Requirement>> + Send + Sync>;
-
-/// What all clones of a layer share: verdicts, policies, counters, flights, tombstones.
-pub(crate) struct State {
-    pub(crate) client: WachtClient,
-    pub(crate) clock: Clock,
-    pub(crate) deadline: Duration,
-    pub(crate) cache: VerdictCache,
-    pub(crate) tombstones: Tombstones,
-    pub(crate) flights: Flights,
-    pub(crate) management: Management,
-    pub(crate) tenancy: Tenancy,
-    pub(crate) apps: Apps,
-    pub(crate) limits: Limits,
-    pub(crate) limiter: Limiter,
-    pub(crate) client_ip: ClientIp,
-    pub(crate) counts: Counts,
-    pub(crate) notices: Notices,
-}
-
-/// What a state is made from.
-#[derive(Clone)]
-pub(crate) struct StateOptions {
-    pub(crate) client: WachtClient,
-    pub(crate) clock: Clock,
-    pub(crate) deadline: Duration,
-    pub(crate) deployment: Option<i64>,
-    pub(crate) cache: CachePolicy,
-    pub(crate) limits: Limits,
-    pub(crate) client_ip: ClientIp,
-}
-
-/// What is said in the log once, not per request.
-#[derive(Debug, Default)]
-pub(crate) struct Notices {
-    pub(crate) gateway: Notice,
-    any_app: Notice,
-    no_peer: Notice,
-    client: Notice,
-    credentials: Notice,
-    limits: Notice,
-    runtime: Notice,
-    address: Notice,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Notice(AtomicBool);
-
-/// What happened off the hot path so far.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) checks: Count,
-    pub(crate) refreshes: Count,
-    pub(crate) shadow_refusals: Count,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
-
-impl Count {
-    pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// What becomes of a request.
@@ -160,15 +63,6 @@ pub(crate) struct Counted {
     standings: Standings,
 }
 
-/// Who is being judged: a request, or a key that came some other way.
-pub(crate) enum Asker<'a> {
-    Request(&'a mut Parts),
-    Bare {
-        key: &'a str,
-        context: &'a AuthContext,
-    },
-}
-
 /// How far a caller got.
 pub(crate) enum Progress {
     Admitted(Arc<Verdict>, Option<Counted>),
@@ -191,6 +85,10 @@ enum Word {
     Limit(Duration),
     Unknown(Duration),
 }
+
+const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
+    `into_make_service_with_connect_info::<SocketAddr>()`; hyper: insert `PeerAddr` into the \
+    request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
 
 impl Gate {
     /// Steps 0 to 6 of a request, as far as they go without waiting.
@@ -438,14 +336,14 @@ impl Gate {
         if is_reserved(&identity.app_slug) != Some(Reserved::Management)
             && verdict.app.claim_refresh(now)
         {
-            State::refresh_policy_behind(state, &verdict.app);
+            state.refresh_policy_behind(&verdict.app);
         }
         if let Some(policy) = verdict.app.policy().as_deref()
             && !matches!(policy.standing, Standing::Active(_))
         {
             return Err(Rejection::invalid_key());
         }
-        let of_request = self.requirement_of(asker);
+        let of_request = asker.requirement(self);
         for requirement in self
             .options
             .requirements
@@ -457,14 +355,6 @@ impl Gate {
             }
         }
         Ok(())
-    }
-
-    /// What this request alone requires.
-    fn requirement_of(&self, asker: &Asker<'_>) -> Option<Arc<Requirement>> {
-        match (&self.options.requirement_of, asker) {
-            (Some(requirement_of), Asker::Request(parts)) => requirement_of(parts),
-            _ => None,
-        }
     }
 
     /// Whether keys of this kind and app are accepted here.
@@ -521,14 +411,14 @@ impl Gate {
             (None, _) if state.limits.shadow => return Charge::Paid(None),
             (None, _) => return Charge::Ask,
         };
-        let address = match rules.may_need_address() && rules.needs_address(&self.resource(asker)) {
-            true => self
-                .address(asker)
+        let address = match rules.may_need_address() && rules.needs_address(&asker.resource(self)) {
+            true => asker
+                .address(self)
                 .map(|address| state.client_ip.subject(address)),
             false => None,
         };
         let caller = Caller {
-            resource: &self.resource(asker),
+            resource: &asker.resource(self),
             key: match key.kind {
                 PrincipalKind::ApiKey => KeySubject::ApiKey(verdict.identity.key_id),
                 PrincipalKind::OauthAccessToken => KeySubject::Token(key.digest),
@@ -587,7 +477,7 @@ impl Gate {
             return Progress::Refused(Rejection::missing_credential());
         };
         if self.state.limits.authority == Authority::Gateway {
-            let of_request = self.requirement_of(asker);
+            let of_request = asker.requirement(self);
             check.required_permissions = self
                 .options
                 .requirements
@@ -612,56 +502,10 @@ impl Gate {
         Some(Check {
             key,
             secret: asker.secret(self)?,
-            context: self.context(asker),
+            context: asker.context(self),
             required_permissions: Vec::new(),
             seen_good: self.state.cache.positive(&key).is_some(),
         })
-    }
-
-    /// What the gateway is told of the request.
-    fn context(&self, asker: &mut Asker<'_>) -> AuthContext {
-        let address = self.address(asker);
-        let parts = match asker {
-            Asker::Bare { context, .. } => return (*context).clone(),
-            Asker::Request(parts) => &**parts,
-        };
-        let mut context = AuthContext::new(self.resource_of(parts)).method(&parts.method);
-        if let Some(address) = address {
-            context = context.client_ip(address);
-        }
-        let user_agent = parts.headers.get(USER_AGENT);
-        if let Some(user_agent) = user_agent.and_then(|value| value.to_str().ok()) {
-            context = context.user_agent(user_agent);
-        }
-        context
-    }
-
-    fn resource<'a>(&self, asker: &'a Asker<'_>) -> Cow<'a, str> {
-        match asker {
-            Asker::Request(parts) => self.resource_of(parts),
-            Asker::Bare { context, .. } => Cow::Borrowed(context.resource()),
-        }
-    }
-
-    fn resource_of<'a>(&self, parts: &'a Parts) -> Cow<'a, str> {
-        match &self.options.resource {
-            Some(resource) => resource(parts),
-            None => Cow::Borrowed(connection::original_path(parts)),
-        }
-    }
-
-    fn address(&self, asker: &mut Asker<'_>) -> Option<IpAddr> {
-        match asker {
-            Asker::Request(parts) => {
-                let Parts {
-                    headers,
-                    extensions,
-                    ..
-                } = &mut **parts;
-                self.state.client_ip.resolve(headers, extensions)
-            }
-            Asker::Bare { context, .. } => context.address(),
-        }
     }
 
     fn say_once_what_is_missing(&self, parts: &mut Parts) {
@@ -671,137 +515,12 @@ impl Gate {
                 "keys of every app of this deployment are accepted: name yours with `.app(..)`"
             );
         }
-        if notices.no_peer.is_first() && self.address(&mut Asker::Request(parts)).is_none() {
+        if notices.no_peer.is_first() && Asker::Request(parts).address(self).is_none() {
             tracing::warn!(
                 hint = WIRE_UP_THE_ADDRESS,
                 "the first request has no client address: limits per address cannot be applied"
             );
         }
-    }
-}
-
-impl Notice {
-    fn is_first(&self) -> bool {
-        // A plain load first: after the first time, this is all a request pays.
-        !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
-    }
-
-    /// Whether there was something to take back.
-    pub(crate) fn is_over(&self) -> bool {
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
-    }
-
-    pub(crate) fn warn_once(&self, what: &str) {
-        if self.is_first() {
-            tracing::warn!("{what}");
-        }
-    }
-
-    fn error_once(&self, what: &str, hint: &str) {
-        if self.is_first() {
-            tracing::error!(hint, "{what}");
-        }
-    }
-}
-
-const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
-    `into_make_service_with_connect_info::<SocketAddr>()`; hyper: insert `PeerAddr` into the \
-    request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
-
-impl StateOptions {
-    pub(crate) fn new(client: WachtClient) -> Self {
-        Self {
-            client,
-            clock: Clock::system(),
-            deadline: Duration::from_secs(2),
-            deployment: None,
-            cache: CachePolicy::default(),
-            limits: Limits::default(),
-            client_ip: ClientIp::default(),
-        }
-    }
-}
-
-impl Asker<'_> {
-    /// The key itself, for a check that is about to leave.
-    fn secret(&self, gate: &Gate) -> Option<SecretString> {
-        match self {
-            Self::Request(parts) => {
-                let credential = gate.options.credentials.extract(&parts.headers).ok()??;
-                Some(SecretString::from(credential.expose()))
-            }
-            Self::Bare { key, .. } => Some(SecretString::from(*key)),
-        }
-    }
-}
-
-impl State {
-    /// Fresh state, which hears from now on of what its client does to keys and apps.
-    pub(crate) fn new(options: &StateOptions) -> Arc<Self> {
-        let state = Arc::new(Self::unheard(options));
-        let listener = Arc::downgrade(&state);
-        state.client.events().listen(listener);
-        state
-    }
-
-    fn unheard(options: &StateOptions) -> Self {
-        let StateOptions {
-            client,
-            clock,
-            deadline,
-            ..
-        } = options.clone();
-        Self {
-            management: Management::new(client.clone(), clock.clone(), deadline),
-            client,
-            clock,
-            deadline,
-            cache: VerdictCache::new(options.cache.clone()),
-            tombstones: Tombstones::default(),
-            flights: Flights::default(),
-            tenancy: Tenancy::new(options.deployment),
-            apps: Apps::default(),
-            limits: options.limits.clone(),
-            limiter: Limiter::new(&options.limits),
-            client_ip: options.client_ip.clone(),
-            counts: Counts::default(),
-            notices: Notices::default(),
-        }
-    }
-
-    /// Brings the policy of an app up to date; with a deleted app go the yeses of its keys.
-    pub(crate) async fn refresh_policy(&self, app: &Arc<App>) {
-        let was_gone = app.is_gone();
-        app.refresh(&self.management, &self.limiter).await;
-        if app.is_gone() && !was_gone {
-            self.tombstones.announce();
-            self.cache
-                .forget_if(|verdict| Arc::ptr_eq(&verdict.app, app));
-        }
-    }
-
-    /// The same in the background, for a refresh that the caller has claimed.
-    fn refresh_policy_behind(self: &Arc<Self>, app: &Arc<App>) {
-        let Ok(runtime) = Handle::try_current() else {
-            app.refresh_over();
-            return;
-        };
-        let claim = PolicyRefresh {
-            app: Arc::clone(app),
-        };
-        let state = Arc::clone(self);
-        runtime.spawn(async move { state.refresh_policy(&claim.app).await });
-    }
-}
-
-/// Gives the claim back when the task ends, however it ends.
-struct PolicyRefresh {
-    app: Arc<App>,
-}
-
-impl Drop for PolicyRefresh {
-    fn drop(&mut self) {
-        self.app.refresh_over();
     }
 }
 

@@ -289,6 +289,10 @@ struct Negative {
 }
 
 impl Negative {
+    fn stands(&self, now: Now) -> bool {
+        self.until > now.monotonic
+    }
+
     /// Whether this no is the later word. At the same instant the no wins.
     fn contradicts(&self, verdict: &Verdict) -> bool {
         self.refusal == Refusal::Invalid && self.sent >= verdict.sent.monotonic
@@ -346,12 +350,17 @@ impl VerdictCache {
     /// What speaks against asking about a key now, and until when.
     pub(crate) fn negative(&self, key: &VerdictKey, now: Now) -> Option<(Refusal, Duration)> {
         let negative = self.negative.get(key)?;
-        if negative.until > now.monotonic {
-            Some((negative.refusal, negative.until - now.monotonic))
-        } else {
-            self.negative.invalidate(key);
-            None
+        if negative.stands(now) {
+            return Some((negative.refusal, negative.until - now.monotonic));
         }
+        // A newer one may have come in its place since.
+        self.negative
+            .entry(*key)
+            .and_compute_with(|entry| match entry {
+                Some(entry) if !entry.value().stands(now) => Op::Remove,
+                _ => Op::Nop,
+            });
+        None
     }
 
     /// Files a yes, unless news or a younger no came while it was on its way.
@@ -369,7 +378,11 @@ impl VerdictCache {
         if tombstones.epoch() != epoch {
             // Not even for a moment: a younger yes may be in its place.
             verdict.kill();
-            return Filed::Overtaken;
+            let no = self.negative.get(&key);
+            return match no.is_some_and(|no| no.contradicts(verdict)) {
+                true => Filed::Contradicted,
+                false => Filed::Overtaken,
+            };
         }
         if tombstones.covers_secret(&key, now) || tombstones.covers_identity(&verdict.identity, now)
         {
@@ -413,7 +426,11 @@ impl VerdictCache {
 
     /// Remembers an answer that means nothing, so that it is not asked for on every request.
     pub(crate) fn undecided(&self, key: VerdictKey, sent: Now, now: Now) {
-        self.remember(key, Refusal::Undecided, sent, now, self.policy.negative_ttl);
+        // A no that still stands says more.
+        let no = self.negative(&key, now);
+        if no.is_none_or(|(refusal, _)| refusal == Refusal::Undecided) {
+            self.remember(key, Refusal::Undecided, sent, now, self.policy.negative_ttl);
+        }
     }
 
     fn remember(&self, key: VerdictKey, refusal: Refusal, sent: Now, now: Now, ttl: Duration) {
@@ -468,5 +485,91 @@ impl fmt::Debug for VerdictCache {
         f.debug_struct("VerdictCache")
             .field("policy", &self.policy)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::permission::Permissions;
+    use crate::gate::policy::Apps;
+
+    fn at(seconds: u64) -> Now {
+        Now {
+            monotonic: Duration::from_secs(seconds),
+            unix: Duration::from_secs(seconds),
+        }
+    }
+
+    fn key() -> VerdictKey {
+        VerdictKey {
+            digest: KeyDigest::of("a key"),
+            kind: PrincipalKind::ApiKey,
+        }
+    }
+
+    fn yes(sent: Now) -> Arc<Verdict> {
+        let app = Apps::default().of(1, "orders");
+        let identity = Identity {
+            kind: PrincipalKind::ApiKey,
+            key_id: 7,
+            key_name: String::new(),
+            app_slug: Arc::clone(app.slug()),
+            deployment_id: 1,
+            owner_user_id: None,
+            organization_id: None,
+            workspace_id: None,
+            organization_membership_id: None,
+            workspace_membership_id: None,
+            permissions: Permissions::default(),
+            metadata: serde_json::Value::Null,
+        };
+        Arc::new(Verdict::new(identity, app, sent, End::Unknown))
+    }
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_yes_that_a_younger_no_contradicts_is_worth_nothing_with_or_without_news() {
+        for news in [false, true] {
+            let cache = VerdictCache::new(CachePolicy::default());
+            let tombstones = Tombstones::default();
+            let epoch = tombstones.epoch();
+            cache.refuse(key(), at(2), at(3), TTL);
+            if news {
+                tombstones.announce();
+            }
+            let verdict = yes(at(1));
+            let filed = cache.admit(key(), &verdict, &tombstones, epoch, at(4));
+            assert_eq!(filed, Filed::Contradicted);
+            assert!(verdict.is_dead() && cache.positive(&key()).is_none());
+        }
+    }
+
+    #[test]
+    fn a_younger_yes_ends_a_no() {
+        let cache = VerdictCache::new(CachePolicy::default());
+        let tombstones = Tombstones::default();
+        cache.refuse(key(), at(2), at(3), TTL);
+        let filed = cache.admit(key(), &yes(at(4)), &tombstones, tombstones.epoch(), at(4));
+        assert_eq!(filed, Filed::Kept);
+        assert_eq!(cache.negative(&key(), at(4)), None);
+    }
+
+    #[test]
+    fn an_answer_that_means_nothing_does_not_take_the_place_of_a_no() {
+        let cache = VerdictCache::new(CachePolicy::default());
+        cache.refuse(key(), at(1), at(1), TTL);
+        cache.undecided(key(), at(2), at(2));
+        let left = Duration::from_secs(9);
+        assert_eq!(
+            cache.negative(&key(), at(2)),
+            Some((Refusal::Invalid, left))
+        );
+        cache.undecided(key(), at(11), at(11));
+        assert_eq!(
+            cache.negative(&key(), at(11)),
+            Some((Refusal::Undecided, TTL))
+        );
     }
 }

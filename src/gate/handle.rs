@@ -6,7 +6,8 @@ use http::request::Parts;
 
 use crate::api::api_keys::KeyId;
 use crate::client::{Error, Result};
-use crate::gate::authenticator::{Asker, Decision, Gate, Progress};
+use crate::gate::asker::Asker;
+use crate::gate::authenticator::{Decision, Gate, Progress};
 use crate::gate::cache::VerdictKey;
 use crate::gate::credential::{Credential, KeyDigest};
 use crate::gate::principal::{Principal, PrincipalKind};
@@ -37,6 +38,9 @@ pub struct AuthStats {
     pub checks: u64,
     /// Refreshes sent in the background.
     pub refreshes: u64,
+    /// Whether checks are sent as they come. `false` after the gateway has failed too often: for
+    /// some seconds nothing is sent but a probe, and unknown keys are answered 503 at once.
+    pub gateway_trusted: bool,
     /// Keys and addresses being counted.
     pub limiter_subjects: usize,
     /// Requests that a limit would have refused, were it not for
@@ -111,6 +115,7 @@ impl AuthHandle {
             in_flight: state.flights.len(),
             checks: state.counts.checks.get(),
             refreshes: state.counts.refreshes.get(),
+            gateway_trusted: state.breaker.is_closed(),
             limiter_subjects: state.limiter.subjects(),
             shadow_refusals: state.counts.shadow_refusals.get(),
         }

@@ -13,15 +13,17 @@ use tower_layer::Layer;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::authenticator::{Gate, Options, State, StateOptions};
+use crate::gate::authenticator::Gate;
 use crate::gate::cache::CachePolicy;
 use crate::gate::client_ip::ClientIp;
 use crate::gate::credential::{CredentialSource, Credentials};
 use crate::gate::handle::AuthHandle;
 use crate::gate::limit::{Limits, RateLimitHeaders};
+use crate::gate::options::{Options, StateOptions};
 use crate::gate::permission::Requirement;
 use crate::gate::rejection::{Challenge, Rejection};
 use crate::gate::service::WachtAuth;
+use crate::gate::state::State;
 
 /// Verifies the API key of every request and puts its [`Principal`](crate::Principal) into the
 /// request's extensions.

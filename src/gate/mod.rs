@@ -22,8 +22,10 @@
 //! after a hit and after a verification: `authenticator.rs`. `layer.rs`, `service.rs`,
 //! `future.rs` and `body.rs` are tower's plumbing and decide nothing.
 
+mod asker;
 mod authenticator;
 mod body;
+mod breaker;
 mod cache;
 mod client_ip;
 mod connection;
@@ -33,12 +35,14 @@ mod guard;
 mod handle;
 mod layer;
 mod limit;
+mod options;
 mod permission;
 mod policy;
 mod principal;
 mod rejection;
 mod revocation;
 mod service;
+mod state;
 mod tombstones;
 mod verify;
 

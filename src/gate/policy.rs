@@ -59,6 +59,11 @@ impl Management {
         }
     }
 
+    /// Whether the management key has shown to be of this deployment.
+    fn speaks_for(&self, deployment: i64) -> bool {
+        self.client.deployment().get() == Some(&deployment)
+    }
+
     async fn ask<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, NoAnswer> {
         self.budget.check().map_err(|_| NoAnswer::OverBudget)?;
         match tokio::time::timeout(self.deadline, call).await {
@@ -291,6 +296,10 @@ impl App {
                     .send(),
             )
             .await;
+        if let Ok(app) = &answer {
+            let deployment = management.client.deployment();
+            deployment.get_or_init(|| app.deployment_id);
+        }
         let standing = match answer {
             Ok(app) if app.deployment_id != self.deployment => {
                 self.failed(&mut backoff, now);
@@ -304,7 +313,12 @@ impl App {
                 Standing::Active(self.compile(&app.rate_limits, limits, now))
             }
             Ok(_) => Standing::Inactive,
-            Err(NoAnswer::Failed(error)) if error.is_app_not_found() => Standing::Gone,
+            // A key of another deployment does not find any of our apps.
+            Err(NoAnswer::Failed(error))
+                if error.is_app_not_found() && management.speaks_for(self.deployment) =>
+            {
+                Standing::Gone
+            }
             Err(reason) => {
                 self.failed(&mut backoff, now);
                 tracing::warn!(

@@ -5,9 +5,9 @@
 //! revoked lifts that; a time-out does not.
 
 use crate::client::events::{Deed, Listener, Outcome, Ticket};
-use crate::gate::authenticator::State;
 use crate::gate::cache::VerdictKey;
 use crate::gate::principal::PrincipalKind;
+use crate::gate::state::State;
 use crate::gate::tombstones::Grave;
 
 impl State {

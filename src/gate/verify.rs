@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -12,15 +12,16 @@ use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::clock::Now;
-use crate::gate::authenticator::State;
 use crate::gate::cache::{End, Filed, STRANGER_TTL, Verdict, VerdictKey};
 use crate::gate::permission::Permissions;
 use crate::gate::policy::{Ours, Reserved, is_reserved};
 use crate::gate::principal::{Identity, PrincipalKind};
+use crate::gate::state::State;
 
 /// Checks in flight for digests seen good before, and as many for those never seen.
 const IN_FLIGHT: usize = 128;
@@ -245,22 +246,37 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
     } else {
         &state.flights.never_seen
     };
+    // Looked at behind the cache: whom it turns away has nothing that could be used.
+    if let Err(wait) = state.breaker.leave(state.clock.now()) {
+        return unanswered(state, check, wait);
+    }
+    let sending = OnceLock::new();
     let asked = async {
         // The semaphore is never closed; without a permit nothing is sent.
-        let Ok(_place) = places.acquire().await else {
-            return None;
-        };
-        let sent = state.clock.now();
+        let _place = places.acquire().await.ok()?;
+        let sent = *sending.get_or_init(|| state.clock.now());
         // Noted before the check leaves, so that news during the flight is noticed.
         let epoch = state.tombstones.epoch();
         let answer = state.client.gateway().check(check.request()).send().await;
         Some((sent, epoch, answer))
     };
-    let Ok(Some((sent, epoch, answer))) = tokio::time::timeout(state.deadline, asked).await else {
-        return outage(state, check);
+    let answered = tokio::time::timeout(state.deadline, asked).await;
+    let Ok(Some((sent, epoch, answer))) = answered else {
+        // Too much in flight says nothing about the gateway.
+        match sending.get() {
+            Some(_) => state.breaker.failed(state.clock.now()),
+            None => state.breaker.unsent(),
+        }
+        return unanswered(state, check, RETRY_AFTER);
     };
     state.counts.checks.add();
     let meaning = meaning(answer, !check.required_permissions.is_empty());
+    match meaning {
+        Meaning::Outage => state.breaker.failed(state.clock.now()),
+        // Nothing that a caller can bring about counts for or against the gateway.
+        Meaning::Undecided | Meaning::Misconfigured => state.breaker.unsent(),
+        _ => state.breaker.answered(state.clock.now()),
+    }
     if !matches!(meaning, Meaning::Outage) && state.notices.gateway.is_over() {
         tracing::info!("the gateway answers again");
     }
@@ -292,21 +308,22 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
             tracing::debug!("the gateway gave an answer that is neither yes nor no");
             Outcome::Unknown(wait.max(RETRY_AFTER))
         }
-        Meaning::Outage => outage(state, check),
+        Meaning::Outage => unanswered(state, check, RETRY_AFTER),
         Meaning::Misconfigured => Outcome::Misconfigured("the Wacht client cannot be used"),
     }
 }
 
-fn outage(state: &State, check: &Check) -> Outcome {
+/// Nobody said anything: what is known of the key goes on for a while, and nothing is filed.
+fn unanswered(state: &State, check: &Check, wait: Duration) -> Outcome {
     if let Some(verdict) = state.cache.positive(&check.key) {
         let now = state.clock.now();
-        verdict.refresh_failed(now.monotonic.saturating_add(RETRY_AFTER));
+        verdict.refresh_failed(now.monotonic.saturating_add(wait));
     }
     state
         .notices
         .gateway
         .warn_once("the gateway does not answer");
-    Outcome::Unknown(RETRY_AFTER)
+    Outcome::Unknown(wait)
 }
 
 /// The key is somebody's: is it ours, and what does its app say?
@@ -321,7 +338,11 @@ async fn ours(
     let Some(identity) = response.identity else {
         return Outcome::Unknown(RETRY_AFTER);
     };
-    let deployment = match state.tenancy.ours(&state.management).await {
+    // One call may have to wait for another that is under way, and that one's task may be in a
+    // runtime which nobody drives any more.
+    let patience = state.deadline.saturating_mul(2);
+    let ours = tokio::time::timeout(patience, state.tenancy.ours(&state.management));
+    let deployment = match ours.await.unwrap_or(Ours::Unknown) {
         Ours::Deployment(deployment) => Some(deployment),
         Ours::NoApps => None,
         Ours::Unknown => return Outcome::Unknown(RETRY_AFTER),
@@ -337,7 +358,8 @@ async fn ours(
     let app = state.apps.of(identity.deployment_id, &identity.app_slug);
     // A management key is nobody's API key here, and its app has no policy to ask for.
     if is_reserved(&identity.app_slug) != Some(Reserved::Management) {
-        state.refresh_policy(&app).await;
+        // In vain or not: what is known of the policy decides.
+        let _ = tokio::time::timeout(patience, state.refresh_policy(&app)).await;
     }
     let end = match check.key.kind {
         PrincipalKind::ApiKey => End::Unknown,
@@ -385,7 +407,13 @@ fn token_expiry(metadata: &serde_json::Value) -> Option<Duration> {
 /// filed all the same.
 pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
     let outcome = match Handle::try_current() {
-        Ok(_) => verify(&state, &check).await,
+        Ok(runtime) => {
+            // A panic ends the task alone. With the caller it ends, too.
+            let mut task = JoinSet::new();
+            task.spawn_on(async move { verify(&state, &check).await }, &runtime);
+            let outcome = task.join_next().await.and_then(Result::ok);
+            outcome.unwrap_or(Outcome::Unknown(RETRY_AFTER))
+        }
         Err(_) => Outcome::Misconfigured(NO_RUNTIME),
     };
     let is_own = true;

@@ -40,9 +40,11 @@ fn at(unix: Duration) -> DateTime<Utc> {
     DateTime::from_timestamp(unix.as_secs().cast_signed(), 0).unwrap()
 }
 
-/// A scheme that only the gateway can count.
-fn counted_at_the_gateway(max_requests: i32) -> DevRule {
-    DevRule::per_app(max_requests, "calendar_day", 1)
+/// A rule that only the gateway can count. The dev gateway cannot either, and applies its default.
+fn counted_at_the_gateway() -> DevRule {
+    DevRule::raw(json!({
+        "unit": "fortnight", "duration": 1, "max_requests": 1, "mode": "per_key", "priority": 0,
+    }))
 }
 
 // --- what must not come in ---
@@ -275,14 +277,42 @@ async fn names_of_headers_that_resemble_the_gates_own_never_reach_the_service() 
 
 // --- what must not be kept out ---
 
+#[tokio::test]
+async fn a_management_key_of_another_deployment_cannot_say_that_our_app_is_gone() {
+    let scene = Scene::new().await;
+    let (key, other) = (scene.key(), scene.wacht.other_deployment());
+    let client = scene.wacht.client_with(other.management_key());
+    let layer = WachtAuthLayer::new(client)
+        .clock(&scene.clock)
+        .deployment(scene.wacht.deployment_id());
+    let echo = Echo::behind(layer);
+    for _ in 0..2 {
+        echo.get(key.secret()).await.assert_ok();
+        scene.clock.advance(61 * SECOND);
+    }
+}
+
+#[tokio::test]
+async fn the_apps_own_404_is_believed_of_a_deployment_that_was_named() {
+    let scene = Scene::new().await;
+    let policy = CachePolicy::default().fresh_for(3600 * SECOND);
+    let layer = scene.layer().deployment(scene.wacht.deployment_id());
+    let echo = Echo::behind(layer.cache(policy));
+    let key = scene.key();
+    echo.get(key.secret()).await.assert_ok();
+    scene.wacht.delete_app("orders");
+    scene.clock.advance(73 * SECOND);
+    let invalid = Some(RejectionKind::InvalidKey);
+    eventually(async || echo.get(key.secret()).await.kind() == invalid).await;
+    assert_eq!(scene.wacht.journal().count("GET", POLICY), 2);
+}
+
 // --- who counts what ---
 
 #[tokio::test]
 async fn a_stale_key_that_the_gateway_counts_is_charged_once() {
     let scene = Scene::new().await;
-    scene
-        .wacht
-        .set_scheme("orders", [counted_at_the_gateway(3)]);
+    scene.wacht.set_scheme("orders", [counted_at_the_gateway()]);
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
     let (key, journal) = (scene.key(), scene.wacht.journal());
@@ -293,9 +323,6 @@ async fn a_stale_key_that_the_gateway_counts_is_charged_once() {
         // Stale, not over.
         scene.clock.advance(40 * SECOND);
     }
-    echo.get(key.secret())
-        .await
-        .assert_refused(RejectionKind::RateLimited);
 }
 
 #[tokio::test]
@@ -341,9 +368,7 @@ async fn without_room_for_a_single_counter_limits_hold_all_the_same() {
 #[tokio::test]
 async fn callers_who_hang_up_at_any_point_take_nothing_with_them() {
     let scene = Scene::new().await;
-    scene
-        .wacht
-        .set_scheme("orders", [counted_at_the_gateway(1_000_000)]);
+    scene.wacht.set_scheme("orders", [counted_at_the_gateway()]);
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
     let key = scene.key();
@@ -494,12 +519,59 @@ async fn an_answer_that_has_no_room_for_another_header_goes_out_without() {
     }
 }
 
+#[test]
+fn a_runtime_that_cannot_tell_the_time_is_refused_by_and_does_not_panic() {
+    let wacht = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(DevGateway::start());
+    let key = wacht.issue_key("orders").issue();
+    let timeless = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .unwrap();
+    for limits in [Limits::local(), Limits::gateway()] {
+        let echo = Echo::behind(WachtAuthLayer::new(wacht.client()).limits(limits));
+        let met = timeless.block_on(echo.get(key.secret()));
+        assert!(met.status.is_server_error(), "{met:?}");
+    }
+}
+
+#[test]
+fn a_runtime_that_stands_still_does_not_hold_up_the_keys_of_another() {
+    let main = tokio::runtime::Runtime::new().unwrap();
+    let wacht = main.block_on(DevGateway::start());
+    let (first, second) = (
+        wacht.issue_key("orders").issue(),
+        wacht.issue_key("orders").issue(),
+    );
+    let layer = WachtAuthLayer::new(wacht.client()).deadline(Duration::from_millis(200));
+    let echo = Echo::behind(layer);
+    let held = wacht.hold(On::Management);
+    let still = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    // It learns the deployment for all of them, and is left in the middle of it.
+    still.block_on(async {
+        tokio::spawn({
+            let (echo, secret) = (echo.clone(), first.secret().to_owned());
+            async move { echo.get(&secret).await }
+        });
+        wacht.journal().wait_for_management_calls(1).await;
+    });
+    held.release();
+    let answer = async { tokio::time::timeout(20 * SECOND, echo.get(second.secret())).await };
+    main.block_on(answer)
+        .expect("the other runtime answers")
+        .assert_refused(RejectionKind::Unavailable);
+    drop(still);
+    main.block_on(echo.get(second.secret())).assert_ok();
+}
+
 #[tokio::test]
 async fn every_form_of_request_target_is_judged() {
     let scene = Scene::new().await;
-    scene
-        .wacht
-        .set_scheme("orders", [counted_at_the_gateway(1_000_000)]);
+    scene.wacht.set_scheme("orders", [counted_at_the_gateway()]);
     let echo = Echo::behind(scene.layer().app("orders"));
     let key = scene.key();
     let long = format!("/{}", "é".repeat(3000)).replace('é', "%C3%A9");

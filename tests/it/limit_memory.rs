@@ -41,7 +41,7 @@ fn ipv6(number: u32) -> IpAddr {
 }
 
 fn alternating(number: u32) -> IpAddr {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         ipv4(number)
     } else {
         ipv6(number)

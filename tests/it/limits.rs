@@ -2,6 +2,7 @@
 //! this process cannot.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -546,38 +547,40 @@ async fn a_rule_that_cannot_be_counted_here_is_counted_by_the_gateway() {
     }
 }
 
+/// Of a limit below ten none of so many replicas has a share, so the gateway counts it.
+fn one_of_ten() -> Limits {
+    Limits::local().replicas(NonZeroU32::new(10).unwrap())
+}
+
 #[tokio::test]
-async fn calendar_units_are_counted_by_the_gateway() {
-    for unit in ["calendar_day", "calendar_month"] {
-        let scene = scene_with([DevRule::per_key(3, unit, 1)]).await;
-        let echo = Echo::behind(scene.layer());
-        let (key, journal) = (scene.key(), scene.wacht.journal());
-        for _ in 0..3 {
-            echo.get(key.secret()).await.assert_ok();
-        }
-        for _ in 0..2 {
-            let met = echo.get(key.secret()).await;
-            assert_limited(&met, 60);
-        }
-        assert_eq!(journal.checks(), 5, "and no request is charged twice");
-        for asked in journal.checks_asked() {
-            assert_eq!(asked.resource, "/items");
-            assert_eq!(asked.method, "GET");
-            assert_eq!(asked.client_ip.as_deref(), Some("198.51.100.7"));
-            assert!(asked.required_permissions.is_empty());
-        }
-        scene.wacht.refuse_connections(true);
-        echo.get(key.secret())
-            .await
-            .assert_refused(RejectionKind::Unavailable);
+async fn what_the_gateway_counts_is_charged_once_and_needs_the_gateway() {
+    let scene = scene_with([DevRule::per_key(3, "hour", 1)]).await;
+    let echo = Echo::behind(scene.layer().limits(one_of_ten()));
+    let (key, journal) = (scene.key(), scene.wacht.journal());
+    for _ in 0..3 {
+        echo.get(key.secret()).await.assert_ok();
     }
+    for _ in 0..2 {
+        let met = echo.get(key.secret()).await;
+        assert_limited(&met, 60);
+    }
+    assert_eq!(journal.checks(), 5, "and no request is charged twice");
+    for asked in journal.checks_asked() {
+        assert_eq!(asked.resource, "/items");
+        assert_eq!(asked.method, "GET");
+        assert_eq!(asked.client_ip.as_deref(), Some("198.51.100.7"));
+        assert!(asked.required_permissions.is_empty());
+    }
+    scene.wacht.refuse_connections(true);
+    echo.get(key.secret())
+        .await
+        .assert_refused(RejectionKind::Unavailable);
 }
 
 #[tokio::test]
 async fn of_many_at_once_each_is_counted_once_by_the_gateway() {
-    let scene = scene_with([DevRule::per_key(7, "calendar_month", 1)]).await;
-    let layer = scene.layer();
-    let echo = Echo::behind(layer.clone());
+    let scene = scene_with([DevRule::per_key(7, "hour", 1)]).await;
+    let echo = Echo::behind(scene.layer().limits(one_of_ten()));
     // The policy is known and the key is not.
     echo.get(scene.key().secret()).await.assert_ok();
     let (key, journal) = (scene.key(), scene.wacht.journal());
@@ -595,15 +598,15 @@ async fn of_many_at_once_each_is_counted_once_by_the_gateway() {
 
 #[tokio::test]
 async fn a_scheme_becomes_countable_again() {
-    let scene = scene_with([DevRule::per_key(100, "calendar_day", 1)]).await;
-    let layer = scene.layer();
+    let scene = scene_with([DevRule::per_key(9, "day", 1)]).await;
+    let layer = scene.layer().limits(one_of_ten());
     let handle = layer.handle();
     let echo = Echo::behind(layer);
     let (key, journal) = (scene.key(), scene.wacht.journal());
     echo.get(key.secret()).await.assert_ok();
     scene
         .wacht
-        .set_scheme("orders", [DevRule::per_key(100, "day", 1)]);
+        .set_scheme("orders", [DevRule::per_key(1000, "day", 1)]);
     handle.invalidate_app("orders");
     eventually(async || {
         let before = journal.checks();

@@ -17,6 +17,7 @@ mod grpc;
 mod guides;
 mod hyper;
 mod limit_memory;
+mod limit_options;
 mod limits;
 mod news;
 mod oauth;

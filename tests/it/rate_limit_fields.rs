@@ -219,6 +219,23 @@ async fn every_rolling_unit_has_its_window_in_seconds_rounded_up() {
 }
 
 #[tokio::test]
+async fn calendar_units_have_the_length_of_the_day_or_month_at_hand_at_most() {
+    for (unit, longest) in [("calendar_day", 86_400), ("calendar_month", 31 * 86_400)] {
+        let scene = scene_with([DevRule::per_key(2, unit, 1)]).await;
+        let echo = Echo::behind(scene.layer());
+        let key = scene.key();
+        let name = format!("per_key:2/{unit}");
+        for remaining in [1, 0] {
+            let (policies, states) = fields(&echo.get(key.secret()).await.headers);
+            assert_eq!(policies, [policy(&name, 2, policies[0].window)]);
+            assert!(policies[0].window <= longest, "{policies:?}");
+            assert_eq!(states[0].remaining, remaining);
+        }
+        assert_limited_by(&echo.get(key.secret()).await, &[&name]);
+    }
+}
+
+#[tokio::test]
 async fn the_largest_numbers_are_integers_of_structured_fields() {
     let scene = scene_with([DevRule::per_key(i32::MAX, "month", i32::MAX)]).await;
     let echo = Echo::behind(scene.layer());

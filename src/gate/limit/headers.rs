@@ -46,8 +46,9 @@ pub enum RateLimitHeaders {
     #[default]
     Draft,
     /// `X-RateLimit-{window}-Limit`, `-Remaining` and `-Reset`, with the window as Wacht writes
-    /// it: `60s`, `250ms`, and `86400s` and `2592000s` for a day and a month of the calendar. `Reset` is the number of seconds until more requests may pass, 0 when
-    /// the limit is untouched. Of two rules with the same window, the one with less left shows.
+    /// it: `60s`, `250ms`; a day and a month of the calendar are `86400s` and `2592000s`. `Reset`
+    /// is the number of seconds until more requests may pass, 0 when the limit is untouched. Of
+    /// two rules with the same window, the one with less left shows.
     Wacht,
     /// Both of them.
     Both,

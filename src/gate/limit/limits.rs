@@ -71,7 +71,7 @@ pub(crate) enum Authority {
 /// | | rolling window | calendar day or month | bytes of state |
 /// |---|---|---|---|
 /// | `Gcra` | `2·max − 1` in any stretch as long as the window, `max` a window sustained | `max` in each | 24 |
-/// | `SlidingWindow` | `max` in any stretch as long as the window | `max` in each | 24, and 160 to 640 while in use |
+/// | `SlidingWindow` | `max` in any stretch as long as the window | `max` in each | 24, and 104 to 616 beside it |
 ///
 /// Calendar units are counted alike under both, in 24 bytes: exactly `max` in each day or month,
 /// which is up to `2·max` in a stretch of a day that has midnight in it. All bounds hold for any
@@ -407,7 +407,7 @@ mod tests {
         for max_requests in [0, -1, i32::MIN] {
             shut.max_requests = max_requests;
             let limits = Limits::local().replicas(replicas(3));
-            let specs = limits.specs(&[shut.clone()]).unwrap();
+            let specs = limits.specs(std::slice::from_ref(&shut)).unwrap();
             assert_eq!(specs[0].max_requests, 0);
         }
     }
@@ -417,7 +417,7 @@ mod tests {
         let minute = rule(RateLimitUnit::Minute, None);
         for count in 1..=5 {
             let limits = Limits::local().replicas(replicas(count));
-            let share = limits.specs(&[minute.clone()]).unwrap()[0].max_requests;
+            let share = limits.specs(std::slice::from_ref(&minute)).unwrap()[0].max_requests;
             assert!(share >= 1 && share * count <= 5 && (share + 1) * count > 5);
         }
         let six = Limits::local().replicas(replicas(6));

@@ -33,7 +33,7 @@ pub(super) struct Subject {
 /// A bucket that is idle says no more than no bucket at all, so it is forgotten when
 /// somebody new needs room. One that is not idle is never pushed out.
 pub(super) struct Subjects {
-    shards: [Mutex<Shard>; SHARDS],
+    shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     capacity: usize,
     count: AtomicUsize,
@@ -60,7 +60,7 @@ impl Subjects {
             })
         };
         Self {
-            shards: std::array::from_fn(|_| shard()),
+            shards: (0..shards(capacity)).map(|_| shard()).collect(),
             capacity,
             count: AtomicUsize::new(0),
             hasher,
@@ -79,7 +79,7 @@ impl Subjects {
     ) -> Option<Arc<Bucket>> {
         let hash = self.hasher.hash_one(subject);
         // The map uses the lowest and the highest bits itself.
-        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
+        let shard = &self.shards[(hash >> 32) as usize % self.shards.len()];
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let known = shard
             .buckets
@@ -141,7 +141,26 @@ impl Shard {
     }
 }
 
-const SHARDS: usize = 64;
+/// How many shards a map of this capacity has.
+///
+/// When a shard outgrows its memory it moves while a request waits: some twenty microseconds for a
+/// thousand subjects, a millisecond for sixteen thousand. So large maps have more shards rather
+/// than larger ones.
+fn shards(capacity: usize) -> usize {
+    capacity
+        .div_ceil(SUBJECTS_A_SHARD)
+        .clamp(FEWEST_SHARDS, MOST_SHARDS)
+}
+
+/// Of a full map. A little less than the 1792 that a shard has memory for after having moved a few
+/// times: with a little more, it would have moved once more, and half of that would stay empty.
+const SUBJECTS_A_SHARD: usize = 1_600;
+
+/// So that requests at the same time seldom wait for each other.
+const FEWEST_SHARDS: usize = 64;
+
+/// Enough for 26 million subjects.
+const MOST_SHARDS: usize = 16_384;
 
 /// More than one, so that the idle ones are found faster than newcomers arrive.
 const LOOKS_PER_NEWCOMER: usize = 4;
@@ -265,6 +284,20 @@ mod tests {
         let bucket = subjects.bucket(subject(1), &overflow, at(2)).unwrap();
         assert!(gcra.look(&bucket, at(2)).is_err());
         assert!(gcra.look(&bucket, at(101)).is_ok());
+    }
+
+    #[test]
+    fn no_shard_of_a_large_map_is_much_larger_than_those_of_others() {
+        for (capacity, expected) in [
+            (0, 64),
+            (1, 64),
+            (100_000, 64),
+            (1_000_000, 625),
+            (usize::MAX, 16_384),
+        ] {
+            assert_eq!(shards(capacity), expected, "{capacity}");
+            assert_eq!(Subjects::new(capacity).shards.len(), expected);
+        }
     }
 
     #[test]

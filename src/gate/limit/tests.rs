@@ -5,6 +5,9 @@ use http::HeaderMap;
 
 use super::*;
 
+mod changes;
+mod windows;
+
 const START: Now = Now {
     monotonic: Duration::from_secs(1_000),
     unix: Duration::ZERO,
@@ -288,7 +291,7 @@ fn a_repeated_rule_counts_once() {
 
 #[test]
 fn an_app_without_rules_has_the_gateways_default() {
-    let gate = Gate::new(&[]);
+    let gate = Gate::new(&Limits::local().specs(&[]).unwrap());
     for key in 0..1_000 {
         gate.expect_admitted(key, 1, "/");
     }

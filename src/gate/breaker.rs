@@ -1,0 +1,246 @@
+//! Keeps a gateway that is down from costing every request a deadline.
+//!
+//! It is looked at after the cache: known keys never meet it. While it is open, nothing is sent;
+//! then one probe is, and the first answer of any kind closes it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Now;
+
+/// How far back failures and answers are counted together.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Below this many, chance may have had its hand in it.
+const SAMPLES: u32 = 10;
+/// This many in a row, and nothing else, speak for themselves.
+const IN_A_ROW: u32 = 5;
+/// How long nothing is sent before the next probe.
+const OPEN_FOR: Duration = Duration::from_secs(2);
+
+/// Whether the gateway is worth asking, by the rate of its failures: half of at least 10 checks
+/// within 10 s, or 5 in a row.
+#[derive(Debug, Default)]
+pub(crate) struct Breaker(Mutex<State>);
+
+#[derive(Debug)]
+enum State {
+    Closed(Record),
+    Open {
+        until: Duration,
+    },
+    /// One check is out to see.
+    Probing {
+        since: Duration,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    since: Duration,
+    answers: u32,
+    failures: u32,
+    in_a_row: u32,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Closed(Record::default())
+    }
+}
+
+impl Breaker {
+    /// Leave to send one check; it must be followed by [`answered`](Self::answered) or
+    /// [`failed`](Self::failed), or, if it was never sent, by [`unsent`](Self::unsent).
+    ///
+    /// # Errors
+    ///
+    /// How long to wait before asking again.
+    pub(crate) fn leave(&self, now: Now) -> Result<(), Duration> {
+        let mut state = self.state();
+        let until = match *state {
+            State::Closed(_) => return Ok(()),
+            State::Open { until } => until,
+            // A probe that was lost must not keep the breaker open for good.
+            State::Probing { since } => since.saturating_add(OPEN_FOR),
+        };
+        if now.monotonic < until {
+            return Err(until - now.monotonic);
+        }
+        *state = State::Probing {
+            since: now.monotonic,
+        };
+        Ok(())
+    }
+
+    /// The gateway said something; whether it was yes or no is not the breaker's business.
+    pub(crate) fn answered(&self, now: Now) {
+        let mut state = self.state();
+        match &mut *state {
+            State::Closed(record) => {
+                record.forget_the_past(now);
+                record.answers = record.answers.saturating_add(1);
+                record.in_a_row = 0;
+            }
+            State::Open { .. } | State::Probing { .. } => *state = State::default(),
+        }
+    }
+
+    /// The gateway said nothing, or that it is not well.
+    pub(crate) fn failed(&self, now: Now) {
+        let mut state = self.state();
+        let opens = match &mut *state {
+            State::Closed(record) => {
+                record.forget_the_past(now);
+                record.failures = record.failures.saturating_add(1);
+                record.in_a_row = record.in_a_row.saturating_add(1);
+                record.is_enough()
+            }
+            State::Probing { .. } => true,
+            // Sent before it opened: no news.
+            State::Open { .. } => false,
+        };
+        if opens {
+            *state = State::Open {
+                until: now.monotonic.saturating_add(OPEN_FOR),
+            };
+        }
+    }
+
+    /// The check was never sent, so it says nothing. A probe is somebody else's turn.
+    pub(crate) fn unsent(&self) {
+        let mut state = self.state();
+        if let State::Probing { since } = *state {
+            *state = State::Open { until: since };
+        }
+    }
+
+    /// Whether checks are sent as they come.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(*self.state(), State::Closed(_))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    fn forget_the_past(&mut self, now: Now) {
+        if now.monotonic.saturating_sub(self.since) >= WINDOW {
+            *self = Self {
+                since: now.monotonic,
+                // A quiet gateway is not a well one.
+                in_a_row: self.in_a_row,
+                ..Self::default()
+            };
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        let all = self.answers.saturating_add(self.failures);
+        self.in_a_row >= IN_A_ROW || (all >= SAMPLES && self.failures >= all.div_ceil(2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Now {
+        Now {
+            monotonic: Duration::from_millis(milliseconds),
+            unix: Duration::ZERO,
+        }
+    }
+
+    fn opened(at_milliseconds: u64) -> Breaker {
+        let breaker = Breaker::default();
+        for _ in 0..IN_A_ROW {
+            breaker.leave(at(at_milliseconds)).unwrap();
+            breaker.failed(at(at_milliseconds));
+        }
+        assert!(!breaker.is_closed());
+        breaker
+    }
+
+    #[test]
+    fn a_few_failures_in_a_row_open_it_and_an_answer_between_does_not() {
+        let breaker = Breaker::default();
+        for _ in 0..IN_A_ROW - 1 {
+            breaker.failed(at(0));
+        }
+        breaker.answered(at(0));
+        for _ in 0..IN_A_ROW - 1 {
+            breaker.failed(at(0));
+        }
+        assert!(breaker.is_closed());
+        breaker.failed(at(0));
+        assert!(!breaker.is_closed());
+    }
+
+    #[test]
+    fn failing_every_other_time_opens_it_when_there_are_enough() {
+        let breaker = Breaker::default();
+        for check in 0..SAMPLES / 2 {
+            assert!(breaker.is_closed(), "after {check} of each");
+            breaker.answered(at(0));
+            breaker.failed(at(0));
+        }
+        assert!(!breaker.is_closed());
+    }
+
+    #[test]
+    fn one_failure_in_three_never_opens_it() {
+        let breaker = Breaker::default();
+        for check in 0..1_000 {
+            breaker.answered(at(check * 10));
+            breaker.answered(at(check * 10));
+            breaker.failed(at(check * 10));
+        }
+        assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn open_it_says_how_long_to_wait_and_then_lets_one_probe_out() {
+        let breaker = opened(1_000);
+        assert_eq!(breaker.leave(at(1_500)), Err(Duration::from_millis(1_500)));
+        breaker.leave(at(3_000)).unwrap();
+        for _ in 0..100 {
+            assert!(breaker.leave(at(3_000)).is_err(), "one probe is enough");
+        }
+        breaker.answered(at(3_100));
+        assert!(breaker.is_closed());
+        breaker.leave(at(3_100)).unwrap();
+    }
+
+    #[test]
+    fn a_failed_probe_opens_it_again() {
+        let breaker = opened(0);
+        breaker.leave(at(2_000)).unwrap();
+        breaker.failed(at(2_500));
+        assert_eq!(breaker.leave(at(2_500)), Err(OPEN_FOR));
+    }
+
+    #[test]
+    fn a_lost_probe_is_followed_by_another() {
+        let breaker = opened(0);
+        breaker.leave(at(2_000)).unwrap();
+        assert!(breaker.leave(at(3_999)).is_err());
+        breaker.leave(at(4_000)).unwrap();
+    }
+
+    #[test]
+    fn a_probe_that_was_never_sent_makes_way_at_once() {
+        let breaker = opened(0);
+        breaker.leave(at(2_000)).unwrap();
+        breaker.unsent();
+        breaker.leave(at(2_000)).unwrap();
+    }
+
+    #[test]
+    fn a_late_failure_does_not_keep_it_open_longer() {
+        let breaker = opened(0);
+        breaker.failed(at(1_999));
+        breaker.leave(at(2_000)).unwrap();
+    }
+}

@@ -1,0 +1,169 @@
+//! What all clones of a layer share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::client::WachtClient;
+use crate::clock::Clock;
+use crate::gate::breaker::Breaker;
+use crate::gate::cache::VerdictCache;
+use crate::gate::client_ip::ClientIp;
+use crate::gate::limit::{Limiter, Limits};
+use crate::gate::options::StateOptions;
+use crate::gate::policy::{App, Apps, Management, Tenancy};
+use crate::gate::tombstones::Tombstones;
+use crate::gate::verify::Flights;
+
+/// What all clones of a layer share: verdicts, policies, counters, flights, tombstones.
+pub(crate) struct State {
+    pub(crate) client: WachtClient,
+    pub(crate) clock: Clock,
+    pub(crate) deadline: Duration,
+    pub(crate) cache: VerdictCache,
+    pub(crate) tombstones: Tombstones,
+    pub(crate) flights: Flights,
+    pub(crate) breaker: Breaker,
+    pub(crate) management: Management,
+    pub(crate) tenancy: Tenancy,
+    pub(crate) apps: Apps,
+    pub(crate) limits: Limits,
+    pub(crate) limiter: Limiter,
+    pub(crate) client_ip: ClientIp,
+    pub(crate) counts: Counts,
+    pub(crate) notices: Notices,
+}
+
+/// What is said in the log once, not per request.
+#[derive(Debug, Default)]
+pub(crate) struct Notices {
+    pub(crate) gateway: Notice,
+    pub(crate) any_app: Notice,
+    pub(crate) no_peer: Notice,
+    pub(crate) client: Notice,
+    pub(crate) credentials: Notice,
+    pub(crate) limits: Notice,
+    pub(crate) runtime: Notice,
+    pub(crate) address: Notice,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Notice(AtomicBool);
+
+/// What happened off the hot path so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) checks: Count,
+    pub(crate) refreshes: Count,
+    pub(crate) shadow_refusals: Count,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl State {
+    /// Fresh state, which hears from now on of what its client does to keys and apps.
+    pub(crate) fn new(options: &StateOptions) -> Arc<Self> {
+        let state = Arc::new(Self::unheard(options));
+        let listener = Arc::downgrade(&state);
+        state.client.events().listen(listener);
+        state
+    }
+
+    fn unheard(options: &StateOptions) -> Self {
+        let StateOptions {
+            client,
+            clock,
+            deadline,
+            ..
+        } = options.clone();
+        Self {
+            management: Management::new(client.clone(), clock.clone(), deadline),
+            client,
+            clock,
+            deadline,
+            cache: VerdictCache::new(options.cache.clone()),
+            tombstones: Tombstones::default(),
+            flights: Flights::default(),
+            breaker: Breaker::default(),
+            tenancy: Tenancy::new(options.deployment),
+            apps: Apps::default(),
+            limits: options.limits.clone(),
+            limiter: Limiter::new(&options.limits),
+            client_ip: options.client_ip.clone(),
+            counts: Counts::default(),
+            notices: Notices::default(),
+        }
+    }
+
+    /// Brings the policy of an app up to date; with a deleted app go the yeses of its keys.
+    pub(crate) async fn refresh_policy(&self, app: &Arc<App>) {
+        let was_gone = app.is_gone();
+        app.refresh(&self.management, &self.limiter).await;
+        if app.is_gone() && !was_gone {
+            self.tombstones.announce();
+            self.cache
+                .forget_if(|verdict| Arc::ptr_eq(&verdict.app, app));
+        }
+    }
+
+    /// The same in the background, for a refresh that the caller has claimed.
+    pub(crate) fn refresh_policy_behind(self: &Arc<Self>, app: &Arc<App>) {
+        let Ok(runtime) = Handle::try_current() else {
+            app.refresh_over();
+            return;
+        };
+        let claim = PolicyRefresh {
+            app: Arc::clone(app),
+        };
+        let state = Arc::clone(self);
+        runtime.spawn(async move { state.refresh_policy(&claim.app).await });
+    }
+}
+
+/// Gives the claim back when the task ends, however it ends.
+struct PolicyRefresh {
+    app: Arc<App>,
+}
+
+impl Drop for PolicyRefresh {
+    fn drop(&mut self) {
+        self.app.refresh_over();
+    }
+}
+
+impl Count {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Notice {
+    pub(crate) fn is_first(&self) -> bool {
+        // A plain load first: after the first time, this is all a request pays.
+        !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether there was something to take back.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn warn_once(&self, what: &str) {
+        if self.is_first() {
+            tracing::warn!("{what}");
+        }
+    }
+
+    pub(crate) fn error_once(&self, what: &str, hint: &str) {
+        if self.is_first() {
+            tracing::error!(hint, "{what}");
+        }
+    }
+}
