@@ -16,11 +16,11 @@ use serde_json::json;
 use wacht_auth::WachtClient;
 use wacht_auth::dev::{DevGateway, Fault, On};
 use wacht_auth::models::{
-    ApiKey, CheckRequest, CreateOAuthAppRequest, CreateRateLimitSchemeRequest, RateLimit,
-    RateLimitMode, RateLimitUnit, UpdateOAuthScopeRequest,
+    ApiKey, CheckRequest, CreateRateLimitSchemeRequest, RateLimit, RateLimitMode, RateLimitUnit,
 };
 
 mod calls;
+mod second;
 
 /// Takes names that stand one below the other, as the guide lists them.
 macro_rules! named {
@@ -40,9 +40,6 @@ macro_rules! named {
 )]
 mod as_written {
     include!("guides/api_keys.rs");
-    pub mod second {
-        include!("guides/api_auth_and_oauth.rs");
-    }
 }
 
 /// The same text with another `WachtClient::new`, and with printing that is kept.
@@ -388,47 +385,4 @@ async fn error_handling() {
     wacht.fault(On::Management, Fault::Drop);
     let said = handle_errors().await;
     assert!(said.starts_with("Network error: "), "{said}");
-}
-
-// S23, S24
-#[tokio::test]
-async fn api_auth_and_oauth_example() {
-    let wacht = DevGateway::start().await;
-    let client = wacht.client();
-    let app = CreateOAuthAppRequest {
-        slug: "acme-oauth".to_owned(),
-        name: "Acme OAuth".to_owned(),
-        supported_scopes: Some(vec!["openid".to_owned(), "email".to_owned()]),
-        ..Default::default()
-    };
-    client.oauth().create_oauth_app(app).send().await.unwrap();
-    let words = UpdateOAuthScopeRequest {
-        display_name: Some("Your address".to_owned()),
-        ..Default::default()
-    };
-    let call = client
-        .oauth()
-        .update_oauth_scope("acme-oauth", "email", words);
-    call.send().await.unwrap();
-
-    as_written::second::api_auth_and_oauth_example(&client)
-        .await
-        .unwrap();
-
-    let scheme = client.api_keys().get_rate_limit_scheme("internal-default");
-    let scheme = scheme.send().await.unwrap();
-    assert_eq!(scheme.name, "Internal Default");
-    let rule = &scheme.rules[0];
-    assert_eq!(
-        (&rule.unit, rule.max_requests, &rule.mode),
-        (&RateLimitUnit::Minute, 120, &Some(RateLimitMode::PerKey))
-    );
-    let app = client.oauth().list_oauth_apps().send().await.unwrap();
-    let app = &app[0];
-    assert_eq!(app.name, "Acme OAuth v2");
-    assert_eq!(app.supported_scopes, ["email", "openid", "profile"]);
-    assert_eq!(
-        app.scope_definitions[0].display_name, "Your address",
-        "no definitions in the request are no wish to lose them"
-    );
 }
