@@ -79,8 +79,10 @@ impl Subjects {
     ) -> Option<Arc<Bucket>> {
         let hash = self.hasher.hash_one(subject);
         // The map uses the lowest and the highest bits itself.
-        let shard = &self.shards[(hash >> 32) as usize % self.shards.len()];
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = (hash >> 32) as usize % self.shards.len();
+        let mut shard = self.shards[home]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let known = shard
             .buckets
             .raw_entry_v1()
@@ -91,6 +93,9 @@ impl Subjects {
 
         let forgotten = shard.forget_some(now);
         self.count.fetch_sub(forgotten, Ordering::Relaxed);
+        if self.count.load(Ordering::Relaxed) >= self.capacity {
+            self.forget_next_door(home, now);
+        }
         let room = |count: usize| (count < self.capacity).then_some(count + 1);
         self.count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
@@ -99,6 +104,23 @@ impl Subjects {
         let bucket = Arc::new(overflow.successor(shard.forgot_at));
         shard.buckets.insert(subject, Arc::clone(&bucket));
         Some(bucket)
+    }
+
+    /// Looks for idle buckets in the shards behind `home`, which holds none: one newcomer who is
+    /// turned away makes all after it start with what the shared bucket has used.
+    fn forget_next_door(&self, home: usize, now: Reading) {
+        let neighbours = self.shards.iter().cycle().skip(home + 1);
+        for neighbour in neighbours.take(SHARDS_PER_NEWCOMER) {
+            // Never waited for: the caller holds its own shard.
+            let Ok(mut neighbour) = neighbour.try_lock() else {
+                continue;
+            };
+            let forgotten = neighbour.forget_some(now);
+            self.count.fetch_sub(forgotten, Ordering::Relaxed);
+            if forgotten > 0 {
+                return;
+            }
+        }
     }
 
     /// A number that tells resources apart. Nobody outside can find two with the same.
@@ -161,6 +183,9 @@ const FEWEST_SHARDS: usize = 64;
 
 /// Enough for 26 million subjects.
 const MOST_SHARDS: usize = 16_384;
+
+/// Enough that a newcomer finds an idle bucket if there are not just a few.
+const SHARDS_PER_NEWCOMER: usize = 16;
 
 /// More than one, so that the idle ones are found faster than newcomers arrive.
 const LOOKS_PER_NEWCOMER: usize = 4;
