@@ -26,9 +26,12 @@ impl Scene {
         Self { wacht, clock }
     }
 
-    /// A gate with every default but the clock.
+    /// A gate with every default but the clock and the deadline: time-outs are real time, and a
+    /// busy machine must not look like a gateway that is down.
     pub fn layer(&self) -> WachtAuthLayer {
-        WachtAuthLayer::new(self.wacht.client()).clock(&self.clock)
+        WachtAuthLayer::new(self.wacht.client())
+            .clock(&self.clock)
+            .deadline(Duration::from_secs(60))
     }
 
     pub fn key(&self) -> DevKey {
