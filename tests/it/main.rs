@@ -21,6 +21,7 @@ mod limit_options;
 mod limits;
 mod news;
 mod oauth;
+mod outage;
 mod rate_limit_fields;
 mod refusals;
 mod revocation;
