@@ -252,7 +252,7 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
     }
     // Too much in flight says nothing about the gateway. The semaphores are never closed.
     let Ok(Ok(_place)) = tokio::time::timeout(state.deadline, places.acquire()).await else {
-        return unanswered(state, check, RETRY_AFTER);
+        return no_news(state, check, RETRY_AFTER);
     };
     // Those ahead in the queue may have found the gateway down.
     if let Err(wait) = state.breaker.leave(state.clock.now()) {
@@ -311,16 +311,21 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
     }
 }
 
-/// Nobody said anything: what is known of the key goes on for a while, and nothing is filed.
+/// The gateway said nothing that could be used, or is known to be down.
 fn unanswered(state: &State, check: &Check, wait: Duration) -> Outcome {
-    if let Some(verdict) = state.cache.positive(&check.key) {
-        let now = state.clock.now();
-        verdict.refresh_failed(now.monotonic.saturating_add(wait));
-    }
     state
         .notices
         .gateway
         .warn_once("the gateway does not answer");
+    no_news(state, check, wait)
+}
+
+/// Nobody said anything: what is known of the key goes on for a while, and nothing is filed.
+fn no_news(state: &State, check: &Check, wait: Duration) -> Outcome {
+    if let Some(verdict) = state.cache.positive(&check.key) {
+        let now = state.clock.now();
+        verdict.refresh_failed(now.monotonic.saturating_add(wait));
+    }
     Outcome::Unknown(wait)
 }
 

@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use wacht_auth::dev::On::{Checks, Everything, Management};
-use wacht_auth::dev::{DevKey, Fault, On};
+use wacht_auth::dev::{DevKey, DevRule, Fault, On};
 use wacht_auth::{Limits, RejectionKind, WachtAuthLayer, WachtClient};
 
-use crate::scene::{Echo, Met, Scene, eventually, made_up};
+use crate::scene::{Echo, Met, Scene, eventually, get, made_up};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(1);
@@ -53,6 +53,8 @@ enum Start {
     Known,
     /// The same, where the gateway counts.
     GatewayLimits,
+    /// The same, where the app has a rule that only the gateway can count.
+    GatewayRule,
     /// A key and its app; others ask with keys of an app not seen before.
     NewApp,
     /// Nothing.
@@ -197,6 +199,7 @@ rows! {
     odd_reason: Row::gateway("gateway: no, for a reason not heard of before", on!(Checks, Fault::body(200, "application/json", r#"{"allowed":false,"reason":"full_moon"}"#)), S::No);
     denied: Row::gateway("gateway has lost its keys: `Invalid API key` to everybody", on!(Checks, Fault::body(401, "text/plain", "Invalid API key")), S::No);
     counts_and_fails: Row::new("gateway: 503, under `Limits::gateway()`", C::With(on!(Checks, Fault::Status(503))), St::GatewayLimits, S::OutageNow);
+    counts_a_rule_and_fails: Row::new("gateway: 503, under a rule that only the gateway can count", C::With(on!(Checks, Fault::Status(503))), St::GatewayRule, S::OutageNow);
     gateway_at_start: Row::new("gateway: 503, at start", C::With(on!(Checks, Fault::Status(503))), St::Nothing, S::Outage);
     gateway_flaps: Row::new("gateway is off and on", C::Flapping(&[Checks]), St::Known, S::OnAndOff);
     management_500: Row::gateway("management API: 500", on!(Management, Fault::Status(500)), S::OldPolicy);
@@ -286,6 +289,10 @@ impl Stage {
         match row.start {
             Start::Deployment => layer = layer.deployment(scene.wacht.deployment_id()),
             Start::GatewayLimits => layer = layer.limits(Limits::gateway()),
+            Start::GatewayRule => {
+                let rule = DevRule::per_app(1_000, "fortnight", 1);
+                scene.wacht.set_scheme("orders", [rule]);
+            }
             Start::Known | Start::NewApp | Start::Nothing => {}
         }
         let stage = Self {
@@ -452,7 +459,7 @@ async fn unknown_keys(row: &Row) {
     assert_eq!(stats.refused_keys, if is_outage { 0 } else { 10 }, "{name}");
     match row.start {
         Start::Known => stage.passes(row),
-        Start::GatewayLimits => {
+        Start::GatewayLimits | Start::GatewayRule => {
             let met = stage.echo.get(stage.known.secret()).await;
             assert_met(row, "a known key", &met, Some(refusal));
         }
@@ -657,6 +664,43 @@ fn the_document_has_exactly_these_rows() {
         .collect();
     let tried: Vec<String> = ROWS.iter().map(Row::line).collect();
     assert_eq!(written, tried, "as it should be:\n{}", tried.join("\n"));
+}
+
+#[tokio::test]
+async fn a_known_key_that_nobody_used_waits_once_for_a_gateway_that_is_down() {
+    let scene = Scene::new().await;
+    let layer = scene.layer().app("orders");
+    let echo = Echo::behind(layer.clone());
+    let key = scene.key();
+    echo.get(key.secret()).await.assert_ok();
+    scene.wacht.fault(Checks, Fault::Status(503));
+    scene.clock.advance(61 * SECOND);
+    let held = scene.wacht.hold_checks();
+    assert!(echo.get(key.secret()).now_or_never().is_none());
+    held.release();
+    echo.get(key.secret()).await.assert_ok();
+    scene.clock.advance(200 * SECOND);
+    let met = echo.get(key.secret()).now_or_never();
+    met.expect("the outage is known").assert_ok();
+}
+
+#[tokio::test]
+async fn a_caller_cannot_choose_an_error_that_would_buy_time() {
+    let scene = Scene::new().await;
+    let echo = Echo::behind(scene.layer().app("orders"));
+    let key = scene.key();
+    echo.get(key.secret()).await.assert_ok();
+    // Past the age at which it is refreshed behind the request: this one waits for it.
+    scene.clock.advance(61 * SECOND);
+    let mut odd = get(key.secret());
+    *odd.method_mut() = http::Method::DELETE;
+    *odd.uri_mut() = "/chosen-by-the-caller".parse().unwrap();
+    let agent = "chosen-by-the-caller".parse().unwrap();
+    odd.headers_mut().insert("user-agent", agent);
+    echo.call(odd).await.assert_ok();
+    let asked = scene.wacht.journal().checks_asked().remove(1);
+    assert_eq!((&*asked.method, &*asked.resource), ("POST", "/"));
+    assert_eq!((asked.client_ip, asked.user_agent), (None, None));
 }
 
 // --- the breaker ---
