@@ -229,6 +229,21 @@ mod tests {
     }
 
     #[test]
+    fn looking_at_it_does_not_take_the_probes_place() {
+        let breaker = opened(1_000);
+        assert_eq!(
+            breaker.open_for(at(1_500)),
+            Some(Duration::from_millis(1_500))
+        );
+        assert_eq!(breaker.open_for(at(3_000)), None);
+        assert_eq!(breaker.open_for(at(3_000)), None);
+        breaker.leave(at(3_000)).unwrap();
+        assert_eq!(breaker.open_for(at(3_000)), Some(OPEN_FOR));
+        breaker.answered(at(3_000));
+        assert_eq!(breaker.open_for(at(3_000)), None);
+    }
+
+    #[test]
     fn a_failed_probe_opens_it_again() {
         let breaker = opened(0);
         breaker.leave(at(2_000)).unwrap();
