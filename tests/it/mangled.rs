@@ -78,7 +78,7 @@ pub fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
-        select(&numbers[..]).prop_map(Value::from),
+        select(numbers.to_vec()).prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         select(words.to_vec()).prop_map(Value::from),
