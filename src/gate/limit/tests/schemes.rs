@@ -108,7 +108,10 @@ fn steps() -> impl Strategy<Value = Vec<(u64, i64)>> {
 proptest! {
     #[test]
     fn any_scheme_is_counted_here_or_at_the_gateway(scheme in scheme(), steps in steps()) {
-        let listed = scheme.as_array().map_or(usize::from(!scheme.is_null()), Vec::len);
+        let listed = match &scheme {
+            Value::Array(rules) => rules.len(),
+            other => usize::from(!other.is_null()),
+        };
         let rules = read(scheme).unwrap();
         // A rule that cannot be read must not make the scheme a laxer one.
         prop_assert_eq!(rules.len(), listed);
