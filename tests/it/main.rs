@@ -28,5 +28,6 @@ mod scene;
 mod secrets;
 mod tenancy;
 mod tower_contract;
+mod unknown_keys;
 mod verdicts;
 mod wire;
