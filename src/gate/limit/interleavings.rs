@@ -6,9 +6,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use shuttle::{check_dfs, check_pct, check_random, thread};
+use shuttle::thread;
 
 use super::gcra::{Bucket, Gcra, Moment};
+use crate::gate::interleavings::{every, many};
 
 const WINDOW: u64 = 60_000;
 
@@ -75,17 +76,14 @@ fn at_the_same_time(threads: Vec<Box<dyn FnOnce() + Send>>) {
 
 #[test]
 fn two_requests_at_once_never_share_the_last_place() {
-    check_dfs(
-        || {
-            let model = Model::new(1);
-            let other = Arc::clone(&model);
-            let other = thread::spawn(move || other.request(7));
-            model.request(7);
-            other.join().unwrap();
-            assert_eq!(model.count(), 1);
-        },
-        None,
-    );
+    every(|| {
+        let model = Model::new(1);
+        let other = Arc::clone(&model);
+        let other = thread::spawn(move || other.request(7));
+        model.request(7);
+        other.join().unwrap();
+        assert_eq!(model.count(), 1);
+    });
 }
 
 #[test]
@@ -101,8 +99,7 @@ fn no_more_than_the_limit_pass_at_once_and_no_fewer() {
         at_the_same_time((0..4).map(|_| request(&model)).collect());
         assert_eq!(model.count(), 2);
     }
-    check_random(model, 10_000);
-    check_pct(model, 10_000, 3);
+    many(model);
 }
 
 #[test]
@@ -129,43 +126,36 @@ fn what_is_given_back_lets_nobody_in_too_many() {
             ]);
             model.nobody_was_let_in_too_many(1);
         };
-        check_random(model, 10_000);
-        check_pct(model, 10_000, 3);
+        many(model);
     }
 }
 
 #[test]
 fn a_place_given_back_is_there_for_the_next() {
-    check_dfs(
-        || {
-            let model = Model::new(2);
-            let vain = Arc::clone(&model);
-            let vain = thread::spawn(move || vain.request_in_vain(7));
-            assert!(model.request(7), "there was room for both");
-            vain.join().unwrap();
-            assert!(model.request(7), "one place was given back");
-            assert!(!model.request(7));
-        },
-        None,
-    );
+    every(|| {
+        let model = Model::new(2);
+        let vain = Arc::clone(&model);
+        let vain = thread::spawn(move || vain.request_in_vain(7));
+        assert!(model.request(7), "there was room for both");
+        vain.join().unwrap();
+        assert!(model.request(7), "one place was given back");
+        assert!(!model.request(7));
+    });
 }
 
 #[test]
 fn what_is_owed_is_never_lost() {
-    check_dfs(
-        || {
-            let model = Model::new(2);
-            let minute = Duration::from_secs(60);
-            let other = Arc::clone(&model);
-            let other = thread::spawn(move || other.gcra.owe(&other.bucket, Moment(7), minute));
-            model.gcra.owe(&model.bucket, Moment(7), minute);
-            model.gcra.owe(&model.bucket, Moment(7), minute);
-            other.join().unwrap();
-            // Three of two: half a window more than full, and a place is free half a window on.
-            assert_eq!(model.bucket.when_full(), Moment(7 + 3 * WINDOW / 2));
-            let wait = Duration::from_nanos(WINDOW);
-            assert_eq!(model.gcra.look(&model.bucket, Moment(7)), Err(wait));
-        },
-        None,
-    );
+    every(|| {
+        let model = Model::new(2);
+        let minute = Duration::from_secs(60);
+        let other = Arc::clone(&model);
+        let other = thread::spawn(move || other.gcra.owe(&other.bucket, Moment(7), minute));
+        model.gcra.owe(&model.bucket, Moment(7), minute);
+        model.gcra.owe(&model.bucket, Moment(7), minute);
+        other.join().unwrap();
+        // Three of two: the bucket is whole after a window and a half, and has a place after one.
+        assert_eq!(model.bucket.when_full(), Moment(7 + 3 * WINDOW / 2));
+        let wait = Duration::from_nanos(WINDOW);
+        assert_eq!(model.gcra.look(&model.bucket, Moment(7)), Err(wait));
+    });
 }
