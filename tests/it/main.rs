@@ -31,5 +31,6 @@ mod scene;
 mod secrets;
 mod tenancy;
 mod tower_contract;
+mod unknown_keys;
 mod verdicts;
 mod wire;
