@@ -46,6 +46,8 @@ pub struct AuthStats {
     /// Requests that a limit would have refused, were it not for
     /// [`Limits::shadow`](crate::Limits::shadow).
     pub shadow_refusals: u64,
+    /// Requests refused for [`UnknownKeyLimit`](crate::UnknownKeyLimit).
+    pub unknown_key_refusals: u64,
 }
 
 impl AuthHandle {
@@ -118,6 +120,7 @@ impl AuthHandle {
             gateway_trusted: state.breaker.is_closed(),
             limiter_subjects: state.limiter.subjects(),
             shadow_refusals: state.counts.shadow_refusals.get(),
+            unknown_key_refusals: state.counts.unknown_key_refusals.get(),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::clock::Now;
 use crate::gate::cache::{End, Filed, STRANGER_TTL, Verdict, VerdictKey};
+use crate::gate::limit::Payer;
 use crate::gate::permission::Permissions;
 use crate::gate::policy::{Ours, Reserved, is_reserved};
 use crate::gate::principal::{Identity, PrincipalKind};
@@ -139,6 +140,8 @@ pub(crate) struct Check {
     pub(crate) context: AuthContext,
     pub(crate) required_permissions: Vec<String>,
     pub(crate) seen_good: bool,
+    /// Who pays if it fails.
+    pub(crate) charged_to: Option<Payer>,
 }
 
 impl Check {
@@ -150,6 +153,7 @@ impl Check {
             context: AuthContext::refresh(),
             required_permissions: Vec::new(),
             seen_good: true,
+            charged_to: None,
         }
     }
 
@@ -239,8 +243,18 @@ fn plain_word(reason: &DenyReason) -> &str {
     }
 }
 
-/// Asks the gateway about one key and files what it says.
+/// Looks a key up, and charges who caused it if the key is bad. Here, in the flight's own task:
+/// a caller who hangs up pays all the same.
 async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
+    let outcome = look_up(state, check).await;
+    if let (Outcome::Invalid, Some(address)) = (&outcome, check.charged_to) {
+        state.failed_lookups.charge(address, state.clock.now());
+    }
+    outcome
+}
+
+/// Asks the gateway about one key and files what it says.
+async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
     let places = if check.seen_good {
         &state.flights.seen_good
     } else {
