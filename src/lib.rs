@@ -4,7 +4,8 @@
 //! verified by the Wacht gateway once and then answered from memory; permissions and the app's
 //! rate limits are decided in this process.
 //!
-//! The example runs as it stands, against a Wacht in a box (`DevGateway`, see [`dev`]) that needs
+//! With the feature `test-util`, and axum, tokio and tower beside it, the example runs as it stands,
+//! against a Wacht in a box (`DevGateway`, see [`dev`]) that needs
 //! neither network nor account. In your service the client is
 //! [`WachtClient::from_env()?`](WachtClient::from_env), and the rest is the same.
 //!
@@ -106,7 +107,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `axum` (default) | [`Principal`] as an extractor, [`Rejection`] as a response, `axum::matched_path`, the peer address of axum's servers |
+//! | `axum` (default) | [`Principal`] as an extractor, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
 //!
@@ -139,7 +140,8 @@ pub use gate::{
 
 pub use clock::Clock;
 
-/// What only axum needs: see [`WachtAuthLayer::resource`].
+/// What only axum needs: see [`WachtAuthLayer::resource`]. Name it in full: a glob import of this
+/// crate would hide the crate `axum`.
 #[cfg(feature = "axum")]
 pub mod axum {
     pub use crate::gate::axum::matched_path;

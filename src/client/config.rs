@@ -19,7 +19,7 @@ use super::{Inner, WachtClient};
 /// use wacht_auth::WachtClient;
 ///
 /// # fn main() -> wacht_auth::Result<()> {
-/// let client = WachtClient::builder("sk_...")
+/// let client = WachtClient::builder("wk_live_...")
 ///     .api_url("http://127.0.0.1:3001")
 ///     .gateway_url("http://127.0.0.1:3002")
 ///     .timeout(Duration::from_secs(5))

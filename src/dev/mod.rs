@@ -147,6 +147,10 @@ impl DevGateway {
 
     /// A client of this gateway, with the key of the main deployment.
     ///
+    /// Each call makes another client. What a client revokes is refused at once in the gates that
+    /// are built on it or a clone of it, so make one and clone it: a second one's revocations
+    /// reach the gate only through the gateway.
+    ///
     /// # Panics
     ///
     /// Panics when the client cannot be built, which for a loopback address does not happen.

@@ -25,12 +25,15 @@ impl DevRule {
         Self::with_mode("per_app", max_requests, unit, duration)
     }
 
-    /// At most `max_requests` in `duration` units for each key and path.
+    /// At most `max_requests` in `duration` units for each key and path: this is how the gateway
+    /// counts. A layer counts a key over all paths, unless
+    /// [`Limits::per_resource_counters`](crate::Limits::per_resource_counters) says otherwise.
     pub fn per_key(max_requests: i32, unit: &str, duration: i32) -> Self {
         Self::with_mode("per_key", max_requests, unit, duration)
     }
 
-    /// At most `max_requests` in `duration` units for each key, client address and path.
+    /// At most `max_requests` in `duration` units for each key, client address and path, as
+    /// [`per_key`](Self::per_key).
     pub fn per_key_and_ip(max_requests: i32, unit: &str, duration: i32) -> Self {
         Self::with_mode("per_key_and_ip", max_requests, unit, duration)
     }

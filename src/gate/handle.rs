@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::request::Parts;
 
 use crate::api::api_keys::KeyId;
@@ -125,7 +126,8 @@ impl AuthHandle {
     }
 
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
-    /// management key is accepted, and the deployment is known. For `main` and readiness probes.
+    /// management key is accepted, the deployment is known, and it has the apps that the layer
+    /// names. For `main` and readiness probes: two calls, and one more per app named.
     ///
     /// # Errors
     ///
@@ -154,7 +156,14 @@ impl AuthHandle {
             .page(1, 0)
             .without_retries()
             .send()
-            .await?;
+            .await
+            .map_err(|error| match error.status() {
+                Some(StatusCode::UNAUTHORIZED) => Error::Config(
+                    "the management API does not accept the key of the client (WACHT_API_KEY)"
+                        .to_owned(),
+                ),
+                _ => error,
+            })?;
         let Some(app) = page.items.first() else {
             return Err(Error::Config(
                 "the deployment has no API auth app, so no key is its own".to_owned(),
@@ -168,7 +177,25 @@ impl AuthHandle {
                     "the management key belongs to deployment {}, the gate to {ours}",
                     app.deployment_id
                 ))
-            })
+            })?;
+        for slug in self.gate.options.apps.iter().flat_map(|apps| apps.iter()) {
+            let api_keys = state.client.api_keys();
+            match api_keys
+                .get_api_auth_app(&**slug)
+                .without_retries()
+                .send()
+                .await
+            {
+                Ok(_) => {}
+                Err(error) if error.is_app_not_found() => {
+                    return Err(Error::Config(format!(
+                        "the layer accepts keys of the app `{slug}`, which the deployment has not"
+                    )));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Judges a request as the layer would, steps 1 to 5, without passing it on. Its limits are

@@ -281,6 +281,9 @@ impl WachtAuthLayer {
     }
 
     /// A hand on the gate's state from outside: forget, revoke, look, authenticate without HTTP.
+    ///
+    /// Take it last: it judges by the options set so far, and an option of the state that is set
+    /// afterwards leaves it with a state that no service uses.
     pub fn handle(&self) -> AuthHandle {
         AuthHandle::new(Arc::clone(&self.gate))
     }

@@ -36,7 +36,9 @@ struct Refusal {
     gate: Option<Arc<Gate>>,
 }
 
-/// What kind of refusal it is. Each has its row in the table of answers.
+/// What kind of refusal it is, and how it is answered.
+///
+/// Where the log is to say more, that is [`tracing`]: without a subscriber nobody sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionKind {

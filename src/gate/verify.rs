@@ -59,9 +59,12 @@ pub(crate) struct Arrived {
     pub(crate) is_own: bool,
 }
 
-/// What is said of a request to the gateway.
+/// Describes a request that did not come over HTTP: what it is about, its method, the caller's
+/// address and user agent.
 ///
-/// Where the gateway decides a limit, this decides with it; in its audit it is all there is.
+/// Endpoint rules are compared with the resource. An app with a rule per address needs
+/// [`client_ip`](Self::client_ip): without it such a rule answers
+/// [`Misconfigured`](crate::RejectionKind::Misconfigured). All of it stands in Wacht's audit.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct AuthContext {

@@ -142,8 +142,18 @@ async fn check_says_what_keeps_keys_from_being_verified() {
         .build()
         .unwrap();
     let refused = WachtAuthLayer::new(stranger).handle().check().await;
-    let status = refused.unwrap_err().status();
-    assert_eq!(status, Some(http::StatusCode::UNAUTHORIZED));
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Config(text) if text.contains("WACHT_API_KEY")),
+        "{refused:?}"
+    );
+
+    let mistyped = scene.layer().apps(["orders", "odrers"]).handle();
+    let mistyped = mistyped.check().await.unwrap_err();
+    assert!(
+        matches!(&mistyped, Error::Config(text) if text.contains("`odrers`")),
+        "{mistyped:?}"
+    );
 
     scene.wacht.fault(On::Checks, Fault::Drop);
     let down = scene.layer().handle().check().await;

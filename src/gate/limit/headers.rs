@@ -18,8 +18,9 @@ use super::seconds_up;
 
 /// Which headers tell callers how much of their rate limits is left.
 ///
-/// They are on admitted answers and on those refused for a limit. A request that no rule matches
-/// gets none. `Retry-After` on refusals is not affected by this choice.
+/// They are on admitted answers and on those refused for a limit, where this process counts: where
+/// the gateway does, only it knows what is left, and there are none. A request that no rule matches
+/// gets none either. `Retry-After` on refusals is not affected by this choice.
 ///
 /// A gRPC caller finds them in the metadata that precede the messages. A Trailers-Only answer (any
 /// refusal, and a status that the service returns before its first message) has none of them,

@@ -117,7 +117,8 @@ impl Limits {
     /// The gateway counts: every request is a check of its own, and nothing is answered from the
     /// cache but what is known to be bad. The options below have no effect then.
     ///
-    /// It costs a round trip per request, and without the gateway no request passes. A
+    /// It costs a round trip per request, and without the gateway no request passes. Answers have
+    /// no rate-limit fields then; a refusal has `Retry-After`, at most 60 s. A
     /// requirement that is a plain list of permissions travels with the check, so the gateway
     /// refuses before it charges; any other is checked here, after it has charged.
     pub fn gateway() -> Self {
