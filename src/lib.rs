@@ -66,7 +66,7 @@
 //! | the caller | [`Principal`], [`Permissions`] |
 //! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`] |
 //! | how stale an answer may be | [`CachePolicy`] |
-//! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`] |
+//! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`], [`UnknownKeyLimit`] |
 //! | proxies and client addresses | [`ClientIp`] |
 //! | websockets, queues, readiness, refusing a key at once | [`AuthHandle`] |
 //! | managing apps, keys, rate-limit schemes and OAuth apps | [`WachtClient`], [`api`] |
@@ -124,6 +124,7 @@ pub mod models;
 
 mod clock;
 mod gate;
+mod sync;
 
 pub use client::{Error, Result, WachtClient, init};
 pub use gate::{Principal, WachtAuthLayer};
@@ -132,7 +133,8 @@ pub use gate::{
     Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp,
     ClientIpError, CredentialSource, Limits, PeerAddr, Permissions, PrincipalKind,
     RateLimitHeaders, Rejection, RejectionKind, RequirePermissions, RequirePermissionsLayer,
-    Requirement, RequirementError, RequirementErrorKind, ResponseBody, ResponseFuture, WachtAuth,
+    Requirement, RequirementError, RequirementErrorKind, ResponseBody, ResponseFuture,
+    UnknownKeyLimit, WachtAuth,
 };
 
 pub use clock::Clock;

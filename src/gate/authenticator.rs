@@ -17,7 +17,7 @@ use crate::gate::asker::Asker;
 use crate::gate::cache::{Age, Refusal, Verdict, VerdictKey};
 use crate::gate::credential::{Credential, drop_identity_headers};
 use crate::gate::limit::{
-    Authority, Caller, Denied, KeySubject, RateLimitHeaders, RuleSet, Standings,
+    Authority, Caller, Denied, KeySubject, Payer, RateLimitHeaders, RuleSet, Standings,
 };
 use crate::gate::options::Options;
 use crate::gate::permission::Requirement;
@@ -251,8 +251,11 @@ impl Gate {
         match state.cache.negative(&key, now) {
             Some((Refusal::Invalid, _)) => Progress::Refused(Rejection::invalid_key()),
             Some((Refusal::Undecided, wait)) => Progress::Refused(Rejection::unavailable(wait)),
-            None if asks_always => self.wait_for_own_check(key, asker),
-            None => self.wait_for_verification(key, asker),
+            None => match self.look_up_allowed(&key, asker, now) {
+                Err(wait) => Progress::Refused(Rejection::rate_limited_plainly(wait)),
+                Ok(()) if asks_always => self.wait_for_own_check(key, asker),
+                Ok(()) => self.wait_for_verification(key, asker),
+            },
         }
     }
 
@@ -315,9 +318,7 @@ impl Gate {
             Charge::Ask => match word {
                 None => self.wait_for_own_check(key, asker),
                 Some(Word::Admit) => Progress::Admitted(verdict, None),
-                Some(Word::Limit(wait)) => {
-                    Progress::Refused(Rejection::rate_limited_by_gateway(wait))
-                }
+                Some(Word::Limit(wait)) => Progress::Refused(Rejection::rate_limited_plainly(wait)),
                 Some(Word::Unknown(wait)) => Progress::Refused(Rejection::unavailable(wait)),
             },
         }
@@ -463,11 +464,38 @@ impl Gate {
         }
     }
 
+    /// Whether whoever asks may have a key looked up that may be bad.
+    fn look_up_allowed(
+        &self,
+        key: &VerdictKey,
+        asker: &mut Asker<'_>,
+        now: Now,
+    ) -> Result<(), Duration> {
+        let state = &self.state;
+        if !state.failed_lookups.is_on() || state.cache.positive(key).is_some() {
+            return Ok(());
+        }
+        let Some(address) = asker.address(self) else {
+            return Ok(());
+        };
+        let address = Payer::new(address, &state.client_ip);
+        let allowed = state.failed_lookups.look(address, now);
+        if allowed.is_err() {
+            state.counts.unknown_key_refusals.add();
+        }
+        allowed
+    }
+
     /// Step 3: the joined verification of this key.
     fn wait_for_verification(&self, key: VerdictKey, asker: &mut Asker<'_>) -> Progress {
-        let Some(check) = self.check(key, asker) else {
+        let Some(mut check) = self.check(key, asker) else {
             return Progress::Refused(Rejection::missing_credential());
         };
+        // An error that a caller chose would buy time for what is known of the key.
+        let known = self.state.cache.positive(&key);
+        if known.is_some_and(|verdict| !self.is_counted_by_gateway(&verdict)) {
+            check = Check::refresh(key, check.secret);
+        }
         Progress::Wait(Box::pin(verify::join(&self.state, check)))
     }
 
@@ -499,12 +527,17 @@ impl Gate {
     }
 
     fn check(&self, key: VerdictKey, asker: &mut Asker<'_>) -> Option<Check> {
+        let seen_good = self.state.cache.positive(&key).is_some();
+        let secret = asker.secret(self)?;
+        let context = asker.context(self);
+        let address = context.address().filter(|_| !seen_good);
         Some(Check {
             key,
-            secret: asker.secret(self)?,
-            context: asker.context(self),
+            secret,
+            charged_to: address.map(|address| Payer::new(address, &self.state.client_ip)),
+            context,
             required_permissions: Vec::new(),
-            seen_good: self.state.cache.positive(&key).is_some(),
+            seen_good,
         })
     }
 

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::ops::compute::Op;
@@ -15,6 +14,8 @@ use crate::gate::credential::KeyDigest;
 use crate::gate::policy::App;
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::tombstones::Tombstones;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Cache, cache};
 
 /// How long verdicts may be used, and how much memory they may take.
 ///
@@ -316,8 +317,8 @@ pub(crate) enum Filed {
 /// Verdicts, positive and negative apart, so that made-up keys cannot push out good ones.
 pub(crate) struct VerdictCache {
     pub(crate) policy: CachePolicy,
-    positive: moka::sync::Cache<VerdictKey, Arc<Verdict>>,
-    negative: moka::sync::Cache<VerdictKey, Negative>,
+    positive: Cache<VerdictKey, Arc<Verdict>>,
+    negative: Cache<VerdictKey, Negative>,
 }
 
 /// How many refused keys are remembered: some 25 MB when full.
@@ -337,8 +338,8 @@ impl VerdictCache {
             .build();
         Self {
             policy,
-            positive,
-            negative,
+            positive: cache(positive),
+            negative: cache(negative),
         }
     }
 
@@ -459,7 +460,7 @@ impl VerdictCache {
 
     /// Forgets every verdict that `which` chooses. Walks the whole cache: not for a request.
     pub(crate) fn forget_if(&self, which: impl Fn(&Verdict) -> bool) {
-        for (key, verdict) in &self.positive {
+        for (key, verdict) in self.positive.iter() {
             if which(&verdict) {
                 verdict.kill();
                 self.positive.invalidate(&*key);
@@ -489,26 +490,26 @@ impl fmt::Debug for VerdictCache {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gate::permission::Permissions;
     use crate::gate::policy::Apps;
 
-    fn at(seconds: u64) -> Now {
+    pub(crate) fn at(seconds: u64) -> Now {
         Now {
             monotonic: Duration::from_secs(seconds),
             unix: Duration::from_secs(seconds),
         }
     }
 
-    fn key() -> VerdictKey {
+    pub(crate) fn key() -> VerdictKey {
         VerdictKey {
             digest: KeyDigest::of("a key"),
             kind: PrincipalKind::ApiKey,
         }
     }
 
-    fn yes(sent: Now) -> Arc<Verdict> {
+    pub(crate) fn yes(sent: Now) -> Arc<Verdict> {
         let app = Apps::default().of(1, "orders");
         let identity = Identity {
             kind: PrincipalKind::ApiKey,
@@ -527,7 +528,7 @@ mod tests {
         Arc::new(Verdict::new(identity, app, sent, End::Unknown))
     }
 
-    const TTL: Duration = Duration::from_secs(10);
+    pub(crate) const TTL: Duration = Duration::from_secs(10);
 
     #[test]
     fn a_yes_that_a_younger_no_contradicts_is_worth_nothing_with_or_without_news() {

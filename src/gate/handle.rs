@@ -34,7 +34,7 @@ pub struct AuthStats {
     pub refused_keys: u64,
     /// Verifications in flight.
     pub in_flight: usize,
-    /// Checks that the gateway has answered or let down.
+    /// Checks sent to the gateway, whatever became of them.
     pub checks: u64,
     /// Refreshes sent in the background.
     pub refreshes: u64,
@@ -46,6 +46,8 @@ pub struct AuthStats {
     /// Requests that a limit would have refused, were it not for
     /// [`Limits::shadow`](crate::Limits::shadow).
     pub shadow_refusals: u64,
+    /// Requests refused for [`UnknownKeyLimit`](crate::UnknownKeyLimit).
+    pub unknown_key_refusals: u64,
 }
 
 impl AuthHandle {
@@ -118,6 +120,7 @@ impl AuthHandle {
             gateway_trusted: state.breaker.is_closed(),
             limiter_subjects: state.limiter.subjects(),
             shadow_refusals: state.counts.shadow_refusals.get(),
+            unknown_key_refusals: state.counts.unknown_key_refusals.get(),
         }
     }
 

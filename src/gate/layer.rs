@@ -18,7 +18,7 @@ use crate::gate::cache::CachePolicy;
 use crate::gate::client_ip::ClientIp;
 use crate::gate::credential::{CredentialSource, Credentials};
 use crate::gate::handle::AuthHandle;
-use crate::gate::limit::{Limits, RateLimitHeaders};
+use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
 use crate::gate::options::{Options, StateOptions};
 use crate::gate::permission::Requirement;
 use crate::gate::rejection::{Challenge, Rejection};
@@ -48,7 +48,8 @@ use crate::gate::state::State;
 /// [`rate_limit_headers`](Self::rate_limit_headers).
 ///
 /// These decide what the state is: [`cache`](Self::cache), [`limits`](Self::limits),
-/// [`deployment`](Self::deployment), [`client_ip`](Self::client_ip), [`clock`](Self::clock),
+/// [`deployment`](Self::deployment), [`client_ip`](Self::client_ip),
+/// [`unknown_key_limit`](Self::unknown_key_limit), [`clock`](Self::clock),
 /// [`deadline`](Self::deadline). They belong before the first clone, [`handle`](Self::handle) or
 /// [`layer`](Layer::layer); afterwards they start fresh state for the layer they are called on.
 ///
@@ -249,8 +250,21 @@ impl WachtAuthLayer {
     }
 
     /// Whose address a limit per address counts. Default: [`ClientIp::peer`].
+    ///
+    /// Setting it also switches [`unknown_key_limit`](Self::unknown_key_limit) on.
     pub fn client_ip(self, client_ip: ClientIp) -> Self {
-        self.afresh(|state| state.client_ip = client_ip)
+        self.afresh(|state| {
+            state.client_ip = client_ip;
+            state.unknown_keys.get_or_insert_default();
+        })
+    }
+
+    /// How many look-ups of bad keys one client address may cause at the gateway. Default:
+    /// [`UnknownKeyLimit::default`], 10 a second and 100 at once, if
+    /// [`client_ip`](Self::client_ip) is set, else off: behind a proxy that the gate has not been
+    /// told of, all callers have one address.
+    pub fn unknown_key_limit(self, limit: UnknownKeyLimit) -> Self {
+        self.afresh(|state| state.unknown_keys = Some(limit))
     }
 
     /// Where the gate takes the time from. Default: the system's clocks.
@@ -260,8 +274,8 @@ impl WachtAuthLayer {
     }
 
     /// How long a request may wait for its key to be verified, before it is answered 503.
-    /// Default: 2 s for each call that the verification needs. It is apart from the client's own
-    /// time-out.
+    /// Default: 2 s for each call that the verification needs, and as long for its turn when very
+    /// many keys are asked about at once. It is apart from the client's own time-out.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.afresh(|state| state.deadline = deadline)
     }

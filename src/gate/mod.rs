@@ -9,7 +9,7 @@
 //!    the key itself but the verification in flight: it goes by its SHA-256 digest.
 //! 2. **Cache.** What was revoked here or is known to be bad is refused first of all. A fresh
 //!    verdict goes on to 4; a stale one too, and one refresh is sent behind it.
-//! 3. **Verification.** One flight per digest, in a task of its own: the gateway's answer, whether
+//! 3. **Verification.** An address whose look-ups failed too often waits. One flight per digest, in a task of its own: the gateway's answer, whether
 //!    the key is our deployment's, the policy of its app. What comes goes into the cache.
 //! 4. **Permissions.** Is the key's app accepted here, and does the key hold what is required?
 //!    Decided before any limit is charged.
@@ -46,6 +46,9 @@ mod state;
 mod tombstones;
 mod verify;
 
+#[cfg(all(test, wacht_shuttle))]
+mod interleavings;
+
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
 #[cfg(feature = "tonic")]
@@ -60,7 +63,7 @@ pub use future::ResponseFuture;
 pub use guard::{RequirePermissions, RequirePermissionsLayer};
 pub use handle::{AuthHandle, AuthStats};
 pub use layer::WachtAuthLayer;
-pub use limit::{Algorithm, Limits, RateLimitHeaders};
+pub use limit::{Algorithm, Limits, RateLimitHeaders, UnknownKeyLimit};
 pub use permission::{Permissions, Requirement, RequirementError, RequirementErrorKind};
 pub use principal::{Principal, PrincipalKind};
 pub use rejection::{Rejection, RejectionKind};

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::gate::cache::CachePolicy;
 use crate::gate::client_ip::ClientIp;
 use crate::gate::credential::Credentials;
-use crate::gate::limit::{Limits, RateLimitHeaders};
+use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
 use crate::gate::permission::Requirement;
 use crate::gate::rejection::{Challenge, OnReject};
 
@@ -50,6 +50,9 @@ pub(crate) struct StateOptions {
     pub(crate) cache: CachePolicy,
     pub(crate) limits: Limits,
     pub(crate) client_ip: ClientIp,
+    /// `None` until it or `client_ip` is set: without knowing what stands before the gate, all
+    /// callers may have one address.
+    pub(crate) unknown_keys: Option<UnknownKeyLimit>,
 }
 
 impl StateOptions {
@@ -62,6 +65,7 @@ impl StateOptions {
             cache: CachePolicy::default(),
             limits: Limits::default(),
             client_ip: ClientIp::default(),
+            unknown_keys: None,
         }
     }
 }

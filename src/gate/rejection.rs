@@ -256,13 +256,14 @@ impl Rejection {
 
     /// `fields` are the rate-limit header fields that go with the answer.
     pub(crate) fn rate_limited(refused: &Refused, fields: HeaderMap) -> Self {
-        let mut rejection = Self::rate_limited_by_gateway(refused.retry_after);
+        let mut rejection = Self::rate_limited_plainly(refused.retry_after);
         rejection.0.violated_policies = refused.violated.clone();
         rejection.0.rate_limit_fields = fields;
         rejection
     }
 
-    pub(crate) fn rate_limited_by_gateway(retry_after: Duration) -> Self {
+    /// Without the name of a policy: the gateway gives none, and strangers need none.
+    pub(crate) fn rate_limited_plainly(retry_after: Duration) -> Self {
         let mut rejection = Self::new(RejectionKind::RateLimited);
         rejection.0.retry_after = Some(retry_after);
         rejection

@@ -5,17 +5,16 @@
 //! revoked lifts that; a time-out does not.
 
 use crate::client::events::{Deed, Listener, Outcome, Ticket};
-use crate::gate::cache::VerdictKey;
+use crate::clock::Now;
+use crate::gate::cache::{VerdictCache, VerdictKey};
 use crate::gate::principal::PrincipalKind;
 use crate::gate::state::State;
-use crate::gate::tombstones::Grave;
+use crate::gate::tombstones::{Grave, Tombstones};
 
 impl State {
     /// Refuses the API key with this id from now on.
     pub(crate) fn end_key(&self, key_id: i64) -> Ticket {
-        let ticket = self.tombstones.bury(Grave::KeyId(key_id), self.clock.now());
-        self.forget_key_id(key_id);
-        ticket
+        end_key(&self.tombstones, &self.cache, key_id, self.clock.now())
     }
 
     /// Refuses this credential from now on.
@@ -37,10 +36,7 @@ impl State {
     ///
     /// Also what a grave needs: an old yes may outlive it in an outage.
     pub(crate) fn forget_key_id(&self, key_id: i64) {
-        self.tombstones.announce();
-        self.cache.forget_if(|verdict| {
-            verdict.identity.kind == PrincipalKind::ApiKey && verdict.identity.key_id == key_id
-        });
+        forget_key_id(&self.tombstones, &self.cache, key_id);
     }
 
     /// Lets the next request with any key of this app verify it anew, its policy included.
@@ -56,6 +52,25 @@ impl State {
             app.expire();
         }
     }
+}
+
+/// Refuses the API key with this id from now on, and forgets the yes about it.
+pub(crate) fn end_key(
+    tombstones: &Tombstones,
+    cache: &VerdictCache,
+    key_id: i64,
+    now: Now,
+) -> Ticket {
+    let ticket = tombstones.bury(Grave::KeyId(key_id), now);
+    forget_key_id(tombstones, cache, key_id);
+    ticket
+}
+
+pub(crate) fn forget_key_id(tombstones: &Tombstones, cache: &VerdictCache, key_id: i64) {
+    tombstones.announce();
+    cache.forget_if(|verdict| {
+        verdict.identity.kind == PrincipalKind::ApiKey && verdict.identity.key_id == key_id
+    });
 }
 
 impl Listener for State {

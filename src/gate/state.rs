@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::gate::breaker::Breaker;
 use crate::gate::cache::VerdictCache;
 use crate::gate::client_ip::ClientIp;
-use crate::gate::limit::{Limiter, Limits};
+use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::options::StateOptions;
 use crate::gate::policy::{App, Apps, Management, Tenancy};
 use crate::gate::tombstones::Tombstones;
@@ -32,6 +32,7 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) limiter: Limiter,
     pub(crate) client_ip: ClientIp,
+    pub(crate) failed_lookups: FailedLookups,
     pub(crate) counts: Counts,
     pub(crate) notices: Notices,
 }
@@ -58,6 +59,7 @@ pub(crate) struct Counts {
     pub(crate) checks: Count,
     pub(crate) refreshes: Count,
     pub(crate) shadow_refusals: Count,
+    pub(crate) unknown_key_refusals: Count,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +95,9 @@ impl State {
             limits: options.limits.clone(),
             limiter: Limiter::new(&options.limits),
             client_ip: options.client_ip.clone(),
+            failed_lookups: FailedLookups::new(
+                options.unknown_keys.unwrap_or_else(UnknownKeyLimit::off),
+            ),
             counts: Counts::default(),
             notices: Notices::default(),
         }

@@ -4,14 +4,14 @@
 //! longest verification in flight, plus a margin; it is never evicted for want of room.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::client::events::Ticket;
 use crate::clock::Now;
 use crate::gate::cache::VerdictKey;
 use crate::gate::principal::{Identity, PrincipalKind};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The gateway's 60 s of stale yes, a verification's deadline, and room to spare.
 const LIFETIME: Duration = Duration::from_secs(180);

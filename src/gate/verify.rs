@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -18,6 +18,7 @@ use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::clock::Now;
 use crate::gate::cache::{End, Filed, STRANGER_TTL, Verdict, VerdictKey};
+use crate::gate::limit::Payer;
 use crate::gate::permission::Permissions;
 use crate::gate::policy::{Ours, Reserved, is_reserved};
 use crate::gate::principal::{Identity, PrincipalKind};
@@ -139,6 +140,8 @@ pub(crate) struct Check {
     pub(crate) context: AuthContext,
     pub(crate) required_permissions: Vec<String>,
     pub(crate) seen_good: bool,
+    /// Who pays if it fails.
+    pub(crate) charged_to: Option<Payer>,
 }
 
 impl Check {
@@ -150,6 +153,7 @@ impl Check {
             context: AuthContext::refresh(),
             required_permissions: Vec::new(),
             seen_good: true,
+            charged_to: None,
         }
     }
 
@@ -239,37 +243,45 @@ fn plain_word(reason: &DenyReason) -> &str {
     }
 }
 
-/// Asks the gateway about one key and files what it says.
+/// Looks a key up, and charges who caused it if the key is bad. Here, in the flight's own task:
+/// a caller who hangs up pays all the same.
 async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
+    let outcome = look_up(state, check).await;
+    if let (Outcome::Invalid, Some(address)) = (&outcome, check.charged_to) {
+        state.failed_lookups.charge(address, state.clock.now());
+    }
+    outcome
+}
+
+/// Asks the gateway about one key and files what it says.
+async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
     let places = if check.seen_good {
         &state.flights.seen_good
     } else {
         &state.flights.never_seen
     };
     // Looked at behind the cache: whom it turns away has nothing that could be used.
+    if let Some(wait) = state.breaker.open_for(state.clock.now()) {
+        return unanswered(state, check, wait);
+    }
+    // Too much in flight says nothing about the gateway. The semaphores are never closed.
+    let Ok(Ok(_place)) = tokio::time::timeout(state.deadline, places.acquire()).await else {
+        return no_news(state, check, RETRY_AFTER);
+    };
+    // Those ahead in the queue may have found the gateway down.
     if let Err(wait) = state.breaker.leave(state.clock.now()) {
         return unanswered(state, check, wait);
     }
-    let sending = OnceLock::new();
-    let asked = async {
-        // The semaphore is never closed; without a permit nothing is sent.
-        let _place = places.acquire().await.ok()?;
-        let sent = *sending.get_or_init(|| state.clock.now());
-        // Noted before the check leaves, so that news during the flight is noticed.
-        let epoch = state.tombstones.epoch();
-        let answer = state.client.gateway().check(check.request()).send().await;
-        Some((sent, epoch, answer))
-    };
-    let answered = tokio::time::timeout(state.deadline, asked).await;
-    let Ok(Some((sent, epoch, answer))) = answered else {
-        // Too much in flight says nothing about the gateway.
-        match sending.get() {
-            Some(_) => state.breaker.failed(state.clock.now()),
-            None => state.breaker.unsent(),
-        }
+    let sent = state.clock.now();
+    state.counts.checks.add();
+    // Noted before the check leaves, so that news during the flight is noticed.
+    let epoch = state.tombstones.epoch();
+    // From here on, however long the queue was: what runs out now is the gateway's time alone.
+    let asked = state.client.gateway().check(check.request()).send();
+    let Ok(answer) = tokio::time::timeout(state.deadline, asked).await else {
+        state.breaker.failed(state.clock.now());
         return unanswered(state, check, RETRY_AFTER);
     };
-    state.counts.checks.add();
     let meaning = meaning(answer, !check.required_permissions.is_empty());
     match meaning {
         Meaning::Outage => state.breaker.failed(state.clock.now()),
@@ -313,16 +325,21 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
     }
 }
 
-/// Nobody said anything: what is known of the key goes on for a while, and nothing is filed.
+/// The gateway said nothing that could be used, or is known to be down.
 fn unanswered(state: &State, check: &Check, wait: Duration) -> Outcome {
-    if let Some(verdict) = state.cache.positive(&check.key) {
-        let now = state.clock.now();
-        verdict.refresh_failed(now.monotonic.saturating_add(wait));
-    }
     state
         .notices
         .gateway
         .warn_once("the gateway does not answer");
+    no_news(state, check, wait)
+}
+
+/// Nobody said anything: what is known of the key goes on for a while, and nothing is filed.
+fn no_news(state: &State, check: &Check, wait: Duration) -> Outcome {
+    if let Some(verdict) = state.cache.positive(&check.key) {
+        let now = state.clock.now();
+        verdict.refresh_failed(now.monotonic.saturating_add(wait));
+    }
     Outcome::Unknown(wait)
 }
 

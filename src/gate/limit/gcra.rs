@@ -5,8 +5,6 @@
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use governor::Quota;
@@ -17,7 +15,8 @@ use governor::nanos::Nanos;
 use governor::state::NotKeyed;
 use governor::state::StateStore;
 
-use crate::clock::Now;
+use crate::clock::{Now, nanoseconds};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A point on the monotonic clock, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +94,22 @@ impl Gcra {
         let written = Cell::new(0);
         self.check(Charge(bucket, &written), now)?;
         Ok(self.level_at(written.get(), now))
+    }
+
+    /// Takes one request's worth out of the bucket, though there may be none left. What is owed
+    /// then is never more than `longest` takes to refill.
+    pub(super) fn owe(&self, bucket: &Bucket, now: Moment, longest: Duration) {
+        let longest = nanoseconds(longest).saturating_add(self.refill());
+        let latest = now.0.saturating_add(longest).min(LONGEST);
+        let more = |full_at: u64| {
+            let next = full_at.max(now.0).saturating_add(self.interval);
+            // Never less than it is: another may have read the clock later.
+            Some(next.min(latest).max(full_at))
+        };
+        // The closure never declines.
+        let _ = bucket
+            .full_at
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
     }
 
     /// Gives back one charge made at `charged`.

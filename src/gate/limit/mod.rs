@@ -15,7 +15,11 @@ mod gcra;
 mod headers;
 mod limits;
 mod subjects;
+mod unknown_keys;
 mod window;
+
+#[cfg(all(test, wacht_shuttle))]
+mod interleavings;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -49,6 +53,9 @@ pub(crate) use self::limits::Authority;
 pub use self::limits::Limits;
 use self::subjects::Subject;
 use self::subjects::Subjects;
+pub(crate) use self::unknown_keys::FailedLookups;
+pub(crate) use self::unknown_keys::Payer;
+pub use self::unknown_keys::UnknownKeyLimit;
 
 /// How many keys and addresses a gate counts at the same time unless told otherwise.
 pub(crate) const DEFAULT_CAPACITY: usize = 100_000;

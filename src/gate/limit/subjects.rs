@@ -67,6 +67,19 @@ impl Subjects {
         }
     }
 
+    /// The subject's bucket, if it has one already.
+    pub(super) fn known(&self, subject: Subject) -> Option<Arc<Bucket>> {
+        let hash = self.hasher.hash_one(subject);
+        let shard = self.shards[self.home(hash)]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = shard
+            .buckets
+            .raw_entry_v1()
+            .from_key_hashed_nocheck(hash, &subject);
+        known.map(|(_, bucket)| Arc::clone(bucket))
+    }
+
     /// The subject's bucket. `None` when there is no room for another subject.
     ///
     /// `overflow` is what those without room share. A new bucket starts with as much used
@@ -78,8 +91,7 @@ impl Subjects {
         now: Reading,
     ) -> Option<Arc<Bucket>> {
         let hash = self.hasher.hash_one(subject);
-        // The map uses the lowest and the highest bits itself.
-        let home = (hash >> 32) as usize % self.shards.len();
+        let home = self.home(hash);
         let mut shard = self.shards[home]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -104,6 +116,11 @@ impl Subjects {
         let bucket = Arc::new(overflow.successor(shard.forgot_at));
         shard.buckets.insert(subject, Arc::clone(&bucket));
         Some(bucket)
+    }
+
+    fn home(&self, hash: u64) -> usize {
+        // The map uses the lowest and the highest bits itself.
+        (hash >> 32) as usize % self.shards.len()
     }
 
     /// Looks for idle buckets in the shards behind `home`, which holds none: one newcomer who is

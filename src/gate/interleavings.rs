@@ -1,0 +1,298 @@
+//! Models of the races about a key that ends while it is asked about.
+//!
+//! ```text
+//! cargo rustc --all-features --lib --profile test -- --cfg wacht_shuttle
+//! <the executable it names> interleavings
+//! ```
+//!
+//! Real here: [`Tombstones`], [`VerdictCache`], [`Verdict`], `end_key` and `forget_key_id`, as they
+//! are in the library, over shuttle's atomics and mutexes in place of std's. moka is real, too, and
+//! each call of it is one step. Made up: the two threads, the gateway (which says yes to everything,
+//! as it may for 60 s after a revocation), and what a request does with what it finds, which is
+//! written out in `passes` as `authenticator.rs` does it.
+//!
+//! `every` goes through all orders of the steps of its threads; `many`, where there are too many of
+//! them, through random ones. shuttle runs one step at a time: what weaker memory orders allow is
+//! not modelled, and everything that decides admission here is `SeqCst` or behind a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
+use shuttle::{Config, Runner, thread};
+
+use crate::clock::Now;
+use crate::gate::cache::tests::{TTL, at, key, yes};
+use crate::gate::cache::{Age, CachePolicy, Filed, Verdict, VerdictCache};
+use crate::gate::revocation::{end_key, forget_key_id};
+use crate::gate::tombstones::{Grave, Tombstones};
+
+const KEY_ID: i64 = 7;
+const MAX_SCHEDULES: usize = 20_000;
+const SAMPLES: usize = 3_000;
+
+struct Gate {
+    cache: VerdictCache,
+    tombstones: Tombstones,
+    // Of the model, not of the gate: no step.
+    revoked: AtomicBool,
+}
+
+impl Gate {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            cache: VerdictCache::new(CachePolicy::default()),
+            tombstones: Tombstones::default(),
+            revoked: AtomicBool::new(false),
+        })
+    }
+
+    /// A verification that the gateway answers with yes, and what the request then does.
+    fn flight(&self, sent: Now) {
+        let epoch = self.tombstones.epoch();
+        let verdict = yes(sent);
+        let filed = self
+            .cache
+            .admit(key(), &verdict, &self.tombstones, epoch, sent);
+        if matches!(filed, Filed::Kept | Filed::Overtaken) {
+            self.passes(&verdict, sent);
+        }
+    }
+
+    /// A request that is answered from memory.
+    fn hit(&self, now: Now) {
+        if self.tombstones.covers_secret(&key(), now) {
+            return;
+        }
+        let verdict = self.cache.positive(&key());
+        let verdict = verdict.filter(|yes| yes.age(&self.cache.policy, now) == Age::Fresh);
+        if let Some(verdict) = verdict {
+            self.passes(&verdict, now);
+        }
+    }
+
+    fn passes(&self, verdict: &Verdict, now: Now) {
+        let revoked_before = self.revoked.load(Ordering::SeqCst);
+        let refused = self.tombstones.covers_identity(&verdict.identity, now);
+        assert!(
+            refused || !revoked_before,
+            "a request passed after the revocation was through"
+        );
+    }
+
+    fn revoke(&self, now: Now) {
+        end_key(&self.tombstones, &self.cache, KEY_ID, now);
+        self.revoked.store(true, Ordering::SeqCst);
+    }
+
+    /// Nothing that was said before the end may be used when the grave is no more.
+    fn nothing_is_left(&self) {
+        assert!(
+            self.cache.positive(&key()).is_none(),
+            "a yes outlives the grave"
+        );
+    }
+}
+
+fn runner(scheduler: impl Scheduler + 'static, model: impl Fn() + Send + Sync + 'static) -> usize {
+    let mut config = Config::new();
+    // Of orderings, of which the head of this file speaks.
+    config.silence_warnings = true;
+    // moka needs more than the default.
+    config.stack_size = 1 << 19;
+    Runner::new(scheduler, config).run(model)
+}
+
+/// Every order of the steps.
+pub(crate) fn every(model: impl Fn() + Send + Sync + 'static) {
+    let schedules = runner(DfsScheduler::new(Some(MAX_SCHEDULES), false), model);
+    println!("{schedules} schedules");
+    assert!(schedules > 1, "the threads share nothing");
+    assert!(schedules < MAX_SCHEDULES, "too many to see them all");
+}
+
+/// Many orders of the steps: half of them random, half with two preemptions at random places.
+pub(crate) fn many(model: impl Fn() + Clone + Send + Sync + 'static) {
+    runner(RandomScheduler::new(SAMPLES), model.clone());
+    runner(PctScheduler::new(3, SAMPLES), model);
+}
+
+fn both(one: impl FnOnce() + Send + 'static, other: impl FnOnce()) {
+    let one = thread::spawn(one);
+    other();
+    one.join().unwrap();
+}
+
+#[test]
+fn a_yes_that_arrives_while_its_key_is_revoked_is_not_kept() {
+    many(|| {
+        let gate = Gate::new();
+        let revoking = Arc::clone(&gate);
+        both(move || revoking.revoke(at(1)), || gate.flight(at(1)));
+        gate.nothing_is_left();
+    });
+}
+
+#[test]
+fn a_key_that_is_revoked_while_it_is_used_is_refused_from_then_on() {
+    many(|| {
+        let gate = Gate::new();
+        gate.flight(at(1));
+        let revoking = Arc::clone(&gate);
+        both(
+            move || revoking.revoke(at(1)),
+            || {
+                gate.hit(at(1));
+                gate.hit(at(1));
+            },
+        );
+        gate.nothing_is_left();
+    });
+}
+
+#[test]
+fn a_flight_a_hit_and_a_revocation_at_the_same_time_leave_nothing() {
+    many(|| {
+        let gate = Gate::new();
+        let (revoking, hitting) = (Arc::clone(&gate), Arc::clone(&gate));
+        let hits = thread::spawn(move || {
+            hitting.hit(at(1));
+            hitting.hit(at(1));
+        });
+        both(move || revoking.revoke(at(1)), || gate.flight(at(1)));
+        hits.join().unwrap();
+        gate.nothing_is_left();
+    });
+}
+
+#[test]
+fn two_flights_across_a_revocation_leave_nothing() {
+    many(|| {
+        let gate = Gate::new();
+        let (revoking, flying) = (Arc::clone(&gate), Arc::clone(&gate));
+        let second = thread::spawn(move || flying.flight(at(1)));
+        both(move || revoking.revoke(at(1)), || gate.flight(at(1)));
+        second.join().unwrap();
+        gate.nothing_is_left();
+    });
+}
+
+#[test]
+fn a_yes_from_before_a_key_was_forgotten_is_not_kept() {
+    every(|| {
+        let gate = Gate::new();
+        let epoch = gate.tombstones.epoch();
+        let forgetting = Arc::clone(&gate);
+        both(
+            move || forget_key_id(&forgetting.tombstones, &forgetting.cache, KEY_ID),
+            || {
+                let verdict = yes(at(1));
+                gate.cache
+                    .admit(key(), &verdict, &gate.tombstones, epoch, at(1));
+            },
+        );
+        gate.nothing_is_left();
+    });
+}
+
+#[test]
+fn the_later_of_a_yes_and_a_no_stands_whichever_is_filed_first() {
+    for (yes_sent, no_sent, yes_stays) in [(1, 2, false), (2, 1, true), (1, 1, false)] {
+        every(move || {
+            let gate = Gate::new();
+            let refusing = Arc::clone(&gate);
+            both(
+                move || refusing.cache.refuse(key(), at(no_sent), at(3), TTL),
+                || gate.flight(at(yes_sent)),
+            );
+            let left = gate
+                .cache
+                .positive(&key())
+                .is_some_and(|yes| !yes.is_dead());
+            if left {
+                assert!(yes_stays, "a yes stands against a no that came later");
+            } else {
+                // A later yes may be lost to an earlier no, and is then asked for again.
+                let no = gate.cache.negative(&key(), at(3));
+                assert!(no.is_some() || yes_stays, "neither yes nor no is left");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_burial_that_is_taken_back_takes_no_other_with_it() {
+    every(|| {
+        let tombstones = Arc::new(Tombstones::default());
+        let failing = Arc::clone(&tombstones);
+        both(
+            move || {
+                // Sent, and answered: nothing was revoked.
+                let ticket = failing.bury(Grave::KeyId(KEY_ID), at(1));
+                failing.lift(&Grave::KeyId(KEY_ID), ticket);
+            },
+            || {
+                tombstones.bury(Grave::KeyId(KEY_ID), at(1));
+                assert!(tombstones.covers_identity(&yes(at(1)).identity, at(1)));
+            },
+        );
+        assert!(tombstones.covers_identity(&yes(at(1)).identity, at(1)));
+    });
+}
+
+#[test]
+fn burials_that_are_both_taken_back_leave_no_grave() {
+    every(|| {
+        let tombstones = Arc::new(Tombstones::default());
+        let there_and_back = |tombstones: &Tombstones| {
+            let ticket = tombstones.bury(Grave::KeyId(KEY_ID), at(1));
+            tombstones.announce();
+            tombstones.lift(&Grave::KeyId(KEY_ID), ticket);
+        };
+        let other = Arc::clone(&tombstones);
+        both(
+            move || there_and_back(&other),
+            || there_and_back(&tombstones),
+        );
+        assert!(!tombstones.covers_identity(&yes(at(1)).identity, at(1)));
+    });
+}
+
+#[test]
+fn a_grave_that_has_ended_does_not_take_a_new_one_with_it() {
+    every(|| {
+        let tombstones = Arc::new(Tombstones::default());
+        tombstones.bury(Grave::KeyId(KEY_ID), at(1));
+        let late = 1_000;
+        let looking = Arc::clone(&tombstones);
+        both(
+            move || {
+                // Clears the old grave away.
+                looking.covers_identity(&yes(at(late)).identity, at(late));
+            },
+            || {
+                tombstones.bury(Grave::KeyId(KEY_ID), at(late));
+            },
+        );
+        assert!(tombstones.covers_identity(&yes(at(late)).identity, at(late)));
+    });
+}
+
+#[test]
+fn a_stale_verdict_is_refreshed_once() {
+    every(|| {
+        let verdict = yes(at(1));
+        let claims = Arc::new(AtomicUsize::new(0));
+        let claim = |verdict: &Verdict, claims: &AtomicUsize| {
+            if verdict.claim_refresh(at(40)) {
+                let before = claims.fetch_add(1, Ordering::SeqCst);
+                assert_eq!(before, 0, "two refreshes at the same time");
+                claims.fetch_sub(1, Ordering::SeqCst);
+                verdict.refresh_over();
+            }
+        };
+        let (other, others) = (Arc::clone(&verdict), Arc::clone(&claims));
+        both(move || claim(&other, &others), || claim(&verdict, &claims));
+        assert!(verdict.claim_refresh(at(40)), "the claim is given back");
+    });
+}

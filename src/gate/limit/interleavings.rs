@@ -1,0 +1,161 @@
+//! Models of one bucket under requests at the same time: see [`crate::gate::interleavings`].
+//!
+//! Real here: [`Gcra`], its [`Bucket`] and governor's arithmetic, over shuttle's atomics. Made up:
+//! the threads, and the moments at which they have read the clock.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use shuttle::thread;
+
+use super::gcra::{Bucket, Gcra, Moment};
+use crate::gate::interleavings::{every, many};
+
+const WINDOW: u64 = 60_000;
+
+/// All that was admitted and not given back, by any thread.
+type Admitted = Mutex<Vec<u64>>;
+
+struct Model {
+    gcra: Gcra,
+    bucket: Bucket,
+    admitted: Admitted,
+}
+
+impl Model {
+    fn new(max_requests: u32) -> Arc<Self> {
+        Arc::new(Self {
+            gcra: Gcra::new(max_requests, Duration::from_nanos(WINDOW)),
+            bucket: Bucket::default(),
+            admitted: Mutex::default(),
+        })
+    }
+
+    /// As `Limiter::admit` does it.
+    fn request(&self, now: u64) -> bool {
+        let admitted = self.gcra.look(&self.bucket, Moment(now)).is_ok()
+            && self.gcra.charge(&self.bucket, Moment(now)).is_ok();
+        if admitted {
+            self.admitted.lock().unwrap().push(now);
+        }
+        admitted
+    }
+
+    /// A request that another rule refuses after this one was charged.
+    fn request_in_vain(&self, now: u64) {
+        if self.gcra.charge(&self.bucket, Moment(now)).is_ok() {
+            self.gcra.refund(&self.bucket, Moment(now));
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.admitted.lock().unwrap().len()
+    }
+
+    /// What was admitted would have been admitted one after the other, too.
+    fn nobody_was_let_in_too_many(&self, max_requests: u32) {
+        let mut admitted = self.admitted.lock().unwrap().clone();
+        admitted.sort_unstable();
+        let alone = Gcra::new(max_requests, Duration::from_nanos(WINDOW));
+        let bucket = Bucket::default();
+        for now in &admitted {
+            assert!(
+                alone.charge(&bucket, Moment(*now)).is_ok(),
+                "too many: {admitted:?}"
+            );
+        }
+    }
+}
+
+fn at_the_same_time(threads: Vec<Box<dyn FnOnce() + Send>>) {
+    let threads: Vec<_> = threads.into_iter().map(thread::spawn).collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn two_requests_at_once_never_share_the_last_place() {
+    every(|| {
+        let model = Model::new(1);
+        let other = Arc::clone(&model);
+        let other = thread::spawn(move || other.request(7));
+        model.request(7);
+        other.join().unwrap();
+        assert_eq!(model.count(), 1);
+    });
+}
+
+#[test]
+fn no_more_than_the_limit_pass_at_once_and_no_fewer() {
+    fn model() {
+        let model = Model::new(2);
+        let request = |model: &Arc<Model>| -> Box<dyn FnOnce() + Send> {
+            let model = Arc::clone(model);
+            Box::new(move || {
+                model.request(7);
+            })
+        };
+        at_the_same_time((0..4).map(|_| request(&model)).collect());
+        assert_eq!(model.count(), 2);
+    }
+    many(model);
+}
+
+#[test]
+fn what_is_given_back_lets_nobody_in_too_many() {
+    // In vain at the same moment, before the others, and a refill before them.
+    for (in_vain, requests) in [
+        (100, [100, 100]),
+        (100, [130, 60_100]),
+        (100, [60_100, 60_100]),
+        (60_100, [100, 100]),
+    ] {
+        let model = move || {
+            let model = Model::new(1);
+            let (first, second) = (Arc::clone(&model), Arc::clone(&model));
+            let vain = Arc::clone(&model);
+            at_the_same_time(vec![
+                Box::new(move || vain.request_in_vain(in_vain)),
+                Box::new(move || {
+                    first.request(requests[0]);
+                }),
+                Box::new(move || {
+                    second.request(requests[1]);
+                }),
+            ]);
+            model.nobody_was_let_in_too_many(1);
+        };
+        many(model);
+    }
+}
+
+#[test]
+fn a_place_given_back_is_there_for_the_next() {
+    every(|| {
+        let model = Model::new(2);
+        let vain = Arc::clone(&model);
+        let vain = thread::spawn(move || vain.request_in_vain(7));
+        assert!(model.request(7), "there was room for both");
+        vain.join().unwrap();
+        assert!(model.request(7), "one place was given back");
+        assert!(!model.request(7));
+    });
+}
+
+#[test]
+fn what_is_owed_is_never_lost() {
+    every(|| {
+        let model = Model::new(2);
+        let minute = Duration::from_secs(60);
+        let other = Arc::clone(&model);
+        let other = thread::spawn(move || other.gcra.owe(&other.bucket, Moment(7), minute));
+        model.gcra.owe(&model.bucket, Moment(7), minute);
+        model.gcra.owe(&model.bucket, Moment(7), minute);
+        other.join().unwrap();
+        // Three of two: the bucket is whole after a window and a half, and has a place after one.
+        assert_eq!(model.bucket.when_full(), Moment(7 + 3 * WINDOW / 2));
+        let wait = Duration::from_nanos(WINDOW);
+        assert_eq!(model.gcra.look(&model.bucket, Moment(7)), Err(wait));
+    });
+}

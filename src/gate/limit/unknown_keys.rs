@@ -1,0 +1,247 @@
+//! How many look-ups that fail one client address may cause.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::counter::Bucket;
+use super::counter::Reading;
+use super::gcra::Gcra;
+use super::subjects::Subject;
+use super::subjects::Subjects;
+use crate::clock::Now;
+use crate::gate::client_ip::ClientIp;
+
+/// How many look-ups of keys that turn out bad one client address may cause at the gateway.
+///
+/// Charged by failures alone: by the gateway's definite no, and by keys of other customers. An
+/// address that has used up its share is answered 429 with `Retry-After` before the gateway is
+/// asked, for every key that the gate does not know, good ones among them. Keys in the cache pass
+/// as ever, and what is refused without a call (malformed, or known to be bad) still gets its 400
+/// or 401.
+///
+/// Addresses are those of [`client_ip`](crate::WachtAuthLayer::client_ip), IPv6 ones cut to its
+/// prefix. A request without one is not limited, and neither is an address too many: 16 384 are
+/// counted at a time, and none of them is pushed out before its share is whole again.
+///
+/// A look-up counts when it has failed, so those that are under way at the same time may be more
+/// than the share. They are paid for afterwards: for up to a minute longer the address has to
+/// wait.
+///
+/// ```
+/// use wacht_auth::{ClientIp, UnknownKeyLimit, WachtAuthLayer, WachtClient};
+///
+/// # fn main() -> Result<(), wacht_auth::Error> {
+/// let layer = WachtAuthLayer::new(WachtClient::new("wk_live_..."))
+///     .client_ip(ClientIp::trusted_proxies(["10.0.0.0/8"])?)
+///     .unknown_key_limit(UnknownKeyLimit::per_second(2).burst(20));
+/// # let _ = layer;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct UnknownKeyLimit(Option<Share>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    per_second: NonZeroU32,
+    burst: NonZeroU32,
+}
+
+/// The failed look-ups of each address.
+pub(crate) struct FailedLookups {
+    /// `None` where nobody is limited.
+    gcra: Option<Gcra>,
+    subjects: Subjects,
+}
+
+// === impl UnknownKeyLimit ===
+
+impl UnknownKeyLimit {
+    /// So many a second, sustained, and ten seconds' worth at once. Zero is taken as 1.
+    pub fn per_second(lookups: u32) -> Self {
+        Self(Some(Share {
+            per_second: at_least_one(lookups),
+            burst: at_least_one(lookups.saturating_mul(10)),
+        }))
+    }
+
+    /// So many at once. Zero is taken as 1. No effect on [`off`](Self::off).
+    pub fn burst(self, lookups: u32) -> Self {
+        Self(self.0.map(|share| Share {
+            burst: at_least_one(lookups),
+            ..share
+        }))
+    }
+
+    /// Nobody is limited.
+    pub fn off() -> Self {
+        Self(None)
+    }
+}
+
+/// 10 a second, 100 at once.
+impl Default for UnknownKeyLimit {
+    fn default() -> Self {
+        Self::per_second(10)
+    }
+}
+
+fn at_least_one(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+}
+
+// === impl FailedLookups ===
+
+impl FailedLookups {
+    pub(crate) fn new(limit: UnknownKeyLimit) -> Self {
+        let gcra = limit.0.map(|Share { per_second, burst }| {
+            // No overflow: the largest burst takes 2^32 seconds, 2^62 nanoseconds.
+            let refill = u64::from(burst.get()) * SECOND / u64::from(per_second.get());
+            Gcra::new(burst.get(), Duration::from_nanos(refill))
+        });
+        let capacity = if gcra.is_some() { CAPACITY } else { 0 };
+        Self {
+            gcra,
+            subjects: Subjects::new(capacity),
+        }
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.gcra.is_some()
+    }
+
+    /// Whether this address may cause another look-up now, and if not, how long until it may.
+    pub(crate) fn look(&self, address: Payer, now: Now) -> Result<(), Duration> {
+        let bucket = self.subjects.known(subject(address));
+        match (&self.gcra, bucket.as_deref()) {
+            (Some(gcra), Some(Bucket::Gcra(bucket))) => gcra.look(bucket, now.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A look-up that this address caused has failed.
+    pub(crate) fn charge(&self, address: Payer, now: Now) {
+        let Some(gcra) = &self.gcra else {
+            return;
+        };
+        // Those without room share nothing: one flood from many addresses would else shut out
+        // every newcomer, which is more than it could do without the limit.
+        let unused = Bucket::Gcra(Default::default());
+        let bucket = self
+            .subjects
+            .bucket(subject(address), &unused, Reading::from(now));
+        if let Some(Bucket::Gcra(bucket)) = bucket.as_deref() {
+            gcra.owe(bucket, now.into(), LONGEST_DEBT);
+        }
+    }
+}
+
+impl fmt::Debug for FailedLookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailedLookups")
+            .field("gcra", &self.gcra)
+            .field("addresses", &self.subjects.len())
+            .finish()
+    }
+}
+
+/// An address as it is counted: canonical and cut to its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Payer(IpAddr);
+
+impl Payer {
+    pub(crate) fn new(address: IpAddr, client_ip: &ClientIp) -> Self {
+        Self(client_ip.subject(address))
+    }
+}
+
+fn subject(Payer(address): Payer) -> Subject {
+    Subject {
+        rule: 0,
+        key: None,
+        address: Some(address),
+        resource: 0,
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Addresses counted at the same time: some 3 MB when full.
+const CAPACITY: usize = 16_384;
+
+/// How long an address waits at most, beyond the time its share takes to be whole again.
+const LONGEST_DEBT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Now {
+        Now {
+            monotonic: Duration::from_millis(millis),
+            unix: Duration::from_millis(millis),
+        }
+    }
+
+    fn address(number: u32) -> Payer {
+        let address = std::net::Ipv4Addr::from_bits(number).into();
+        Payer::new(address, &ClientIp::peer())
+    }
+
+    #[test]
+    fn what_was_asked_at_once_beyond_the_share_is_paid_for_afterwards() {
+        let failed = FailedLookups::new(UnknownKeyLimit::per_second(1).burst(3));
+        for _ in 0..8 {
+            failed.charge(address(1), at(0));
+        }
+        let wait = Duration::from_secs(6);
+        assert_eq!(failed.look(address(1), at(0)), Err(wait));
+        assert_eq!(failed.look(address(1), at(6_000)), Ok(()));
+        assert_eq!(failed.look(address(2), at(0)), Ok(()));
+    }
+
+    #[test]
+    fn no_debt_lasts_much_longer_than_a_minute() {
+        let failed = FailedLookups::new(UnknownKeyLimit::per_second(1).burst(3));
+        for _ in 0..4_096 {
+            failed.charge(address(1), at(0));
+        }
+        assert_eq!(failed.look(address(1), at(0)), Err(Duration::from_secs(61)));
+    }
+
+    #[test]
+    fn an_address_too_many_is_not_limited_and_pushes_nobody_out() {
+        let failed = FailedLookups::new(UnknownKeyLimit::per_second(1).burst(1));
+        let count = u32::try_from(CAPACITY).unwrap();
+        for number in 0..2 * count {
+            failed.charge(address(number), at(0));
+        }
+        assert_eq!(failed.subjects.len(), CAPACITY);
+        assert!((0..count).all(|number| failed.look(address(number), at(0)).is_err()));
+        assert!(failed.look(address(count), at(0)).is_ok());
+        // Whoever has waited makes room.
+        failed.charge(address(count), at(2_000));
+        assert!(failed.look(address(count), at(2_000)).is_err());
+    }
+
+    #[test]
+    fn extreme_settings_neither_overflow_nor_shut_everybody_out() {
+        for limit in [
+            UnknownKeyLimit::per_second(0).burst(0),
+            UnknownKeyLimit::per_second(1).burst(u32::MAX),
+            UnknownKeyLimit::per_second(u32::MAX).burst(1),
+            UnknownKeyLimit::per_second(u32::MAX),
+        ] {
+            let failed = FailedLookups::new(limit);
+            for now in [at(0), at(u64::MAX)] {
+                assert!(failed.look(address(1), now).is_ok());
+                failed.charge(address(1), now);
+            }
+        }
+        let off = FailedLookups::new(UnknownKeyLimit::off().burst(1));
+        off.charge(address(1), at(0));
+        assert!(off.look(address(1), at(0)).is_ok());
+    }
+}
