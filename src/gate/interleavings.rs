@@ -15,6 +15,8 @@
 //! them, through random ones. shuttle runs one step at a time: what weaker memory orders allow is
 //! not modelled, and everything that decides admission here is `SeqCst` or behind a lock.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
