@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Page;
+use super::named::Named;
 use crate::client::{Error, Form, Payload, Request, Result, WachtClient, decode, path};
 
 /// One call on its way: built in one expression, sent by its last method.
@@ -92,9 +93,10 @@ impl<'c> Call<'c> {
         self
     }
 
-    /// Sends the call and decodes the answer, of which `what` is the name in messages.
+    /// Sends the call and decodes the answer, an object of which `what` is the name in messages.
     pub(crate) async fn object<T: DeserializeOwned>(self, what: &'static str) -> Result<T> {
-        decode(what, &self.bytes().await?)
+        let Named(object) = decode(what, &self.bytes().await?)?;
+        Ok(object)
     }
 
     /// Sends the call and decodes a list, which stands under `data` or one of `names`.

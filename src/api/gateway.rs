@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::named::{self, Named};
 use super::{id, null_is_empty};
 use crate::client::{Error, Result, WachtClient, decode};
 
@@ -64,7 +65,7 @@ pub struct CheckResponse {
     #[serde(default, deserialize_with = "or_default")]
     pub blocked_rule: Option<String>,
     /// Whose key it is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::optional")]
     pub identity: Option<CheckIdentity>,
     /// What the key may do: its own permissions and those of its owner's roles.
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -302,7 +303,8 @@ impl CheckBuilder {
         let transport = self.client.transport()?;
         let body = self.request.to_body()?;
         let answer = transport.check(body, &self.request.secret).await?;
-        decode("the answer to a check", &answer)
+        let Named(answer) = decode("the answer to a check", &answer)?;
+        Ok(answer)
     }
 }
 
@@ -352,7 +354,8 @@ mod tests {
     use super::*;
 
     fn read(answer: Value) -> Result<CheckResponse> {
-        decode("a check", answer.to_string().as_bytes())
+        let Named(answer) = decode("a check", answer.to_string().as_bytes())?;
+        Ok(answer)
     }
 
     fn written(request: &CheckRequest) -> Value {
@@ -439,6 +442,8 @@ mod tests {
             json!({"allowed": true, "identity": {"key_id": 1.0, "deployment_id": 2, "app_slug": ""}}),
             json!({"allowed": true, "identity": {"key_id": 1, "app_slug": "app"}}),
             json!({"allowed": true, "identity": {"key_id": 1, "deployment_id": 2}}),
+            json!({"allowed": true, "identity": ["1", 2, "app"]}),
+            json!(["req_1", true, null, null, identity, [], null]),
         ] {
             assert!(read(answer.clone()).is_err(), "{answer}");
         }

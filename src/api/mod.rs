@@ -31,6 +31,7 @@ pub mod rate_limit_schemes;
 mod call;
 mod check;
 pub(crate) mod id;
+mod named;
 mod page;
 
 pub use self::page::Page;

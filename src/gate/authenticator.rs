@@ -488,9 +488,14 @@ impl Gate {
 
     /// Step 3: the joined verification of this key.
     fn wait_for_verification(&self, key: VerdictKey, asker: &mut Asker<'_>) -> Progress {
-        let Some(check) = self.check(key, asker) else {
+        let Some(mut check) = self.check(key, asker) else {
             return Progress::Refused(Rejection::missing_credential());
         };
+        // An error that a caller chose would buy time for what is known of the key.
+        let known = self.state.cache.positive(&key);
+        if known.is_some_and(|verdict| !self.is_counted_by_gateway(&verdict)) {
+            check = Check::refresh(key, check.secret);
+        }
         Progress::Wait(Box::pin(verify::join(&self.state, check)))
     }
 

@@ -48,20 +48,35 @@ impl Default for State {
     }
 }
 
+impl State {
+    fn shut_until(&self) -> Option<Duration> {
+        match *self {
+            Self::Closed(_) => None,
+            Self::Open { until } => Some(until),
+            // A probe that was lost must not keep the breaker open for good.
+            Self::Probing { since } => Some(since.saturating_add(OPEN_FOR)),
+        }
+    }
+}
+
 impl Breaker {
+    /// How long to wait before asking, if checks are not sent now. Takes no leave.
+    pub(crate) fn open_for(&self, now: Now) -> Option<Duration> {
+        let until = self.state().shut_until()?;
+        (now.monotonic < until).then(|| until - now.monotonic)
+    }
+
     /// Leave to send one check; it must be followed by [`answered`](Self::answered) or
-    /// [`failed`](Self::failed), or, if it was never sent, by [`unsent`](Self::unsent).
+    /// [`failed`](Self::failed), or, if it says nothing of the gateway, by
+    /// [`unsent`](Self::unsent).
     ///
     /// # Errors
     ///
     /// How long to wait before asking again.
     pub(crate) fn leave(&self, now: Now) -> Result<(), Duration> {
         let mut state = self.state();
-        let until = match *state {
-            State::Closed(_) => return Ok(()),
-            State::Open { until } => until,
-            // A probe that was lost must not keep the breaker open for good.
-            State::Probing { since } => since.saturating_add(OPEN_FOR),
+        let Some(until) = state.shut_until() else {
+            return Ok(());
         };
         if now.monotonic < until {
             return Err(until - now.monotonic);
@@ -106,7 +121,7 @@ impl Breaker {
         }
     }
 
-    /// The check was never sent, so it says nothing. A probe is somebody else's turn.
+    /// What became of the check says nothing of the gateway. A probe is somebody else's turn.
     pub(crate) fn unsent(&self) {
         let mut state = self.state();
         if let State::Probing { since } = *state {

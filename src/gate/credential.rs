@@ -616,5 +616,45 @@ mod tests {
                 }
             }
         }
+
+        #[test]
+        fn a_second_line_or_place_never_leaves_a_key_standing(
+            key in "[!-+\\--~]{1,80}",
+            place: bool,
+            second in prop_oneof![
+                Just("Basic abc".to_owned()), Just(String::new()), "(?i:bearer )?[!-~]{0,9}",
+            ],
+        ) {
+            let both = [CredentialSource::bearer(), CredentialSource::header("x-api-key")];
+            let sources = Credentials::new(both);
+            let bearer = format!("Bearer {key}");
+            let (name, first) = match place {
+                true => ("authorization", bearer.as_str()),
+                false => ("x-api-key", key.as_str()),
+            };
+            let one = headers(&[(name, first.as_bytes())]);
+            prop_assert_eq!(extract(&sources, &one), Ok(Some(key.as_str())));
+            let lines = headers(&[(name, first.as_bytes()), (name, second.as_bytes())]);
+            prop_assert_eq!(extract(&sources, &lines), Err(Malformed));
+            let places = headers(&[("authorization", bearer.as_bytes()), ("x-api-key", second.as_bytes())]);
+            prop_assert_eq!(extract(&sources, &places), Err(Malformed));
+        }
+
+        #[test]
+        fn one_wrong_byte_in_the_tail_spoils_a_key(
+            front in "[!-~]{3,469}",
+            tail in "[A-Za-z0-9_-]{43}",
+            place in 0..43_usize,
+            wrong in "[!-,./:-@\\[-^`{-~]",
+        ) {
+            let key = format!("{front}{tail}");
+            prop_assert!(is_well_formed(&key));
+            let mut spoilt = key.clone();
+            let place = front.len() + place;
+            spoilt.replace_range(place..=place, &wrong);
+            prop_assert!(!is_well_formed(&spoilt));
+            let too_long = format!("{}{key}", "x".repeat(513 - key.len()));
+            prop_assert!(!is_well_formed(&too_long));
+        }
     }
 }

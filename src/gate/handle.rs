@@ -34,7 +34,7 @@ pub struct AuthStats {
     pub refused_keys: u64,
     /// Verifications in flight.
     pub in_flight: usize,
-    /// Checks that the gateway has answered or let down.
+    /// Checks sent to the gateway, whatever became of them.
     pub checks: u64,
     /// Refreshes sent in the background.
     pub refreshes: u64,

@@ -274,8 +274,8 @@ impl WachtAuthLayer {
     }
 
     /// How long a request may wait for its key to be verified, before it is answered 503.
-    /// Default: 2 s for each call that the verification needs. It is apart from the client's own
-    /// time-out.
+    /// Default: 2 s for each call that the verification needs, and as long for its turn when very
+    /// many keys are asked about at once. It is apart from the client's own time-out.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.afresh(|state| state.deadline = deadline)
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -261,29 +261,27 @@ async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
         &state.flights.never_seen
     };
     // Looked at behind the cache: whom it turns away has nothing that could be used.
+    if let Some(wait) = state.breaker.open_for(state.clock.now()) {
+        return unanswered(state, check, wait);
+    }
+    // Too much in flight says nothing about the gateway. The semaphores are never closed.
+    let Ok(Ok(_place)) = tokio::time::timeout(state.deadline, places.acquire()).await else {
+        return no_news(state, check, RETRY_AFTER);
+    };
+    // Those ahead in the queue may have found the gateway down.
     if let Err(wait) = state.breaker.leave(state.clock.now()) {
         return unanswered(state, check, wait);
     }
-    let sending = OnceLock::new();
-    let asked = async {
-        // The semaphore is never closed; without a permit nothing is sent.
-        let _place = places.acquire().await.ok()?;
-        let sent = *sending.get_or_init(|| state.clock.now());
-        // Noted before the check leaves, so that news during the flight is noticed.
-        let epoch = state.tombstones.epoch();
-        let answer = state.client.gateway().check(check.request()).send().await;
-        Some((sent, epoch, answer))
-    };
-    let answered = tokio::time::timeout(state.deadline, asked).await;
-    let Ok(Some((sent, epoch, answer))) = answered else {
-        // Too much in flight says nothing about the gateway.
-        match sending.get() {
-            Some(_) => state.breaker.failed(state.clock.now()),
-            None => state.breaker.unsent(),
-        }
+    let sent = state.clock.now();
+    state.counts.checks.add();
+    // Noted before the check leaves, so that news during the flight is noticed.
+    let epoch = state.tombstones.epoch();
+    // From here on, however long the queue was: what runs out now is the gateway's time alone.
+    let asked = state.client.gateway().check(check.request()).send();
+    let Ok(answer) = tokio::time::timeout(state.deadline, asked).await else {
+        state.breaker.failed(state.clock.now());
         return unanswered(state, check, RETRY_AFTER);
     };
-    state.counts.checks.add();
     let meaning = meaning(answer, !check.required_permissions.is_empty());
     match meaning {
         Meaning::Outage => state.breaker.failed(state.clock.now()),
@@ -327,16 +325,21 @@ async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
     }
 }
 
-/// Nobody said anything: what is known of the key goes on for a while, and nothing is filed.
+/// The gateway said nothing that could be used, or is known to be down.
 fn unanswered(state: &State, check: &Check, wait: Duration) -> Outcome {
-    if let Some(verdict) = state.cache.positive(&check.key) {
-        let now = state.clock.now();
-        verdict.refresh_failed(now.monotonic.saturating_add(wait));
-    }
     state
         .notices
         .gateway
         .warn_once("the gateway does not answer");
+    no_news(state, check, wait)
+}
+
+/// Nobody said anything: what is known of the key goes on for a while, and nothing is filed.
+fn no_news(state: &State, check: &Check, wait: Duration) -> Outcome {
+    if let Some(verdict) = state.cache.positive(&check.key) {
+        let now = state.clock.now();
+        verdict.refresh_failed(now.monotonic.saturating_add(wait));
+    }
     Outcome::Unknown(wait)
 }
 

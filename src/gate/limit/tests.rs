@@ -6,6 +6,7 @@ use http::HeaderMap;
 use super::*;
 
 mod changes;
+mod schemes;
 mod windows;
 
 const START: Now = Now {
