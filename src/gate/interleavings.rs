@@ -15,8 +15,10 @@
 //! them, through random ones. shuttle runs one step at a time: what weaker memory orders allow is
 //! not modelled, and everything that decides admission here is `SeqCst` or behind a lock.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner, thread};
@@ -26,6 +28,7 @@ use crate::gate::cache::tests::{TTL, at, key, yes};
 use crate::gate::cache::{Age, CachePolicy, Filed, Verdict, VerdictCache};
 use crate::gate::revocation::{end_key, forget_key_id};
 use crate::gate::tombstones::{Grave, Tombstones};
+use crate::sync::atomic::AtomicUsize;
 
 const KEY_ID: i64 = 7;
 const MAX_SCHEDULES: usize = 20_000;
@@ -282,6 +285,7 @@ fn a_grave_that_has_ended_does_not_take_a_new_one_with_it() {
 fn a_stale_verdict_is_refreshed_once() {
     every(|| {
         let verdict = yes(at(1));
+        // shuttle's, so that there are steps while the claim is held.
         let claims = Arc::new(AtomicUsize::new(0));
         let claim = |verdict: &Verdict, claims: &AtomicUsize| {
             if verdict.claim_refresh(at(40)) {

@@ -3,6 +3,8 @@
 //! Real here: [`Gcra`], its [`Bucket`] and governor's arithmetic, over shuttle's atomics. Made up:
 //! the threads, and the moments at which they have read the clock.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
