@@ -366,8 +366,8 @@ impl VerdictCache {
 
     /// Files a yes, unless news or a younger no came while it was on its way.
     ///
-    /// `epoch` is that of the moment the check was sent. Both questions are asked again *after*
-    /// the insert: what comes before it is seen here, and what comes after it finds the entry.
+    /// `epoch` is that of the moment the check was sent. All questions are asked again *after* the
+    /// insert: what comes before it is seen here, and what comes after it finds the entry.
     pub(crate) fn admit(
         &self,
         key: VerdictKey,
@@ -385,8 +385,11 @@ impl VerdictCache {
                 false => Filed::Overtaken,
             };
         }
-        if tombstones.covers_secret(&key, now) || tombstones.covers_identity(&verdict.identity, now)
-        {
+        let is_buried = || {
+            tombstones.covers_secret(&key, now)
+                || tombstones.covers_identity(&verdict.identity, now)
+        };
+        if is_buried() {
             verdict.kill();
             return Filed::Buried;
         }
@@ -396,6 +399,9 @@ impl VerdictCache {
         let mut filed = Filed::Kept;
         if tombstones.epoch() != epoch {
             filed = Filed::Overtaken;
+        }
+        if is_buried() {
+            filed = Filed::Buried;
         }
         self.negative
             .entry(key)

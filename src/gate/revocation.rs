@@ -28,13 +28,12 @@ impl State {
         let ticket = self
             .tombstones
             .bury(Grave::App(slug.into()), self.clock.now());
-        self.forget_app(slug);
+        self.expire_policy(slug);
+        self.drop_app(slug);
         ticket
     }
 
     /// Lets the next request with this API key verify it anew.
-    ///
-    /// Also what a grave needs: an old yes may outlive it in an outage.
     pub(crate) fn forget_key_id(&self, key_id: i64) {
         forget_key_id(&self.tombstones, &self.cache, key_id);
     }
@@ -43,6 +42,10 @@ impl State {
     pub(crate) fn forget_app(&self, slug: &str) {
         self.tombstones.announce();
         self.expire_policy(slug);
+        self.drop_app(slug);
+    }
+
+    fn drop_app(&self, slug: &str) {
         self.cache
             .forget_if(|verdict| &*verdict.identity.app_slug == slug);
     }
@@ -54,7 +57,8 @@ impl State {
     }
 }
 
-/// Refuses the API key with this id from now on, and forgets the yes about it.
+/// Refuses the API key with this id from now on, and drops the yes about it, which might outlive
+/// the grave in an outage. A yes still in flight meets the grave when it lands.
 pub(crate) fn end_key(
     tombstones: &Tombstones,
     cache: &VerdictCache,
@@ -62,12 +66,16 @@ pub(crate) fn end_key(
     now: Now,
 ) -> Ticket {
     let ticket = tombstones.bury(Grave::KeyId(key_id), now);
-    forget_key_id(tombstones, cache, key_id);
+    drop_key_id(cache, key_id);
     ticket
 }
 
 pub(crate) fn forget_key_id(tombstones: &Tombstones, cache: &VerdictCache, key_id: i64) {
     tombstones.announce();
+    drop_key_id(cache, key_id);
+}
+
+fn drop_key_id(cache: &VerdictCache, key_id: i64) {
     cache.forget_if(|verdict| {
         verdict.identity.kind == PrincipalKind::ApiKey && verdict.identity.key_id == key_id
     });

@@ -236,6 +236,28 @@ async fn a_yes_in_flight_when_the_revocation_is_sent_opens_nothing() {
 }
 
 #[tokio::test]
+async fn a_revocation_costs_the_checks_of_other_keys_nothing() {
+    let scene = Scene::new().await;
+    let other = scene.wacht.issue_key("orders").issue();
+    let held = scene.wacht.hold_checks();
+    let before = scene.wacht.journal().checks();
+    let waiting = tokio::spawn({
+        let (gate, secret) = (scene.gates[0].clone(), other.secret().to_owned());
+        async move { gate.get(&secret).await }
+    });
+    scene.wacht.journal().wait_for_checks(before + 1).await;
+    scene.revoke().await.unwrap();
+    held.release();
+    waiting.await.unwrap().assert_ok();
+    scene.gates[0].get(other.secret()).await.assert_ok();
+    assert_eq!(
+        scene.wacht.journal().checks(),
+        before + 1,
+        "its answer was kept"
+    );
+}
+
+#[tokio::test]
 async fn a_deactivated_app_closes_at_once_and_an_activated_one_opens_at_once() {
     let scene = Scene::new().await;
     scene.set_active(false).await;
