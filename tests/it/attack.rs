@@ -533,7 +533,35 @@ fn a_runtime_that_cannot_tell_the_time_is_refused_by_and_does_not_panic() {
         let echo = Echo::behind(WachtAuthLayer::new(wacht.client()).limits(limits));
         let met = timeless.block_on(echo.get(key.secret()));
         assert!(met.status.is_server_error(), "{met:?}");
+        // The task that verified the key has panicked, and left nothing behind it.
+        let able = tokio::runtime::Runtime::new().unwrap();
+        able.block_on(echo.get(key.secret())).assert_ok();
     }
+}
+
+#[tokio::test]
+async fn a_flood_of_made_up_keys_pushes_out_no_good_one() {
+    let scene = Scene::new().await;
+    let layer = scene.layer();
+    let echo = Echo::behind(layer.clone());
+    let good: Vec<_> = (0..50).map(|_| scene.key()).collect();
+    for key in &good {
+        echo.get(key.secret()).await.assert_ok();
+    }
+    for number in 0..3_000 {
+        let met = echo.get(&made_up(number)).await;
+        met.assert_refused(RejectionKind::InvalidKey);
+    }
+    let checks = scene.wacht.journal().checks();
+    for key in &good {
+        echo.get(key.secret()).await.assert_ok();
+    }
+    assert_eq!(
+        scene.wacht.journal().checks(),
+        checks,
+        "all are still known"
+    );
+    assert_eq!(layer.handle().stats().cached_keys, 50);
 }
 
 #[test]
