@@ -108,6 +108,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` (default) | [`Principal`] as an extractor, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
+//! | `metrics` | the figures of [`AuthStats`], told to the recorder of the crate [`metrics`](https://docs.rs/metrics) |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
 //!
@@ -132,10 +133,10 @@ pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
     Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp,
-    ClientIpError, CredentialSource, Limits, PeerAddr, Permissions, PrincipalKind,
-    RateLimitHeaders, Rejection, RejectionKind, RequirePermissions, RequirePermissionsLayer,
-    Requirement, RequirementError, RequirementErrorKind, ResponseBody, ResponseFuture,
-    UnknownKeyLimit, WachtAuth,
+    ClientIpError, CredentialSource, GatewayStats, LimitRefusals, Limits, PeerAddr, Permissions,
+    PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
+    RequirePermissionsLayer, Requirement, RequirementError, RequirementErrorKind, ResponseBody,
+    ResponseFuture, UnknownKeyLimit, VerdictSource, VerdictStats, WachtAuth,
 };
 
 pub use clock::Clock;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::Page;
 use super::named::Named;
-use crate::client::{Error, Form, Payload, Request, Result, WachtClient, decode, path};
+use crate::client::{Error, Form, Payload, Request, Result, WachtClient, decode, path, template};
 
 /// One call on its way: built in one expression, sent by its last method.
 ///
@@ -43,6 +43,7 @@ impl<'c> Call<'c> {
         let request = path(segments).map(|path| Request {
             method,
             path,
+            template: template(segments),
             query: Vec::new(),
             payload: Payload::None,
         });

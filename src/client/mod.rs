@@ -21,6 +21,9 @@ mod request;
 mod retry;
 mod transport;
 
+/// The target of every event and span of the client, for filters to name.
+const LOG: &str = "wacht_auth::client";
+
 pub use self::config::WachtClientBuilder;
 pub use self::decode::DecodeError;
 pub use self::error::{Error, RequestError, Result};
@@ -28,7 +31,7 @@ pub use self::process::init;
 pub use self::retry::RetryPolicy;
 
 pub(crate) use self::decode::{decode, decode_from};
-pub(crate) use self::request::{FileHead, Form, Payload, Request, path};
+pub(crate) use self::request::{FileHead, Form, Payload, Request, path, template};
 pub(crate) use self::transport::Transport;
 
 /// Talks to Wacht: to the gateway that verifies keys, and to the management API.
@@ -80,6 +83,7 @@ impl WachtClient {
         let transport = Self::builder(api_key).transport(config::environment);
         if let Err(reason) = &transport {
             tracing::error!(
+                target: LOG,
                 reason,
                 "this Wacht client cannot be used, every call will fail"
             );

@@ -12,6 +12,8 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     /// Made by [`path`].
     pub(crate) path: String,
+    /// Made by [`template`].
+    pub(crate) template: String,
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) payload: Payload,
 }
@@ -91,6 +93,31 @@ pub(crate) fn path(segments: &[&str]) -> Result<String> {
     Ok(path)
 }
 
+/// The path with a name in the place of whatever says which app, key or other object it is about.
+pub(crate) fn template(segments: &[&str]) -> String {
+    let mut template = String::new();
+    let mut named = None;
+    for segment in segments {
+        template.push('/');
+        if let Some(name) = named.take() {
+            template.push_str(name);
+            continue;
+        }
+        template.push_str(segment);
+        // An id stands behind the collection that it is from, and nowhere else.
+        named = match *segment {
+            "apps" => Some("{app_slug}"),
+            "clients" => Some("{client_id}"),
+            "grants" => Some("{grant_id}"),
+            "keys" => Some("{key_id}"),
+            "rate-limit-schemes" => Some("{scheme_slug}"),
+            "scopes" => Some("{scope}"),
+            _ => None,
+        };
+    }
+    template
+}
+
 const ENCODED_IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -100,6 +127,34 @@ const ENCODED_IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn templates_name_no_object() {
+        for (segments, expected) in [
+            (&["oauth", "apps"][..], "/oauth/apps"),
+            (&["oauth", "apps", "keys"], "/oauth/apps/{app_slug}"),
+            (
+                &["api-auth", "apps", "apps", "keys", "7", "revoke"],
+                "/api-auth/apps/{app_slug}/keys/{key_id}/revoke",
+            ),
+            (
+                &[
+                    "oauth", "apps", "a", "clients", "7", "grants", "8", "revoke",
+                ],
+                "/oauth/apps/{app_slug}/clients/{client_id}/grants/{grant_id}/revoke",
+            ),
+            (
+                &["oauth", "apps", "a", "scopes", "orders:read", "mapping"],
+                "/oauth/apps/{app_slug}/scopes/{scope}/mapping",
+            ),
+            (
+                &["api-auth", "rate-limit-schemes", "strict"],
+                "/api-auth/rate-limit-schemes/{scheme_slug}",
+            ),
+        ] {
+            assert_eq!(template(segments), expected);
+        }
+    }
 
     #[test]
     fn segments_stay_segments() {

@@ -6,6 +6,7 @@ use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::LOG;
 use super::error::{Error, Result};
 use super::request::Request;
 use super::transport::Transport;
@@ -99,7 +100,7 @@ impl Transport {
     pub(crate) async fn manage(&self, request: &Request, repeat: bool) -> Result<Bytes> {
         let policy = &self.retries;
         if !repeat || policy.attempts < 2 {
-            return self.manage_once(request, self.timeout).await;
+            return self.manage_once(request, self.timeout, 0).await;
         }
         let total = policy
             .total
@@ -114,7 +115,13 @@ impl Transport {
             .with_max_times(policy.attempts as usize - 1)
             .with_jitter();
         let mut was_unauthorized = false;
-        (|| self.manage_once(request, self.timeout.min(left())))
+        let mut attempts = 0;
+        let attempt = || {
+            let resends = attempts;
+            attempts += 1;
+            self.manage_once(request, self.timeout.min(left()), resends)
+        };
+        attempt
             .retry(delays)
             .when(|error| match error.status() {
                 Some(StatusCode::UNAUTHORIZED) => !std::mem::replace(&mut was_unauthorized, true),
@@ -125,7 +132,7 @@ impl Transport {
                 (delay < left()).then_some(delay)
             })
             .notify(|error: &Error, delay| {
-                tracing::debug!(%error, ?delay, "asking the Wacht management API again");
+                tracing::debug!(target: LOG, %error, ?delay, "asking the Wacht management API again");
             })
             .await
     }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use reqwest::{NoProxy, Proxy, Url, multipart, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
+use super::LOG;
 use super::config::WachtClientBuilder;
 use super::decode::DecodeError;
 use super::error::{Error, RequestError, Result};
@@ -104,14 +107,22 @@ impl Transport {
     pub(crate) async fn check(&self, body: Bytes, secret: &SecretString) -> Result<Bytes> {
         let request = self
             .http
-            .post(join(&self.gateway_url, "/v1/authz/check")?)
+            .post(join(&self.gateway_url, CHECK)?)
             .header(CONTENT_TYPE, "application/json")
             .body(body);
-        exchange(Service::Gateway, request, secret).await
+        let span = span(&Method::POST, &self.gateway_url, CHECK, 0);
+        let exchanged = exchange(Service::Gateway, request, secret);
+        exchanged.instrument(span).await
     }
 
-    /// Asks the management API once and waits at most `limit` for the answer.
-    pub(super) async fn manage_once(&self, request: &Request, limit: Duration) -> Result<Bytes> {
+    /// Asks the management API once and waits at most `limit` for the answer. It has been asked
+    /// the same `resends` times before.
+    pub(super) async fn manage_once(
+        &self,
+        request: &Request,
+        limit: Duration,
+        resends: u32,
+    ) -> Result<Bytes> {
         let mut url = join(&self.api_url, &request.path)?;
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
@@ -128,7 +139,9 @@ impl Transport {
                 .body(body.clone()),
             Payload::Multipart(form) => http.multipart(multipart_form(form)?),
         };
-        exchange(Service::Management, http, &self.api_key).await
+        let span = span(&request.method, &self.api_url, &request.template, resends);
+        let exchanged = exchange(Service::Management, http, &self.api_key);
+        exchanged.instrument(span).await
     }
 
     fn bearer(&self) -> Result<HeaderValue> {
@@ -231,7 +244,50 @@ pub(super) fn check_url(name: &str, text: &str, allow_plaintext: bool) -> Result
     }
 }
 
+/// What a trace shows of one exchange: OpenTelemetry's span of an HTTP client. It goes without
+/// `url.full`, which names apps and keys.
+fn span(method: &Method, base: &Url, template: &str, resends: u32) -> Span {
+    tracing::debug_span!(
+        target: LOG,
+        "wacht_auth.request",
+        otel.kind = "client",
+        otel.name = %format_args!("{method} {template}"),
+        otel.status_code = Empty,
+        "error.type" = Empty,
+        http.request.method = %method,
+        http.request.resend_count = (resends > 0).then_some(resends),
+        http.response.status_code = Empty,
+        server.address = base.host_str(),
+        server.port = base.port_or_known_default(),
+        url.scheme = base.scheme(),
+        url.template = template,
+    )
+}
+
+/// Says in the span around it what went wrong.
+fn record_error(error: &Error) {
+    let span = Span::current();
+    span.record("otel.status_code", "ERROR");
+    match error {
+        Error::Api { status, .. } => span.record("error.type", status.as_str()),
+        Error::Request(error) if error.is_timeout() => span.record("error.type", "timeout"),
+        Error::Request(error) if error.is_connect() => span.record("error.type", "connect"),
+        Error::Request(_) => span.record("error.type", "request"),
+        Error::Decode(_) => span.record("error.type", "decode"),
+        _ => span.record("error.type", "_OTHER"),
+    };
+}
+
 async fn exchange(
+    service: Service,
+    request: reqwest::RequestBuilder,
+    secret: &SecretString,
+) -> Result<Bytes> {
+    let answer = send(service, request, secret).await;
+    answer.inspect_err(record_error)
+}
+
+async fn send(
     service: Service,
     request: reqwest::RequestBuilder,
     secret: &SecretString,
@@ -242,6 +298,7 @@ async fn exchange(
     let failed = |error| request_error(service, error);
     let response = request.send().await.map_err(failed)?;
     let status = response.status();
+    Span::current().record("http.response.status_code", status.as_u16());
     if service.is_success(status) {
         let (body, complete) = read(response, service.body_limit()).await.map_err(failed)?;
         if !complete {
@@ -338,6 +395,8 @@ fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::e
     error
 }
 
+/// The gateway's one call.
+const CHECK: &str = "/v1/authz/check";
 /// A check answers in about a kilobyte; metadata and permissions of a key may be larger.
 const GATEWAY_BODY_LIMIT: usize = 256 * 1024;
 /// A page of 100 apps is about 50 kilobytes.

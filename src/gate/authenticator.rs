@@ -13,12 +13,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Now;
+use crate::gate::LOG;
 use crate::gate::asker::Asker;
 use crate::gate::cache::{Age, Refusal, Verdict, VerdictKey};
 use crate::gate::credential::{Credential, drop_identity_headers};
 use crate::gate::limit::{
     Authority, Caller, Denied, KeySubject, Payer, RateLimitHeaders, RuleSet, Standings,
 };
+use crate::gate::metrics::{Effect, LimitedBy, VerdictSource};
 use crate::gate::options::Options;
 use crate::gate::permission::Requirement;
 use crate::gate::policy::{Reserved, Rules, Standing, is_reserved};
@@ -103,11 +105,10 @@ impl Gate {
             if Arc::ptr_eq(&outer.gate().state, &self.state) {
                 let verdict = Arc::clone(outer.verdict());
                 // Verified and charged by a gate further out; this one's own conditions remain.
-                let progress = match self.admissible(&verdict, &Asker::Request(parts), now) {
-                    Ok(()) => Progress::Admitted(verdict, None),
-                    Err(rejection) => Progress::Refused(rejection),
+                return match self.admissible(&verdict, &Asker::Request(parts), now) {
+                    Ok(()) => self.conclude(Progress::Admitted(verdict, None), parts),
+                    Err(rejection) => Decision::Refuse(self.refusal(rejection)),
                 };
-                return self.conclude(progress, parts);
             }
             parts.extensions.remove::<Principal>();
         }
@@ -119,8 +120,8 @@ impl Gate {
             Ok(None) if self.options.optional && !self.requires_permissions(parts) => {
                 return self.pass_anonymous(parts);
             }
-            Ok(None) => return Decision::Refuse(Rejection::missing_credential().of(self)),
-            Err(rejection) => return Decision::Refuse(rejection.of(self)),
+            Ok(None) => return Decision::Refuse(self.refusal(Rejection::missing_credential())),
+            Err(rejection) => return Decision::Refuse(self.refusal(rejection)),
         };
         let progress = self.start(key, &mut Asker::Request(parts), now);
         self.conclude(progress, parts)
@@ -155,6 +156,29 @@ impl Gate {
             Progress::Refused(rejection) => Decision::Refuse(rejection.of(self)),
             Progress::Wait(pending) => Decision::Wait(pending),
         }
+    }
+
+    /// A refusal that the request alone decides.
+    pub(crate) fn refusal(self: &Arc<Self>, rejection: Rejection) -> Rejection {
+        let metrics = &self.state.metrics;
+        metrics.refused(&rejection, VerdictSource::Request);
+        rejection.of(self)
+    }
+
+    pub(crate) fn refused(&self, rejection: Rejection, source: VerdictSource) -> Progress {
+        self.state.metrics.refused(&rejection, source);
+        Progress::Refused(rejection)
+    }
+
+    /// Counts the verdict, if there is one yet.
+    fn counted(&self, progress: Progress, source: VerdictSource) -> Progress {
+        let metrics = &self.state.metrics;
+        match &progress {
+            Progress::Admitted(..) => metrics.admitted(source),
+            Progress::Refused(rejection) => metrics.refused(rejection, source),
+            Progress::Wait(_) => {}
+        }
+        progress
     }
 
     fn pass_anonymous(self: &Arc<Self>, parts: &mut Parts) -> Decision {
@@ -232,7 +256,7 @@ impl Gate {
         let state = &self.state;
         // 2 cache
         if state.tombstones.covers_secret(&key, now) {
-            return Progress::Refused(Rejection::invalid_key());
+            return self.refused(Rejection::invalid_key(), VerdictSource::Negative);
         }
         let asks_always = state.limits.authority == Authority::Gateway;
         if let (Some(verdict), false) = (state.cache.positive(&key), asks_always) {
@@ -244,18 +268,41 @@ impl Gate {
             {
                 self.refresh(key, &verdict, asker);
             }
-            if matches!(age, Age::Fresh | Age::Stale) {
-                return self.judge(verdict, None, key, asker, now);
+            if let Some(source) = self.source(&verdict, age, now) {
+                let progress = self.judge(verdict, None, key, asker, now);
+                return self.counted(progress, source);
             }
         }
         match state.cache.negative(&key, now) {
-            Some((Refusal::Invalid, _)) => Progress::Refused(Rejection::invalid_key()),
-            Some((Refusal::Undecided, wait)) => Progress::Refused(Rejection::unavailable(wait)),
+            Some((Refusal::Invalid, _)) => {
+                self.refused(Rejection::invalid_key(), VerdictSource::Negative)
+            }
+            Some((Refusal::Undecided, wait)) => {
+                self.refused(Rejection::unavailable(wait), VerdictSource::Negative)
+            }
             None => match self.look_up_allowed(&key, asker, now) {
-                Err(wait) => Progress::Refused(Rejection::rate_limited_plainly(wait)),
+                Err(wait) => {
+                    let rejection = Rejection::rate_limited_plainly(wait);
+                    self.refused(rejection, VerdictSource::Request)
+                }
                 Ok(()) if asks_always => self.wait_for_own_check(key, asker),
                 Ok(()) => self.wait_for_verification(key, asker),
             },
+        }
+    }
+
+    /// What a verdict of this age is as a source; `None` if it may not be used.
+    fn source(&self, verdict: &Verdict, age: Age, now: Now) -> Option<VerdictSource> {
+        match age {
+            Age::Fresh => Some(VerdictSource::Fresh),
+            Age::Stale => {
+                let in_grace = verdict.is_past_revalidation(&self.state.cache.policy, now);
+                Some(match in_grace {
+                    true => VerdictSource::StaleOnError,
+                    false => VerdictSource::Stale,
+                })
+            }
+            Age::StaleIfError | Age::Over => None,
         }
     }
 
@@ -268,9 +315,10 @@ impl Gate {
         now: Now,
     ) -> Progress {
         let state = &self.state;
+        let mut source = VerdictSource::Verified;
         // Revoked while it was asked about: the answer may be from before.
         if state.tombstones.covers_secret(&key, now) {
-            return Progress::Refused(Rejection::invalid_key());
+            return self.refused(Rejection::invalid_key(), source);
         }
         let (verdict, word) = match outcome {
             Outcome::Valid(verdict) => (verdict, Word::Admit),
@@ -279,25 +327,29 @@ impl Gate {
                 // The gateway could not say. What it said before may still hold.
                 let before = state.cache.positive(&key);
                 match before.filter(|yes| yes.age(&state.cache.policy, now) != Age::Over) {
-                    Some(verdict) => (verdict, Word::Unknown(wait)),
-                    None => return Progress::Refused(Rejection::unavailable(wait)),
+                    Some(verdict) => {
+                        source = VerdictSource::StaleOnError;
+                        (verdict, Word::Unknown(wait))
+                    }
+                    None => return self.refused(Rejection::unavailable(wait), source),
                 }
             }
             Outcome::Denied(verdict) => {
                 let refused = self.admissible(&verdict, asker, now).err();
                 let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
-                return Progress::Refused(refused);
+                return self.refused(refused, source);
             }
-            Outcome::Invalid => return Progress::Refused(Rejection::invalid_key()),
+            Outcome::Invalid => return self.refused(Rejection::invalid_key(), source),
             Outcome::Misconfigured(problem) => {
                 let notice = &state.notices.runtime;
                 notice.error_once("no key can be verified", problem);
-                return Progress::Refused(Rejection::misconfigured());
+                return self.refused(Rejection::misconfigured(), source);
             }
         };
         // Of a joined check the gateway's word on the key holds; that on the limits was another's.
         let word = is_own.then_some(word);
-        self.judge(verdict, word, key, asker, now)
+        let progress = self.judge(verdict, word, key, asker, now);
+        self.counted(progress, source)
     }
 
     /// Steps 4 and 5 for a key that is known to be good.
@@ -318,7 +370,11 @@ impl Gate {
             Charge::Ask => match word {
                 None => self.wait_for_own_check(key, asker),
                 Some(Word::Admit) => Progress::Admitted(verdict, None),
-                Some(Word::Limit(wait)) => Progress::Refused(Rejection::rate_limited_plainly(wait)),
+                Some(Word::Limit(wait)) => {
+                    let metrics = &self.state.metrics;
+                    metrics.limit_refusal(LimitedBy::Gateway, Effect::Refused);
+                    Progress::Refused(Rejection::rate_limited_plainly(wait))
+                }
                 Some(Word::Unknown(wait)) => Progress::Refused(Rejection::unavailable(wait)),
             },
         }
@@ -432,8 +488,11 @@ impl Gate {
                 standings: charged.standings,
             })),
             Err(Denied::Limited(refused)) if state.limits.shadow => {
-                state.counts.shadow_refusals.add();
+                state
+                    .metrics
+                    .limit_refusal(refused.mode.into(), Effect::Shadow);
                 tracing::debug!(
+                    target: LOG,
                     app = &*verdict.identity.app_slug,
                     key_id = verdict.identity.key_id,
                     resource = caller.resource,
@@ -446,6 +505,9 @@ impl Gate {
                 }))
             }
             Err(Denied::Limited(refused)) => {
+                state
+                    .metrics
+                    .limit_refusal(refused.mode.into(), Effect::Refused);
                 let mut fields = HeaderMap::new();
                 let headers = self.options.rate_limit_headers;
                 refused.standings.write_headers(rules, headers, &mut fields);
@@ -481,7 +543,9 @@ impl Gate {
         let address = Payer::new(address, &state.client_ip);
         let allowed = state.failed_lookups.look(address, now);
         if allowed.is_err() {
-            state.counts.unknown_key_refusals.add();
+            state
+                .metrics
+                .limit_refusal(LimitedBy::UnknownKeys, Effect::Refused);
         }
         allowed
     }
@@ -545,11 +609,13 @@ impl Gate {
         let notices = &self.state.notices;
         if self.options.apps.is_none() && notices.any_app.is_first() {
             tracing::warn!(
+                target: LOG,
                 "keys of every app of this deployment are accepted: name yours with `.app(..)`"
             );
         }
         if notices.no_peer.is_first() && Asker::Request(parts).address(self).is_none() {
             tracing::warn!(
+                target: LOG,
                 hint = WIRE_UP_THE_ADDRESS,
                 "the first request has no client address: limits per address cannot be applied"
             );

@@ -87,22 +87,28 @@ impl Breaker {
         Ok(())
     }
 
-    /// The gateway said something; whether it was yes or no is not the breaker's business.
-    pub(crate) fn answered(&self, now: Now) {
+    /// The gateway said something; whether it was yes or no is not the breaker's business. Whether
+    /// that closed an open breaker.
+    pub(crate) fn answered(&self, now: Now) -> bool {
         let mut state = self.state();
         match &mut *state {
             State::Closed(record) => {
                 record.forget_the_past(now);
                 record.answers = record.answers.saturating_add(1);
                 record.in_a_row = 0;
+                false
             }
-            State::Open { .. } | State::Probing { .. } => *state = State::default(),
+            State::Open { .. } | State::Probing { .. } => {
+                *state = State::default();
+                true
+            }
         }
     }
 
-    /// The gateway said nothing, or that it is not well.
-    pub(crate) fn failed(&self, now: Now) {
+    /// The gateway said nothing, or that it is not well. Whether that opened a closed breaker.
+    pub(crate) fn failed(&self, now: Now) -> bool {
         let mut state = self.state();
+        let was_closed = matches!(*state, State::Closed(_));
         let opens = match &mut *state {
             State::Closed(record) => {
                 record.forget_the_past(now);
@@ -119,6 +125,7 @@ impl Breaker {
                 until: now.monotonic.saturating_add(OPEN_FOR),
             };
         }
+        was_closed && opens
     }
 
     /// What became of the check says nothing of the gateway. A probe is somebody else's turn.
@@ -189,8 +196,11 @@ mod tests {
             breaker.failed(at(0));
         }
         assert!(breaker.is_closed());
-        breaker.failed(at(0));
+        assert!(breaker.failed(at(0)), "that opened it");
         assert!(!breaker.is_closed());
+        assert!(!breaker.failed(at(0)), "it was open already");
+        assert!(breaker.answered(at(0)), "that closed it");
+        assert!(!breaker.answered(at(0)), "it was closed already");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 
 use crate::clock::{Now, nanoseconds};
@@ -189,6 +190,15 @@ impl Verdict {
         }
     }
 
+    /// Whether it is past the time in which a refresh behind it is all that is due: what makes it
+    /// usable still is that the gateway fails.
+    pub(crate) fn is_past_revalidation(&self, policy: &CachePolicy, now: Now) -> bool {
+        let span = policy
+            .fresh_for
+            .saturating_add(policy.stale_while_revalidate);
+        self.elapsed(now) >= span
+    }
+
     /// Whether the end that the gateway stated has come.
     pub(crate) fn has_ended(&self, now: Now) -> bool {
         match self.end {
@@ -319,6 +329,27 @@ pub(crate) struct VerdictCache {
     pub(crate) policy: CachePolicy,
     positive: Cache<VerdictKey, Arc<Verdict>>,
     negative: Cache<VerdictKey, Negative>,
+    evictions: Arc<Evictions>,
+}
+
+/// How many keys had to make room for others.
+#[derive(Debug, Default)]
+pub(crate) struct Evictions {
+    good_keys: AtomicCount,
+    refused_keys: AtomicCount,
+}
+
+// Not what a model of races puts in the place of an atomic: nothing is decided by it.
+type AtomicCount = std::sync::atomic::AtomicU64;
+
+impl Evictions {
+    pub(crate) fn good_keys(&self) -> u64 {
+        self.good_keys.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn refused_keys(&self) -> u64 {
+        self.refused_keys.load(Ordering::Relaxed)
+    }
 }
 
 /// How many refused keys are remembered: some 25 MB when full.
@@ -329,17 +360,23 @@ pub(crate) const STRANGER_TTL: Duration = Duration::from_secs(5 * 60);
 
 impl VerdictCache {
     pub(crate) fn new(policy: CachePolicy) -> Self {
+        let evictions = Arc::<Evictions>::default();
+        let counted = Arc::clone(&evictions);
         let positive = moka::sync::Cache::builder()
             .max_capacity(policy.capacity_bytes)
             .weigher(|_, verdict: &Arc<Verdict>| verdict.weight())
+            .eviction_listener(move |_, _, cause| count_eviction(&counted.good_keys, cause))
             .build();
+        let counted = Arc::clone(&evictions);
         let negative = moka::sync::Cache::builder()
             .max_capacity(NEGATIVE_CAPACITY)
+            .eviction_listener(move |_, _, cause| count_eviction(&counted.refused_keys, cause))
             .build();
         Self {
             policy,
             positive: cache(positive),
             negative: cache(negative),
+            evictions,
         }
     }
 
@@ -480,10 +517,32 @@ impl VerdictCache {
         self.negative.invalidate_all();
     }
 
-    pub(crate) fn len(&self) -> (u64, u64) {
+    /// Does what moka has put off, so that the figures below are exact.
+    pub(crate) fn settle(&self) {
         self.positive.run_pending_tasks();
         self.negative.run_pending_tasks();
-        (self.positive.entry_count(), self.negative.entry_count())
+    }
+
+    pub(crate) fn good_keys(&self) -> u64 {
+        self.positive.entry_count()
+    }
+
+    pub(crate) fn good_bytes(&self) -> u64 {
+        self.positive.weighted_size()
+    }
+
+    pub(crate) fn refused_keys(&self) -> u64 {
+        self.negative.entry_count()
+    }
+
+    pub(crate) fn evictions(&self) -> &Evictions {
+        &self.evictions
+    }
+}
+
+fn count_eviction(counter: &AtomicCount, cause: RemovalCause) {
+    if cause == RemovalCause::Size {
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 

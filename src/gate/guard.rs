@@ -10,6 +10,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::gate::LOG;
 use crate::gate::authenticator::Stamp;
 use crate::gate::body::ResponseBody;
 use crate::gate::future::ResponseFuture;
@@ -103,6 +104,7 @@ pub(crate) fn caller(parts: &Parts) -> Result<&Principal, Rejection> {
         Some(Anonymous(gate)) => Rejection::missing_credential().of(gate),
         None => {
             tracing::error!(
+                target: LOG,
                 "no gate in front: put a `WachtAuthLayer` outside whatever asks for a caller"
             );
             Rejection::misconfigured()

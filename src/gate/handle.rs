@@ -11,6 +11,7 @@ use crate::gate::asker::Asker;
 use crate::gate::authenticator::{Decision, Gate, Progress};
 use crate::gate::cache::VerdictKey;
 use crate::gate::credential::{Credential, KeyDigest};
+use crate::gate::metrics::{AuthStats, VerdictSource};
 use crate::gate::principal::{Principal, PrincipalKind};
 use crate::gate::rejection::Rejection;
 use crate::gate::verify::AuthContext;
@@ -23,32 +24,6 @@ use crate::gate::verify::AuthContext;
 #[derive(Clone, Debug)]
 pub struct AuthHandle {
     gate: Arc<Gate>,
-}
-
-/// What a gate holds and what it has asked for so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AuthStats {
-    /// Keys known to be good.
-    pub cached_keys: u64,
-    /// Keys refused without asking.
-    pub refused_keys: u64,
-    /// Verifications in flight.
-    pub in_flight: usize,
-    /// Checks sent to the gateway, whatever became of them.
-    pub checks: u64,
-    /// Refreshes sent in the background.
-    pub refreshes: u64,
-    /// Whether checks are sent as they come. `false` after the gateway has failed too often: for
-    /// some seconds nothing is sent but a probe, and unknown keys are answered 503 at once.
-    pub gateway_trusted: bool,
-    /// Keys and addresses being counted.
-    pub limiter_subjects: usize,
-    /// Requests that a limit would have refused, were it not for
-    /// [`Limits::shadow`](crate::Limits::shadow).
-    pub shadow_refusals: u64,
-    /// Requests refused for [`UnknownKeyLimit`](crate::UnknownKeyLimit).
-    pub unknown_key_refusals: u64,
 }
 
 impl AuthHandle {
@@ -106,23 +81,13 @@ impl AuthHandle {
         self.gate.state.end_key(id);
     }
 
-    /// What the gate holds and has asked for so far. Not for every request: it settles the cache
-    /// first.
+    /// What the gate holds and has done so far. Not for every request: it settles the cache first.
+    ///
+    /// With the feature `metrics`, it also brings up to date what the recorder holds of the cache
+    /// and the limiter: call it before a scrape.
     #[must_use]
     pub fn stats(&self) -> AuthStats {
-        let state = &self.gate.state;
-        let (cached_keys, refused_keys) = state.cache.len();
-        AuthStats {
-            cached_keys,
-            refused_keys,
-            in_flight: state.flights.len(),
-            checks: state.counts.checks.get(),
-            refreshes: state.counts.refreshes.get(),
-            gateway_trusted: state.breaker.is_closed(),
-            limiter_subjects: state.limiter.subjects(),
-            shadow_refusals: state.counts.shadow_refusals.get(),
-            unknown_key_refusals: state.counts.unknown_key_refusals.get(),
-        }
+        self.gate.state.stats()
     }
 
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
@@ -214,7 +179,7 @@ impl AuthHandle {
             match decision {
                 Decision::Pass(_) => {
                     let principal = parts.extensions.remove::<Principal>();
-                    return principal.ok_or_else(|| Rejection::missing_credential().of(gate));
+                    return principal.ok_or_else(|| gate.refusal(Rejection::missing_credential()));
                 }
                 Decision::Refuse(rejection) => return Err(rejection),
                 Decision::Wait(pending) => {
@@ -248,7 +213,7 @@ impl AuthHandle {
     ) -> Result<Principal, Rejection> {
         let gate = &self.gate;
         let credential = Credential::parse(secret.as_bytes())
-            .map_err(|_| Rejection::malformed_credential().of(gate))?;
+            .map_err(|_| gate.refusal(Rejection::malformed_credential()))?;
         let key = gate.key_of(credential);
         let mut asker = Asker::Bare {
             key: secret,
@@ -261,7 +226,7 @@ impl AuthHandle {
                 false => Err(Rejection::invalid_key()),
             }) {
             Ok(()) => gate.start(key, &mut asker, gate.state.clock.now()),
-            Err(rejection) => Progress::Refused(rejection),
+            Err(rejection) => gate.refused(rejection, VerdictSource::Request),
         };
         loop {
             match progress {

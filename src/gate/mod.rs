@@ -22,6 +22,9 @@
 //! after a hit and after a verification: `authenticator.rs`. `layer.rs`, `service.rs`,
 //! `future.rs` and `body.rs` are tower's plumbing and decide nothing.
 
+/// The target of every event and span of the gate, for filters to name.
+pub(crate) const LOG: &str = "wacht_auth::gate";
+
 mod asker;
 mod authenticator;
 mod body;
@@ -35,6 +38,7 @@ mod guard;
 mod handle;
 mod layer;
 mod limit;
+mod metrics;
 mod options;
 mod permission;
 mod policy;
@@ -61,9 +65,10 @@ pub use connection::{ClientAddr, PeerAddr};
 pub use credential::CredentialSource;
 pub use future::ResponseFuture;
 pub use guard::{RequirePermissions, RequirePermissionsLayer};
-pub use handle::{AuthHandle, AuthStats};
+pub use handle::AuthHandle;
 pub use layer::WachtAuthLayer;
 pub use limit::{Algorithm, Limits, RateLimitHeaders, UnknownKeyLimit};
+pub use metrics::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
 pub use permission::{Permissions, Requirement, RequirementError, RequirementErrorKind};
 pub use principal::{Principal, PrincipalKind};
 pub use rejection::{Rejection, RejectionKind};

@@ -11,11 +11,13 @@ use arc_swap::ArcSwapOption;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use http::StatusCode;
 use tokio::sync::Mutex;
 
 use crate::client::Error;
 use crate::client::WachtClient;
 use crate::clock::{Clock, Now, nanoseconds};
+use crate::gate::LOG;
 use crate::gate::limit::{Limiter, RuleSet, RuleSpec};
 use crate::models::RateLimitRule;
 
@@ -46,6 +48,23 @@ enum NoAnswer {
     OverBudget,
     TimedOut,
     Failed(Error),
+}
+
+impl NoAnswer {
+    /// Says so in the log. A management key that is refused will not be accepted by waiting.
+    fn report(&self, what: &str, app: Option<&str>) {
+        match self {
+            Self::Failed(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
+                tracing::error!(
+                    target: LOG,
+                    app,
+                    hint = "the management API does not accept the key of the client (WACHT_API_KEY)",
+                    "{what}"
+                );
+            }
+            reason => tracing::warn!(target: LOG, app, ?reason, "{what}"),
+        }
+    }
 }
 
 impl Management {
@@ -155,11 +174,16 @@ impl Tenancy {
                 let Some(app) = page.items.first() else {
                     learning.empty_until = Some(now.monotonic.saturating_add(EMPTY_FOR));
                     tracing::warn!(
+                        target: LOG,
                         "this Wacht deployment has no API auth app, so no key is its own"
                     );
                     return Ours::NoApps;
                 };
-                tracing::debug!(deployment_id = app.deployment_id, "learned the deployment");
+                tracing::debug!(
+                    target: LOG,
+                    deployment_id = app.deployment_id,
+                    "learned the deployment"
+                );
                 let ours = management
                     .client
                     .deployment()
@@ -168,9 +192,9 @@ impl Tenancy {
             }
             Err(reason) => {
                 learning.backoff.failed(management.clock.now());
-                tracing::warn!(
-                    ?reason,
-                    "could not learn the deployment: no key can be verified"
+                reason.report(
+                    "could not learn the deployment: no key can be verified",
+                    None,
                 );
                 Ours::Unknown
             }
@@ -304,6 +328,7 @@ impl App {
             Ok(app) if app.deployment_id != self.deployment => {
                 self.failed(&mut backoff, now);
                 tracing::error!(
+                    target: LOG,
                     app = &*self.slug,
                     "the management key belongs to another deployment than the gate"
                 );
@@ -321,11 +346,7 @@ impl App {
             }
             Err(reason) => {
                 self.failed(&mut backoff, now);
-                tracing::warn!(
-                    app = &*self.slug,
-                    ?reason,
-                    "could not load the policy of an app"
-                );
+                reason.report("could not load the policy of an app", Some(&self.slug));
                 return;
             }
         };
@@ -380,6 +401,7 @@ impl App {
                 });
                 if !already {
                     tracing::warn!(
+                        target: LOG,
                         app = &*self.slug,
                         "a rate-limit rule cannot be counted here: the gateway is asked on every request"
                     );

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::gate::LOG;
 use crate::gate::authenticator::Gate;
 use crate::gate::cache::Verdict;
 use crate::gate::permission::{Permissions, Requirement};
@@ -175,7 +176,7 @@ impl Principal {
         R::Error: fmt::Display,
     {
         let requirement = requirement.try_into().map_err(|error| {
-            tracing::error!(%error, "a handler requires what is no requirement");
+            tracing::error!(target: LOG, %error, "a handler requires what is no requirement");
             Rejection::misconfigured().of(&self.gate)
         })?;
         if self.permissions().satisfies(&requirement) {

@@ -69,6 +69,31 @@ struct Row {
 }
 
 impl RejectionKind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::MissingCredential,
+        Self::MalformedCredential,
+        Self::InvalidKey,
+        Self::PermissionDenied,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::Misconfigured,
+    ];
+
+    /// The word for it in metrics and spans, such as `rate_limited`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingCredential => "missing_credential",
+            Self::MalformedCredential => "malformed_credential",
+            Self::InvalidKey => "invalid_key",
+            Self::PermissionDenied => "permission_denied",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+
     const fn row(self) -> Row {
         const BLANK: &str = "about:blank";
         match self {

@@ -1,17 +1,19 @@
 //! What all clones of a layer share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
+use crate::gate::LOG;
 use crate::gate::breaker::Breaker;
 use crate::gate::cache::VerdictCache;
 use crate::gate::client_ip::ClientIp;
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
+use crate::gate::metrics::{AuthStats, Levels, Metrics};
 use crate::gate::options::StateOptions;
 use crate::gate::policy::{App, Apps, Management, Tenancy};
 use crate::gate::tombstones::Tombstones;
@@ -33,7 +35,7 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) client_ip: ClientIp,
     pub(crate) failed_lookups: FailedLookups,
-    pub(crate) counts: Counts,
+    pub(crate) metrics: Metrics,
     pub(crate) notices: Notices,
 }
 
@@ -52,18 +54,6 @@ pub(crate) struct Notices {
 
 #[derive(Debug, Default)]
 pub(crate) struct Notice(AtomicBool);
-
-/// What happened off the hot path so far.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) checks: Count,
-    pub(crate) refreshes: Count,
-    pub(crate) shadow_refusals: Count,
-    pub(crate) unknown_key_refusals: Count,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
 
 impl State {
     /// Fresh state, which hears from now on of what its client does to keys and apps.
@@ -98,8 +88,33 @@ impl State {
             failed_lookups: FailedLookups::new(
                 options.unknown_keys.unwrap_or_else(UnknownKeyLimit::off),
             ),
-            counts: Counts::default(),
+            metrics: Metrics::default(),
             notices: Notices::default(),
+        }
+    }
+
+    /// What the gate holds and has done so far, the cache settled first.
+    pub(crate) fn stats(&self) -> AuthStats {
+        self.cache.settle();
+        self.metrics.stats(&self.levels(), self.flights.len())
+    }
+
+    /// Tells the recorder what the gate holds, as far as that can be had at no cost: the cache may
+    /// still have to settle.
+    pub(crate) fn tell_levels(&self) {
+        self.metrics.levels(&self.levels());
+    }
+
+    fn levels(&self) -> Levels {
+        let evictions = self.cache.evictions();
+        Levels {
+            cached_keys: self.cache.good_keys(),
+            cached_bytes: self.cache.good_bytes(),
+            refused_keys: self.cache.refused_keys(),
+            evicted_keys: evictions.good_keys(),
+            evicted_refused_keys: evictions.refused_keys(),
+            limiter_subjects: self.limiter.subjects(),
+            is_breaker_open: !self.breaker.is_closed(),
         }
     }
 
@@ -139,16 +154,6 @@ impl Drop for PolicyRefresh {
     }
 }
 
-impl Count {
-    pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 impl Notice {
     pub(crate) fn is_first(&self) -> bool {
         // A plain load first: after the first time, this is all a request pays.
@@ -162,13 +167,13 @@ impl Notice {
 
     pub(crate) fn warn_once(&self, what: &str) {
         if self.is_first() {
-            tracing::warn!("{what}");
+            tracing::warn!(target: LOG, "{what}");
         }
     }
 
     pub(crate) fn error_once(&self, what: &str, hint: &str) {
         if self.is_first() {
-            tracing::error!(hint, "{what}");
+            tracing::error!(target: LOG, hint, "{what}");
         }
     }
 }

@@ -13,12 +13,16 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::clock::Now;
+use crate::gate::LOG;
 use crate::gate::cache::{End, Filed, STRANGER_TTL, Verdict, VerdictKey};
 use crate::gate::limit::Payer;
+use crate::gate::metrics::GatewayResult;
 use crate::gate::permission::Permissions;
 use crate::gate::policy::{Ours, Reserved, is_reserved};
 use crate::gate::principal::{Identity, PrincipalKind};
@@ -50,6 +54,20 @@ pub(crate) enum Outcome {
     Unknown(Duration),
     /// Nobody will know before the program is changed.
     Misconfigured(&'static str),
+}
+
+impl Outcome {
+    /// The word for it in spans and events.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Valid(_) => "valid",
+            Self::Invalid => "invalid",
+            Self::Limited(..) => "rate_limited",
+            Self::Denied(_) => "permission_denied",
+            Self::Unknown(_) => "unknown",
+            Self::Misconfigured(_) => "misconfigured",
+        }
+    }
 }
 
 /// What a waiting request is resumed with.
@@ -203,6 +221,21 @@ enum Meaning {
     Misconfigured,
 }
 
+impl Meaning {
+    /// As what it is counted; `None` if nothing was sent.
+    fn result(&self) -> Option<GatewayResult> {
+        match self {
+            Self::Yes(_) => Some(GatewayResult::Allowed),
+            Self::RateLimited(_) => Some(GatewayResult::RateLimited),
+            Self::PermissionDenied(_) => Some(GatewayResult::PermissionDenied),
+            Self::No => Some(GatewayResult::Denied),
+            Self::Undecided => Some(GatewayResult::Undecided),
+            Self::Outage => Some(GatewayResult::Failed),
+            Self::Misconfigured => None,
+        }
+    }
+}
+
 fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Meaning {
     match answer {
         Ok(response) if response.allowed && response.identity.is_some() => {
@@ -221,7 +254,11 @@ fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Mea
             }
             reason => {
                 let reason = reason.as_ref().map_or("none", plain_word);
-                tracing::warn!(reason, "the gateway denied a key for a reason of its own");
+                tracing::warn!(
+                    target: LOG,
+                    reason,
+                    "the gateway denied a key for a reason of its own"
+                );
                 Meaning::No
             }
         },
@@ -253,6 +290,9 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
     if let (Outcome::Invalid, Some(address)) = (&outcome, check.charged_to) {
         state.failed_lookups.charge(address, state.clock.now());
     }
+    state.tell_levels();
+    Span::current().record(RESULT, outcome.as_str());
+    tracing::debug!(target: LOG, result = outcome.as_str(), "a verification is over");
     outcome
 }
 
@@ -276,24 +316,38 @@ async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
         return unanswered(state, check, wait);
     }
     let sent = state.clock.now();
-    state.counts.checks.add();
+    state.metrics.check_sent();
     // Noted before the check leaves, so that news during the flight is noticed.
     let epoch = state.tombstones.epoch();
     // From here on, however long the queue was: what runs out now is the gateway's time alone.
     let asked = state.client.gateway().check(check.request()).send();
-    let Ok(answer) = tokio::time::timeout(state.deadline, asked).await else {
-        state.breaker.failed(state.clock.now());
+    let answer = tokio::time::timeout(state.deadline, asked).await;
+    let answered = state.clock.now();
+    let took = answered.monotonic.saturating_sub(sent.monotonic);
+    let Ok(answer) = answer else {
+        state.metrics.gateway_request(GatewayResult::TimedOut, took);
+        gateway_failed(state, answered);
         return unanswered(state, check, RETRY_AFTER);
     };
+    let is_timeout = matches!(&answer, Err(Error::Request(error)) if error.is_timeout());
     let meaning = meaning(answer, !check.required_permissions.is_empty());
+    match meaning.result() {
+        Some(_) if is_timeout => state.metrics.gateway_request(GatewayResult::TimedOut, took),
+        Some(result) => state.metrics.gateway_request(result, took),
+        None => {}
+    }
     match meaning {
-        Meaning::Outage => state.breaker.failed(state.clock.now()),
+        Meaning::Outage => gateway_failed(state, answered),
         // Nothing that a caller can bring about counts for or against the gateway.
         Meaning::Undecided | Meaning::Misconfigured => state.breaker.unsent(),
-        _ => state.breaker.answered(state.clock.now()),
+        _ => {
+            if state.breaker.answered(answered) {
+                tracing::info!(target: LOG, "checks are sent to the gateway again");
+            }
+        }
     }
     if !matches!(meaning, Meaning::Outage) && state.notices.gateway.is_over() {
-        tracing::info!("the gateway answers again");
+        tracing::info!(target: LOG, "the gateway answers again");
     }
     match meaning {
         Meaning::Yes(response) => ours(state, check, *response, sent, epoch, Outcome::Valid).await,
@@ -320,11 +374,20 @@ async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
                 verdict.refresh_undecided(now.monotonic.saturating_add(RETRY_AFTER));
             }
             state.cache.undecided(check.key, sent, now);
-            tracing::debug!("the gateway gave an answer that is neither yes nor no");
+            tracing::debug!(target: LOG, "the gateway gave an answer that is neither yes nor no");
             Outcome::Unknown(wait.max(RETRY_AFTER))
         }
         Meaning::Outage => unanswered(state, check, RETRY_AFTER),
         Meaning::Misconfigured => Outcome::Misconfigured("the Wacht client cannot be used"),
+    }
+}
+
+fn gateway_failed(state: &State, now: Now) {
+    if state.breaker.failed(now) {
+        tracing::warn!(
+            target: LOG,
+            "the gateway fails too often: checks are held back, keys not known here are answered 503"
+        );
     }
 }
 
@@ -430,7 +493,9 @@ pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
         Ok(runtime) => {
             // A panic ends the task alone. With the caller it ends, too.
             let mut task = JoinSet::new();
-            task.spawn_on(async move { verify(&state, &check).await }, &runtime);
+            let span = request_span("the gateway is asked about this very request");
+            let verified = async move { verify(&state, &check).await };
+            task.spawn_on(verified.instrument(span), &runtime);
             let outcome = task.join_next().await.and_then(Result::ok);
             outcome.unwrap_or(Outcome::Unknown(RETRY_AFTER))
         }
@@ -507,7 +572,7 @@ pub(crate) fn join(
 /// Sends a refresh in the background. Without a runtime, or with too much in flight, the verdict
 /// just stays as old as it is.
 pub(crate) fn refresh(state: &Arc<State>, verdict: &Arc<Verdict>, check: Check) {
-    state.counts.refreshes.add();
+    state.metrics.refresh();
     if take_off(state, check, Some(verdict)).is_err() {
         let now = state.clock.now();
         verdict.refresh_failed(now.monotonic.saturating_add(RETRY_AFTER));
@@ -552,16 +617,49 @@ fn take_off(
         epoch,
         stale: stale.cloned(),
     };
-    runtime.spawn(async move {
+    let span = match stale {
+        None => request_span("the gateway is asked about a key"),
+        Some(_) => refresh_span(),
+    };
+    let flight = async move {
         let outcome = verify(&cleared.state, &check).await;
         // The key itself goes first, then the entry, then the waiting are told: whoever comes
         // after that finds the cache filled.
         drop(check);
         drop(cleared);
         tower.send_replace(Some(outcome));
-    });
+    };
+    runtime.spawn(flight.instrument(span));
     Ok((landing, true))
 }
+
+/// What a trace shows of a verification that a request waits for: a part of that request.
+fn request_span(why: &'static str) -> Span {
+    let span = tracing::debug_span!(
+        target: LOG,
+        "wacht_auth.verify",
+        wacht_auth.refresh = false,
+        wacht_auth.result = Empty,
+    );
+    span.in_scope(|| tracing::debug!(target: LOG, "{why}"));
+    span
+}
+
+/// The same for one that nobody waits for: a trace of its own.
+fn refresh_span() -> Span {
+    let span = tracing::debug_span!(
+        target: LOG,
+        parent: None,
+        "wacht_auth.verify",
+        wacht_auth.refresh = true,
+        wacht_auth.result = Empty,
+    );
+    span.in_scope(|| tracing::debug!(target: LOG, "the gateway is asked again about a known key"));
+    span
+}
+
+/// The field of these spans that is known only at their end.
+const RESULT: &str = "wacht_auth.result";
 
 /// Takes the flight off the board when its task ends, however it ends.
 struct Cleared {

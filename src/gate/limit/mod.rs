@@ -140,6 +140,8 @@ pub(crate) struct Refused {
     pub(crate) retry_after: Duration,
     /// The names of the rules that refuse, as in `RateLimit-Policy`.
     pub(crate) violated: Vec<Arc<str>>,
+    /// Of the rule that decided it.
+    pub(crate) mode: Mode,
     pub(crate) standings: Standings,
 }
 
@@ -400,6 +402,7 @@ fn refused(
     let mut refused = Refused {
         retry_after: Duration::from_secs(1),
         violated: Vec::new(),
+        mode: claims[decided_by].rule.identity.mode,
         standings: Standings::default(),
     };
     for (place, claim) in claims.iter().enumerate() {

@@ -1,0 +1,20 @@
+//! What stands in for a recorder where the feature `metrics` is off: nobody listens.
+
+use std::time::Duration;
+
+use super::{Effect, GatewayResult, Levels, LimitedBy, VerdictSource};
+
+#[derive(Debug, Default)]
+pub(super) struct Recorder;
+
+impl Recorder {
+    pub(super) fn verdict(&self, _outcome: usize, _source: VerdictSource) {}
+
+    pub(super) fn gateway_request(&self, _result: GatewayResult, _took: Duration) {}
+
+    pub(super) fn refresh(&self) {}
+
+    pub(super) fn limit_refusal(&self, _by: LimitedBy, _effect: Effect) {}
+
+    pub(super) fn levels(&self, _levels: &Levels) {}
+}

@@ -1,0 +1,284 @@
+//! The figures of a gate, told to the recorder of the `metrics` crate.
+//!
+//! Names and units follow OpenTelemetry's rules. No label is made at call time: every handle is
+//! made at the first figure, and kept.
+
+use std::array;
+use std::fmt;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit, with_recorder};
+
+use super::{Effect, GatewayResult, Levels, LimitedBy, OUTCOMES, SOURCES, VerdictSource, outcome};
+use crate::gate::rejection::RejectionKind;
+
+const VERDICTS: &str = "wacht_auth.verdicts";
+const CACHE_ENTRIES: &str = "wacht_auth.cache.entries";
+const CACHE_SIZE: &str = "wacht_auth.cache.size";
+const CACHE_EVICTIONS: &str = "wacht_auth.cache.evictions";
+const GATEWAY_REQUESTS: &str = "wacht_auth.gateway.requests";
+const GATEWAY_REQUEST_DURATION: &str = "wacht_auth.gateway.request.duration";
+const GATEWAY_BREAKER_OPEN: &str = "wacht_auth.gateway.breaker.open";
+const REFRESHES: &str = "wacht_auth.refreshes";
+const LIMITER_SUBJECTS: &str = "wacht_auth.limiter.subjects";
+const LIMITER_REFUSALS: &str = "wacht_auth.limiter.refusals";
+
+const OUTCOME: &str = "wacht_auth.outcome";
+const SOURCE: &str = "wacht_auth.source";
+const CACHE: &str = "wacht_auth.cache";
+const RESULT: &str = "wacht_auth.result";
+const LIMIT_MODE: &str = "wacht_auth.limit.mode";
+const LIMIT_EFFECT: &str = "wacht_auth.limit.effect";
+
+const ADMITTED: &str = "admitted";
+const GOOD_KEYS: &str = "good_keys";
+const REFUSED_KEYS: &str = "refused_keys";
+
+/// Tells the recorder of the process what the gate counts.
+#[derive(Default)]
+pub(super) struct Recorder {
+    // Not before the first figure: a program may well install its recorder after the layer was
+    // built.
+    handles: OnceLock<Handles>,
+    told: Mutex<Levels>,
+}
+
+struct Handles {
+    verdicts: [[Counter; SOURCES]; OUTCOMES],
+    good_keys: Cached,
+    refused_keys: Cached,
+    cached_bytes: Gauge,
+    gateway_requests: [Counter; GatewayResult::ALL.len()],
+    gateway_request_duration: [Histogram; GatewayResult::ALL.len()],
+    breaker_open: Gauge,
+    refreshes: Counter,
+    limiter_subjects: Gauge,
+    limiter_refusals: [[Counter; Effect::ALL.len()]; LimitedBy::ALL.len()],
+}
+
+struct Cached {
+    entries: Gauge,
+    evictions: Counter,
+}
+
+impl Recorder {
+    pub(super) fn verdict(&self, outcome: usize, source: VerdictSource) {
+        self.handles().verdicts[outcome][source as usize].increment(1);
+    }
+
+    pub(super) fn gateway_request(&self, result: GatewayResult, took: Duration) {
+        let handles = self.handles();
+        handles.gateway_requests[result as usize].increment(1);
+        handles.gateway_request_duration[result as usize].record(took.as_secs_f64());
+    }
+
+    pub(super) fn refresh(&self) {
+        self.handles().refreshes.increment(1);
+    }
+
+    pub(super) fn limit_refusal(&self, by: LimitedBy, effect: Effect) {
+        self.handles().limiter_refusals[by as usize][effect as usize].increment(1);
+    }
+
+    /// Tells the difference to what was told before, so that the levels of all gates of a process
+    /// add up.
+    pub(super) fn levels(&self, levels: &Levels) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever read earlier may come later: what only grows must not be told twice.
+        let levels = Levels {
+            evicted_keys: levels.evicted_keys.max(told.evicted_keys),
+            evicted_refused_keys: levels.evicted_refused_keys.max(told.evicted_refused_keys),
+            ..*levels
+        };
+        self.handles().move_levels(&told, &levels);
+        *told = levels;
+    }
+
+    fn handles(&self) -> &Handles {
+        self.handles.get_or_init(|| {
+            describe();
+            Handles::new()
+        })
+    }
+}
+
+/// What a gate held goes with it. What it counted stays.
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let told = *self.told.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handles) = self.handles.get() {
+            let nothing = Levels {
+                evicted_keys: told.evicted_keys,
+                evicted_refused_keys: told.evicted_refused_keys,
+                ..Levels::default()
+            };
+            handles.move_levels(&told, &nothing);
+        }
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl Handles {
+    fn new() -> Self {
+        Self {
+            verdicts: array::from_fn(|place| {
+                VerdictSource::ALL.map(|source| {
+                    let labels = [(OUTCOME, outcome_word(place)), (SOURCE, source.as_str())];
+                    counter(VERDICTS, &labels)
+                })
+            }),
+            good_keys: Cached::new(GOOD_KEYS),
+            refused_keys: Cached::new(REFUSED_KEYS),
+            cached_bytes: gauge(CACHE_SIZE, &[(CACHE, GOOD_KEYS)]),
+            gateway_requests: GatewayResult::ALL
+                .map(|result| counter(GATEWAY_REQUESTS, &[(RESULT, result.as_str())])),
+            gateway_request_duration: GatewayResult::ALL
+                .map(|result| histogram(GATEWAY_REQUEST_DURATION, &[(RESULT, result.as_str())])),
+            breaker_open: gauge(GATEWAY_BREAKER_OPEN, &[]),
+            refreshes: counter(REFRESHES, &[]),
+            limiter_subjects: gauge(LIMITER_SUBJECTS, &[]),
+            limiter_refusals: LimitedBy::ALL.map(|by| {
+                Effect::ALL.map(|effect| {
+                    let labels = [
+                        (LIMIT_MODE, mode_word(by)),
+                        (LIMIT_EFFECT, effect_word(effect)),
+                    ];
+                    counter(LIMITER_REFUSALS, &labels)
+                })
+            }),
+        }
+    }
+
+    fn move_levels(&self, from: &Levels, to: &Levels) {
+        let move_gauge = |gauge: &Gauge, from: u64, to: u64| match to.checked_sub(from) {
+            Some(0) => {}
+            Some(more) => gauge.increment(more as f64),
+            None => gauge.decrement((from - to) as f64),
+        };
+        let (good, refused) = (&self.good_keys, &self.refused_keys);
+        move_gauge(&good.entries, from.cached_keys, to.cached_keys);
+        move_gauge(&refused.entries, from.refused_keys, to.refused_keys);
+        move_gauge(&self.cached_bytes, from.cached_bytes, to.cached_bytes);
+        let subjects = |levels: &Levels| levels.limiter_subjects as u64;
+        move_gauge(&self.limiter_subjects, subjects(from), subjects(to));
+        let open = |levels: &Levels| u64::from(levels.is_breaker_open);
+        move_gauge(&self.breaker_open, open(from), open(to));
+        let evicted = to.evicted_keys - from.evicted_keys;
+        good.evictions.increment(evicted);
+        let evicted = to.evicted_refused_keys - from.evicted_refused_keys;
+        refused.evictions.increment(evicted);
+    }
+}
+
+impl Cached {
+    fn new(cache: &'static str) -> Self {
+        Self {
+            entries: gauge(CACHE_ENTRIES, &[(CACHE, cache)]),
+            evictions: counter(CACHE_EVICTIONS, &[(CACHE, cache)]),
+        }
+    }
+}
+
+/// Unit and meaning of every metric, for exporters that show them.
+fn describe() {
+    let counters = [
+        (
+            VERDICTS,
+            "Requests decided, by outcome and by what they were decided from.",
+        ),
+        (CACHE_EVICTIONS, "Keys forgotten for want of room."),
+        (
+            GATEWAY_REQUESTS,
+            "Checks of the Wacht gateway that are over, by result.",
+        ),
+        (REFRESHES, "Refreshes of known keys sent in the background."),
+        (
+            LIMITER_REFUSALS,
+            "Requests that a rate limit refused, by the limit's mode.",
+        ),
+    ];
+    let gauges = [
+        (CACHE_ENTRIES, Unit::Count, "Keys held in memory."),
+        (
+            CACHE_SIZE,
+            Unit::Bytes,
+            "What the keys known to be good take in memory.",
+        ),
+        (
+            GATEWAY_BREAKER_OPEN,
+            Unit::Count,
+            "Gates that hold checks back because the Wacht gateway fails too often.",
+        ),
+        (
+            LIMITER_SUBJECTS,
+            Unit::Count,
+            "Keys and addresses that rate limits count apart.",
+        ),
+    ];
+    with_recorder(|recorder| {
+        for (name, description) in counters {
+            recorder.describe_counter(name.into(), Some(Unit::Count), description.into());
+        }
+        for (name, unit, description) in gauges {
+            recorder.describe_gauge(name.into(), Some(unit), description.into());
+        }
+        recorder.describe_histogram(
+            GATEWAY_REQUEST_DURATION.into(),
+            Some(Unit::Seconds),
+            "How long checks of the Wacht gateway took, by result.".into(),
+        );
+    });
+}
+
+fn counter(name: &'static str, labels: &[(&'static str, &'static str)]) -> Counter {
+    with_recorder(|recorder| recorder.register_counter(&key(name, labels), &METADATA))
+}
+
+fn gauge(name: &'static str, labels: &[(&'static str, &'static str)]) -> Gauge {
+    with_recorder(|recorder| recorder.register_gauge(&key(name, labels), &METADATA))
+}
+
+fn histogram(name: &'static str, labels: &[(&'static str, &'static str)]) -> Histogram {
+    with_recorder(|recorder| recorder.register_histogram(&key(name, labels), &METADATA))
+}
+
+fn key(name: &'static str, labels: &[(&'static str, &'static str)]) -> Key {
+    let labels = labels.iter();
+    let labels: Vec<_> = labels
+        .map(|(name, value)| Label::from_static_parts(name, value))
+        .collect();
+    Key::from_parts(name, labels)
+}
+
+static METADATA: Metadata<'static> = Metadata::new("wacht_auth", Level::INFO, None);
+
+fn outcome_word(place: usize) -> &'static str {
+    let kinds = RejectionKind::ALL.iter();
+    let mut refused = kinds.filter(|kind| outcome(Some(**kind)) == place);
+    refused.next().map_or(ADMITTED, |kind| kind.as_str())
+}
+
+const fn mode_word(by: LimitedBy) -> &'static str {
+    match by {
+        LimitedBy::PerApp => "per_app",
+        LimitedBy::PerKey => "per_key",
+        LimitedBy::PerKeyAndIp => "per_key_and_ip",
+        LimitedBy::PerAppAndIp => "per_app_and_ip",
+        LimitedBy::PerIp => "per_ip",
+        LimitedBy::Gateway => "gateway",
+        LimitedBy::UnknownKeys => "unknown_keys",
+    }
+}
+
+const fn effect_word(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Refused => "refused",
+        Effect::Shadow => "shadow",
+    }
+}
