@@ -148,8 +148,7 @@ const STRIPES: usize = 8;
 // === impl VerdictSource ===
 
 impl VerdictSource {
-    /// Every source.
-    pub const ALL: [Self; SOURCES] = [
+    const ALL: [Self; SOURCES] = [
         Self::Request,
         Self::Fresh,
         Self::Stale,
@@ -193,12 +192,33 @@ impl VerdictStats {
         self.0.iter().map(|sources| sources[source as usize]).sum()
     }
 
+    /// Every outcome and source with how often it came, 0 included: `None` for requests admitted,
+    /// the kind of rejection for those refused.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<RejectionKind>, VerdictSource, u64)> {
+        OUTCOME_KINDS.into_iter().flat_map(move |kind| {
+            let counts = self.0[outcome(kind)];
+            VerdictSource::ALL.map(|source| (kind, source, counts[source as usize]))
+        })
+    }
+
     /// All requests decided.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().flatten().sum()
     }
 }
+
+/// What can become of a request, in the order of their places.
+const OUTCOME_KINDS: [Option<RejectionKind>; OUTCOMES] = [
+    None,
+    Some(RejectionKind::MissingCredential),
+    Some(RejectionKind::MalformedCredential),
+    Some(RejectionKind::InvalidKey),
+    Some(RejectionKind::PermissionDenied),
+    Some(RejectionKind::RateLimited),
+    Some(RejectionKind::Unavailable),
+    Some(RejectionKind::Misconfigured),
+];
 
 fn outcome(refused: Option<RejectionKind>) -> usize {
     refused.map_or(0, |kind| 1 + kind as usize)
@@ -429,19 +449,6 @@ impl GatewayResult {
         Self::Failed,
         Self::TimedOut,
     ];
-
-    /// The word for it in metrics and spans.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Denied => "denied",
-            Self::RateLimited => "rate_limited",
-            Self::PermissionDenied => "permission_denied",
-            Self::Undecided => "undecided",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-        }
-    }
 }
 
 // === impl LimitedBy ===
@@ -483,9 +490,8 @@ mod tests {
     /// The places in the tables above are the variants' own numbers.
     #[test]
     fn every_variant_has_a_place_of_its_own() {
-        let kinds = RejectionKind::ALL.map(|kind| outcome(Some(kind)));
-        assert_eq!(kinds, std::array::from_fn(|place| place + 1));
-        assert_eq!(kinds.len() + 1, OUTCOMES);
+        let outcomes = OUTCOME_KINDS.map(outcome);
+        assert_eq!(outcomes, std::array::from_fn(|place| place));
         let sources = VerdictSource::ALL.map(|source| source as usize);
         assert_eq!(sources, std::array::from_fn(|place| place));
         let results = GatewayResult::ALL.map(|result| result as usize);

@@ -69,17 +69,6 @@ struct Row {
 }
 
 impl RejectionKind {
-    /// Every kind.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::MissingCredential,
-        Self::MalformedCredential,
-        Self::InvalidKey,
-        Self::PermissionDenied,
-        Self::RateLimited,
-        Self::Unavailable,
-        Self::Misconfigured,
-    ];
-
     /// The word for it in metrics and spans, such as `rate_limited`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

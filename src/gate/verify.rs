@@ -638,8 +638,8 @@ fn request_span(why: &'static str) -> Span {
     let span = tracing::debug_span!(
         target: LOG,
         "wacht_auth.verify",
-        wacht_auth.refresh = false,
-        wacht_auth.result = Empty,
+        wacht_auth.verification.refresh = false,
+        wacht_auth.verification.result = Empty,
     );
     span.in_scope(|| tracing::debug!(target: LOG, "{why}"));
     span
@@ -651,15 +651,15 @@ fn refresh_span() -> Span {
         target: LOG,
         parent: None,
         "wacht_auth.verify",
-        wacht_auth.refresh = true,
-        wacht_auth.result = Empty,
+        wacht_auth.verification.refresh = true,
+        wacht_auth.verification.result = Empty,
     );
     span.in_scope(|| tracing::debug!(target: LOG, "the gateway is asked again about a known key"));
     span
 }
 
 /// The field of these spans that is known only at their end.
-const RESULT: &str = "wacht_auth.result";
+const RESULT: &str = "wacht_auth.verification.result";
 
 /// Takes the flight off the board when its task ends, however it ends.
 struct Cleared {

@@ -3,14 +3,15 @@
 //! Names and units follow OpenTelemetry's rules. No label is made at call time: every handle is
 //! made at the first figure, and kept.
 
-use std::array;
 use std::fmt;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit, with_recorder};
 
-use super::{Effect, GatewayResult, Levels, LimitedBy, OUTCOMES, SOURCES, VerdictSource, outcome};
+use super::{
+    Effect, GatewayResult, Levels, LimitedBy, OUTCOME_KINDS, OUTCOMES, SOURCES, VerdictSource,
+};
 use crate::gate::rejection::RejectionKind;
 
 const VERDICTS: &str = "wacht_auth.verdicts";
@@ -27,11 +28,10 @@ const LIMITER_REFUSALS: &str = "wacht_auth.limiter.refusals";
 const OUTCOME: &str = "wacht_auth.outcome";
 const SOURCE: &str = "wacht_auth.source";
 const CACHE: &str = "wacht_auth.cache";
-const RESULT: &str = "wacht_auth.result";
+const RESULT: &str = "wacht_auth.gateway.result";
 const LIMIT_MODE: &str = "wacht_auth.limit.mode";
 const LIMIT_EFFECT: &str = "wacht_auth.limit.effect";
 
-const ADMITTED: &str = "admitted";
 const GOOD_KEYS: &str = "good_keys";
 const REFUSED_KEYS: &str = "refused_keys";
 
@@ -127,19 +127,20 @@ impl fmt::Debug for Recorder {
 impl Handles {
     fn new() -> Self {
         Self {
-            verdicts: array::from_fn(|place| {
+            verdicts: OUTCOME_KINDS.map(|kind| {
                 VerdictSource::ALL.map(|source| {
-                    let labels = [(OUTCOME, outcome_word(place)), (SOURCE, source.as_str())];
+                    let labels = [(OUTCOME, outcome_word(kind)), (SOURCE, source.as_str())];
                     counter(VERDICTS, &labels)
                 })
             }),
             good_keys: Cached::new(GOOD_KEYS),
             refused_keys: Cached::new(REFUSED_KEYS),
-            cached_bytes: gauge(CACHE_SIZE, &[(CACHE, GOOD_KEYS)]),
+            cached_bytes: gauge(CACHE_SIZE, &[]),
             gateway_requests: GatewayResult::ALL
-                .map(|result| counter(GATEWAY_REQUESTS, &[(RESULT, result.as_str())])),
-            gateway_request_duration: GatewayResult::ALL
-                .map(|result| histogram(GATEWAY_REQUEST_DURATION, &[(RESULT, result.as_str())])),
+                .map(|result| counter(GATEWAY_REQUESTS, &[(RESULT, result_word(result))])),
+            gateway_request_duration: GatewayResult::ALL.map(|result| {
+                histogram(GATEWAY_REQUEST_DURATION, &[(RESULT, result_word(result))])
+            }),
             breaker_open: gauge(GATEWAY_BREAKER_OPEN, &[]),
             refreshes: counter(REFRESHES, &[]),
             limiter_subjects: gauge(LIMITER_SUBJECTS, &[]),
@@ -258,10 +259,20 @@ fn key(name: &'static str, labels: &[(&'static str, &'static str)]) -> Key {
 
 static METADATA: Metadata<'static> = Metadata::new("wacht_auth", Level::INFO, None);
 
-fn outcome_word(place: usize) -> &'static str {
-    let kinds = RejectionKind::ALL.iter();
-    let mut refused = kinds.filter(|kind| outcome(Some(**kind)) == place);
-    refused.next().map_or(ADMITTED, |kind| kind.as_str())
+fn outcome_word(refused: Option<RejectionKind>) -> &'static str {
+    refused.map_or("admitted", RejectionKind::as_str)
+}
+
+const fn result_word(result: GatewayResult) -> &'static str {
+    match result {
+        GatewayResult::Allowed => "allowed",
+        GatewayResult::Denied => "denied",
+        GatewayResult::RateLimited => "rate_limited",
+        GatewayResult::PermissionDenied => "permission_denied",
+        GatewayResult::Undecided => "undecided",
+        GatewayResult::Failed => "failed",
+        GatewayResult::TimedOut => "timed_out",
+    }
 }
 
 const fn mode_word(by: LimitedBy) -> &'static str {

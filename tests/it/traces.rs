@@ -1,0 +1,569 @@
+//! Spans and events: which there are, what they hold, and that a plain hit makes none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Debug, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Event, Instrument, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use wacht_auth::dev::{DevGateway, DevRule, Fault, On};
+use wacht_auth::models::RevokeApiKeyRequest;
+use wacht_auth::{
+    AuthContext, Limits, PeerAddr, RejectionKind, RequirePermissionsLayer, WachtAuthLayer,
+    WachtClient,
+};
+
+use crate::scene::{Echo, Scene, anonymous, eventually, get, made_up, met};
+
+const DOCS: &str = include_str!("../../docs/observability.md");
+const SECOND: Duration = Duration::from_secs(1);
+
+type Fields = BTreeMap<&'static str, String>;
+
+/// All spans and events of this thread, of every target and level.
+#[derive(Clone, Default)]
+struct Trace(Arc<Mutex<Vec<Seen>>>);
+
+#[derive(Clone, Debug)]
+enum Seen {
+    Span(SpanSeen),
+    Event {
+        target: &'static str,
+        level: Level,
+        fields: Fields,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct SpanSeen {
+    id: u64,
+    parent: Option<u64>,
+    name: &'static str,
+    target: &'static str,
+    level: Level,
+    fields: Fields,
+}
+
+impl Trace {
+    fn start() -> (Self, DefaultGuard) {
+        let trace = Self::default();
+        let guard = tracing_subscriber::registry()
+            .with(trace.clone())
+            .set_default();
+        (trace, guard)
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Vec<Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was seen since the last time, of any target.
+    fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen())
+    }
+
+    /// The crate's spans since the last time; everything else is forgotten.
+    fn take_spans(&self) -> Vec<SpanSeen> {
+        let seen = self.take().into_iter();
+        seen.filter_map(|seen| match seen {
+            Seen::Span(span) if span.target.starts_with("wacht_auth") => Some(span),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// The crate's events that are not for debugging: level and message.
+    fn take_notable(&self) -> BTreeSet<(String, String)> {
+        let seen = self.take().into_iter();
+        seen.filter_map(|seen| match seen {
+            Seen::Event {
+                target,
+                level,
+                fields,
+            } if target.starts_with("wacht_auth") && level <= Level::INFO => {
+                let known = ["wacht_auth::gate", "wacht_auth::client"];
+                assert!(known.contains(&target), "{target}");
+                let level = level.as_str().to_lowercase();
+                Some((level, fields["message"].clone()))
+            }
+            _ => None,
+        })
+        .collect()
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Trace {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Values::default();
+        attributes.record(&mut fields);
+        let span = context.span(id).unwrap();
+        let span = SpanSeen {
+            id: id.into_u64(),
+            parent: span.parent().map(|parent| parent.id().into_u64()),
+            name: span.name(),
+            target: span.metadata().target(),
+            level: *span.metadata().level(),
+            fields: fields.0,
+        };
+        self.seen().push(Seen::Span(span));
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let mut fields = Values::default();
+        values.record(&mut fields);
+        // Ids are used again: the last one is the one that is open.
+        let mut all = self.seen();
+        let span = all.iter_mut().rev().find_map(|seen| match seen {
+            Seen::Span(span) if span.id == id.into_u64() => Some(span),
+            _ => None,
+        });
+        if let Some(span) = span {
+            span.fields.extend(fields.0);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Values::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        self.seen().push(Seen::Event {
+            target: metadata.target(),
+            level: *metadata.level(),
+            fields: fields.0,
+        });
+    }
+}
+
+#[derive(Default)]
+struct Values(Fields);
+
+impl Visit for Values {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let mut text = String::new();
+        write!(text, "{value:?}").unwrap();
+        self.0.insert(field.name(), text);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+fn fields<const N: usize>(fields: [(&'static str, &str); N]) -> Fields {
+    let fields = fields.into_iter();
+    fields
+        .map(|(name, value)| (name, value.to_owned()))
+        .collect()
+}
+
+/// What every HTTP client span to this dev gateway has.
+fn request_fields(wacht: &DevGateway, method: &str, template: &str) -> Fields {
+    let (address, port) = wacht
+        .url()
+        .trim_start_matches("http://")
+        .rsplit_once(':')
+        .unwrap();
+    fields([
+        ("http.request.method", method),
+        ("otel.kind", "client"),
+        ("otel.name", &format!("{method} {template}")),
+        ("server.address", address),
+        ("server.port", port),
+        ("url.scheme", "http"),
+        ("url.template", template),
+    ])
+}
+
+#[tokio::test]
+async fn a_plain_hit_makes_no_span_and_no_event() {
+    let (trace, _guard) = Trace::start();
+    let scene = Scene::new().await;
+    scene
+        .wacht
+        .set_scheme("orders", [DevRule::per_key(1_000, "hour", 1)]);
+    let layer = scene.layer().app("orders");
+    let echo = Echo::behind(layer.clone());
+    let key = scene.key();
+    echo.get(key.secret()).await.assert_ok();
+    assert!(!trace.take().is_empty());
+    // What a pool of connections does with the last one is its own business.
+    scene.clock.advance(SECOND);
+    eventually(async || trace.take().is_empty()).await;
+    for _ in 0..10 {
+        echo.get(key.secret()).await.assert_ok();
+    }
+    echo.get("not-a-key").await;
+    let seen = trace.take();
+    assert!(seen.is_empty(), "{seen:#?}");
+}
+
+#[tokio::test]
+async fn a_miss_is_a_verification_within_the_request_that_waits_for_it() {
+    let (trace, _guard) = Trace::start();
+    let scene = Scene::new().await;
+    let echo = Echo::behind(scene.layer().app("orders"));
+    let key = scene.key();
+    let request = tracing::info_span!(target: "service", "GET /items");
+    let waiting = echo.get(key.secret()).instrument(request.clone());
+    waiting.await.assert_ok();
+
+    let all = trace.take();
+    let events: Vec<_> = all
+        .iter()
+        .filter_map(|seen| match seen {
+            Seen::Event {
+                target: "wacht_auth::gate",
+                level,
+                fields,
+            } => Some((*level, fields["message"].as_str())),
+            _ => None,
+        })
+        .collect();
+    let learned = (Level::DEBUG, "learned the deployment");
+    let asked = (Level::DEBUG, "the gateway is asked about a key");
+    let over = (Level::DEBUG, "a verification is over");
+    assert_eq!(events, [asked, learned, over]);
+
+    *trace.seen() = all;
+    let spans = trace.take_spans();
+    let [verification, requests @ ..] = spans.as_slice() else {
+        panic!("no span");
+    };
+    assert_eq!(verification.name, "wacht_auth.verify");
+    assert_eq!(verification.target, "wacht_auth::gate");
+    assert_eq!(verification.level, Level::DEBUG);
+    assert_eq!(verification.parent, request.id().map(|id| id.into_u64()));
+    let expected = fields([
+        ("wacht_auth.verification.refresh", "false"),
+        ("wacht_auth.verification.result", "valid"),
+    ]);
+    assert_eq!(verification.fields, expected);
+
+    assert_eq!(
+        requests.len(),
+        3,
+        "check, deployment, policy: {requests:#?}"
+    );
+    for (span, (method, template)) in requests.iter().zip([
+        ("POST", "/v1/authz/check"),
+        ("GET", "/api-auth/apps"),
+        ("GET", "/api-auth/apps/{app_slug}"),
+    ]) {
+        assert_eq!(span.name, "wacht_auth.request");
+        assert_eq!(span.target, "wacht_auth::client");
+        assert_eq!(span.level, Level::DEBUG);
+        assert_eq!(span.parent, Some(verification.id));
+        let mut expected = request_fields(&scene.wacht, method, template);
+        expected.insert("http.response.status_code", "200".to_owned());
+        assert_eq!(span.fields, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_is_a_trace_of_its_own() {
+    let (trace, _guard) = Trace::start();
+    let scene = Scene::new().await;
+    let layer = scene.layer().app("orders");
+    let echo = Echo::behind(layer.clone());
+    let key = scene.key();
+    echo.get(key.secret()).await.assert_ok();
+    trace.take();
+    scene.clock.advance(31 * SECOND);
+    let request = tracing::info_span!(target: "service", "GET /items");
+    let stale = echo.get(key.secret()).instrument(request);
+    stale.await.assert_ok();
+    let handle = layer.handle();
+    eventually(async || handle.stats().in_flight == 0).await;
+
+    let spans = trace.take_spans();
+    assert_eq!(spans.len(), 2, "{spans:#?}");
+    assert_eq!(spans[0].name, "wacht_auth.verify");
+    assert_eq!(spans[0].parent, None);
+    assert_eq!(spans[0].fields["wacht_auth.verification.refresh"], "true");
+    assert_eq!(spans[0].fields["wacht_auth.verification.result"], "valid");
+    assert_eq!(spans[1].parent, Some(spans[0].id));
+}
+
+#[tokio::test]
+async fn a_call_that_fails_says_how() {
+    let (trace, _guard) = Trace::start();
+    let scene = Scene::new().await;
+    let client = scene.wacht.client();
+    let keys = client.api_keys();
+    let last = || trace.take_spans().pop().unwrap().fields;
+
+    // Made again, and answered in the end.
+    scene
+        .wacht
+        .fault_times(On::Management, Fault::Status(503), 2);
+    keys.list_api_keys("orders").send().await.unwrap();
+    let spans = trace.take_spans();
+    let template = "/api-auth/apps/{app_slug}/keys";
+    for (place, span) in spans.iter().enumerate() {
+        let mut expected = request_fields(&scene.wacht, "GET", template);
+        let status = if place < 2 { "503" } else { "200" };
+        expected.insert("http.response.status_code", status.to_owned());
+        if place > 0 {
+            expected.insert("http.request.resend_count", place.to_string());
+        }
+        if place < 2 {
+            expected.insert("error.type", "503".to_owned());
+            expected.insert("otel.status_code", "ERROR".to_owned());
+        }
+        assert_eq!(span.fields, expected);
+    }
+    assert_eq!(spans.len(), 3);
+
+    let reason = RevokeApiKeyRequest::default();
+    let revoke = keys.revoke_api_key("orders", 4_242, reason).send();
+    revoke.await.unwrap_err();
+    let revoked = last();
+    let template = "/api-auth/apps/{app_slug}/keys/{key_id}/revoke";
+    assert_eq!(revoked["url.template"], template);
+    assert_eq!(revoked["error.type"], "404");
+
+    let check = || wacht_auth::models::CheckRequest::api_key(made_up(1));
+    let hasty = |url: &str| {
+        let client = WachtClient::builder(scene.wacht.management_key())
+            .gateway_url(url)
+            .timeout(Duration::from_millis(50));
+        client.build().unwrap()
+    };
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let garbage = || Fault::body(200, "application/json", "{");
+    for (fault, url, error_type) in [
+        (Some(Fault::Hang), scene.wacht.url(), "timeout"),
+        (Some(Fault::Drop), scene.wacht.url(), "request"),
+        (Some(Fault::Huge(300_000)), scene.wacht.url(), "decode"),
+        (None, nobody.as_str(), "connect"),
+    ] {
+        let client = hasty(url);
+        if let Some(fault) = fault {
+            scene.wacht.fault_times(On::Checks, fault, 1);
+        }
+        client.gateway().check(check()).send().await.unwrap_err();
+        assert_eq!(last()["error.type"], error_type);
+    }
+    // What is in the body is read when the exchange is over.
+    scene.wacht.fault_times(On::Checks, garbage(), 1);
+    client.gateway().check(check()).send().await.unwrap_err();
+    assert!(!last().contains_key("error.type"));
+}
+
+#[tokio::test]
+async fn a_verification_says_what_came_of_it() {
+    let (trace, _guard) = Trace::start();
+    let scene = Scene::new().await;
+    scene
+        .wacht
+        .set_scheme("orders", [DevRule::per_key(1, "hour", 1)]);
+    let verified = || trace.take_spans()[0].fields["wacht_auth.verification.result"].clone();
+    let echo = Echo::behind(scene.layer().app("orders"));
+    echo.get(&made_up(1)).await;
+    assert_eq!(verified(), "invalid");
+    scene.wacht.fault_times(On::Checks, Fault::Status(503), 1);
+    echo.get(&made_up(2)).await;
+    assert_eq!(verified(), "unknown");
+
+    let asks = scene.layer().limits(Limits::gateway());
+    let key = scene.key();
+    Echo::behind(asks.clone())
+        .get(key.secret())
+        .await
+        .assert_ok();
+    trace.take();
+    Echo::behind(asks.clone()).get(key.secret()).await;
+    assert_eq!(verified(), "rate_limited");
+    let strict = asks.require("orders:write").unwrap();
+    Echo::behind(strict).get(scene.key().secret()).await;
+    assert_eq!(verified(), "permission_denied");
+}
+
+/// The table of events in the page: level and message.
+fn documented_events() -> BTreeSet<(String, String)> {
+    let rows = DOCS.lines().filter_map(|line| {
+        let mut cells = line.trim_matches('|').split('|').map(str::trim);
+        let level = cells.next()?;
+        let message = cells.next()?;
+        let is_row = matches!(level, "error" | "warn" | "info");
+        is_row.then(|| (level.to_owned(), message.to_owned()))
+    });
+    rows.collect()
+}
+
+#[tokio::test]
+async fn every_event_that_may_need_a_person_is_documented_and_comes() {
+    let (trace, _guard) = Trace::start();
+    let mut seen = BTreeSet::new();
+    trouble_of_the_gateway().await;
+    seen.append(&mut trace.take_notable());
+    trouble_of_the_management_api().await;
+    seen.append(&mut trace.take_notable());
+    trouble_of_the_program().await;
+    seen.append(&mut trace.take_notable());
+    assert_eq!(seen, documented_events());
+}
+
+async fn trouble_of_the_gateway() {
+    let scene = Scene::new().await;
+    let echo = Echo::behind(scene.layer().app("orders"));
+    scene.wacht.fault(On::Checks, Fault::Status(503));
+    for number in 0..5 {
+        echo.get(&made_up(number)).await;
+    }
+    scene.wacht.clear_faults();
+    scene.clock.advance(2 * SECOND);
+    echo.get(scene.key().secret()).await.assert_ok();
+
+    let odd = r#"{"request_id":"1","allowed":false,"reason":"on_a_whim"}"#;
+    let odd = Fault::body(200, "application/json", odd);
+    scene.wacht.fault_times(On::Checks, odd, 1);
+    echo.get(&made_up(9)).await;
+}
+
+async fn trouble_of_the_management_api() {
+    let scene = Scene::new().await;
+    // The deployment cannot be learned, then the policy cannot be loaded; for want of an answer,
+    // and because the management key is refused.
+    for status in [500, 401] {
+        let key = scene.key();
+        let echo = Echo::behind(scene.layer().app("orders"));
+        scene.wacht.fault(On::Management, Fault::Status(status));
+        echo.get(key.secret()).await;
+        let layer = scene.layer().deployment(scene.wacht.deployment_id());
+        Echo::behind(layer.app("orders")).get(key.secret()).await;
+        scene.wacht.clear_faults();
+    }
+
+    let rule = DevRule::per_key(1, "fortnight", 1);
+    scene.wacht.set_scheme("orders", [rule]);
+    let echo = Echo::behind(scene.layer().app("orders"));
+    echo.get(scene.key().secret()).await;
+
+    let other = scene.wacht.other_deployment();
+    let theirs = other.issue_key("orders").issue();
+    let layer = scene.layer().deployment(other.id()).app("orders");
+    Echo::behind(layer).get(theirs.secret()).await;
+
+    let empty = DevGateway::start().await;
+    let theirs = empty.other_deployment().issue_key("orders").issue();
+    let layer = WachtAuthLayer::new(empty.client()).app("orders");
+    Echo::behind(layer).get(theirs.secret()).await;
+}
+
+async fn trouble_of_the_program() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let unusable = WachtClient::new("no header value\n");
+    let refused = |met: crate::scene::Met| met.assert_refused(RejectionKind::Misconfigured);
+    refused(
+        Echo::behind(WachtAuthLayer::new(unusable))
+            .get(key.secret())
+            .await,
+    );
+    let nowhere = scene.layer().credentials([]);
+    refused(Echo::behind(nowhere).get(key.secret()).await);
+    let replicas = std::num::NonZeroU32::new(1_000).unwrap();
+    let rule = wacht_auth::models::RateLimit {
+        unit: wacht_auth::models::RateLimitUnit::Hour,
+        duration: 1,
+        max_requests: 1,
+        mode: None,
+    };
+    let limits = Limits::local().rules([rule]).unwrap().replicas(replicas);
+    refused(
+        Echo::behind(scene.layer().limits(limits))
+            .get(key.secret())
+            .await,
+    );
+
+    // No address, no app named.
+    scene
+        .wacht
+        .set_scheme("orders", [DevRule::per_app_and_ip(1, "hour", 1)]);
+    let mut request = get(key.secret());
+    request.extensions_mut().remove::<PeerAddr>();
+    refused(Echo::behind(scene.layer()).call(request).await);
+
+    let behind = tower::service_fn(
+        |_: http::Request<http_body_util::Full<bytes::Bytes>>| async {
+            Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::<
+                bytes::Bytes,
+            >::default()))
+        },
+    );
+    let alone = RequirePermissionsLayer::new("orders:read").unwrap();
+    refused(met(tower::Layer::layer(&alone, behind), anonymous()).await);
+
+    let handle = scene.layer().limits(Limits::off()).handle();
+    let context = AuthContext::new("/jobs");
+    let caller = handle.authenticate_key(key.secret(), &context);
+    let caller = caller.await.unwrap();
+    caller.require("AND AND").unwrap_err();
+
+    // No runtime. The future is polled by hand, on this thread.
+    let lost = scene.layer().handle();
+    let secret = key.secret().to_owned();
+    let without_runtime = move || {
+        let context = AuthContext::new("/jobs");
+        let asked = lost.authenticate_key(&secret, &context);
+        futures_util::FutureExt::now_or_never(asked).unwrap()
+    };
+    let current = tracing::dispatcher::get_default(Clone::clone);
+    let refusal = std::thread::spawn(move || {
+        tracing::dispatcher::with_default(&current, without_runtime).unwrap_err()
+    });
+    let refusal = refusal.join().unwrap();
+    assert_eq!(refusal.kind(), RejectionKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn no_span_and_no_event_holds_a_key_or_names_one() {
+    let (trace, _guard) = Trace::start();
+    let scene = Scene::new().await;
+    scene
+        .wacht
+        .set_scheme("orders", [DevRule::per_key(3, "hour", 1)]);
+    let layer = scene.layer().app("orders");
+    let echo = Echo::behind(layer.clone());
+    let (key, unknown) = (scene.key(), made_up(1));
+    for wait in [0, 0, 31, 0, 61] {
+        scene.clock.advance(wait * SECOND);
+        echo.get(key.secret()).await;
+        echo.get(&unknown).await;
+    }
+    for fault in [Fault::Status(503), Fault::HalfAnswer, Fault::Status(404)] {
+        scene.wacht.fault_times(On::Everything, fault, 4);
+        scene.clock.advance(100 * SECOND);
+        echo.get(key.secret()).await;
+        echo.get(&unknown).await;
+    }
+    scene.wacht.clear_faults();
+    let client = scene.wacht.client();
+    let keys = client.api_keys();
+    let revoke = keys.revoke_api_key("orders", key.key_id(), Default::default());
+    revoke.send().await.unwrap();
+    echo.get(key.secret()).await;
+
+    let ours = trace.take().into_iter().filter(|seen| match seen {
+        Seen::Span(span) => span.target.starts_with("wacht_auth"),
+        Seen::Event { target, .. } => target.starts_with("wacht_auth"),
+    });
+    let ours: Vec<_> = ours.collect();
+    assert!(ours.len() > 20, "{ours:#?}");
+    let text = format!("{ours:?}");
+    let id = key.key_id().to_string();
+    let management = scene.wacht.management_key();
+    for hidden in [key.secret(), &unknown, management, &id, "198.51.100.7"] {
+        assert!(!text.contains(hidden), "{text}");
+    }
+}
