@@ -171,14 +171,13 @@ impl Gate {
     }
 
     /// Counts the verdict, if there is one yet.
-    fn counted(&self, progress: Progress, source: VerdictSource) -> Progress {
+    fn count(&self, progress: &Progress, source: VerdictSource) {
         let metrics = &self.state.metrics;
-        match &progress {
+        match progress {
             Progress::Admitted(..) => metrics.admitted(source),
             Progress::Refused(rejection) => metrics.refused(rejection, source),
             Progress::Wait(_) => {}
         }
-        progress
     }
 
     fn pass_anonymous(self: &Arc<Self>, parts: &mut Parts) -> Decision {
@@ -270,7 +269,8 @@ impl Gate {
             }
             if let Some(source) = self.source(&verdict, age, now) {
                 let progress = self.judge(verdict, None, key, asker, now);
-                return self.counted(progress, source);
+                self.count(&progress, source);
+                return progress;
             }
         }
         match state.cache.negative(&key, now) {
@@ -349,7 +349,8 @@ impl Gate {
         // Of a joined check the gateway's word on the key holds; that on the limits was another's.
         let word = is_own.then_some(word);
         let progress = self.judge(verdict, word, key, asker, now);
-        self.counted(progress, source)
+        self.count(&progress, source);
+        progress
     }
 
     /// Steps 4 and 5 for a key that is known to be good.

@@ -20,10 +20,32 @@ mod recorder;
 #[path = "metrics/no_recorder.rs"]
 mod recorder;
 
-/// What the gate hands out in [`AuthHandle::stats`](crate::AuthHandle::stats).
+/// What a gate holds and what it has done so far, from
+/// [`AuthHandle::stats`](crate::AuthHandle::stats).
 ///
-/// Counts are since the layer's state was made and only grow. With the feature `metrics`, the same
-/// figures go to the process's recorder.
+/// Counts begin when the layer's state is made, and only grow. With the feature `metrics` the same
+/// figures go to the recorder of the process.
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::{AuthContext, VerdictSource, WachtAuthLayer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let key = wacht.issue_key("orders").issue();
+/// let gate = WachtAuthLayer::new(wacht.client()).app("orders").handle();
+///
+/// let job = AuthContext::new("/jobs/import");
+/// gate.authenticate_key(key.secret(), &job).await.unwrap();
+/// gate.authenticate_key(key.secret(), &job).await.unwrap();
+///
+/// let stats = gate.stats();
+/// assert_eq!(stats.verdicts.admitted(VerdictSource::Verified), 1);
+/// assert_eq!(stats.verdicts.admitted(VerdictSource::Fresh), 1);
+/// assert_eq!((stats.checks, stats.cached_keys), (1, 1));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuthStats {
