@@ -257,7 +257,7 @@ fn span(method: &Method, base: &Url, template: &str, resends: u32) -> Span {
         http.request.method = %method,
         http.request.resend_count = (resends > 0).then_some(resends),
         http.response.status_code = Empty,
-        server.address = base.host_str(),
+        server.address = base.host_str().map(|host| host.trim_matches(['[', ']'])),
         server.port = base.port_or_known_default(),
         url.scheme = base.scheme(),
         url.template = template,

@@ -25,7 +25,7 @@ use crate::gate::options::Options;
 use crate::gate::permission::Requirement;
 use crate::gate::policy::{Reserved, Rules, Standing, is_reserved};
 use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
-use crate::gate::rejection::Rejection;
+use crate::gate::rejection::{Rejection, RejectionKind};
 use crate::gate::state::State;
 use crate::gate::verify::{self, Arrived, Check, Outcome};
 
@@ -349,7 +349,13 @@ impl Gate {
         // Of a joined check the gateway's word on the key holds; that on the limits was another's.
         let word = is_own.then_some(word);
         let progress = self.judge(verdict, word, key, asker, now);
-        self.count(&progress, source);
+        match &progress {
+            // Known or not, it was refused for want of an answer.
+            Progress::Refused(rejection) if rejection.kind() == RejectionKind::Unavailable => {
+                self.count(&progress, VerdictSource::Verified);
+            }
+            progress => self.count(progress, source),
+        }
         progress
     }
 

@@ -5,6 +5,7 @@
 //! cannot come apart, and nobody but this module knows whether there is a recorder.
 
 use std::cell::Cell;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ pub struct LimitRefusals {
 /// [`RequirePermissionsLayer`](crate::RequirePermissionsLayer) and
 /// [`Principal::require`](crate::Principal::require) refuse is not in it either: the gate had
 /// admitted it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct VerdictStats([[u64; SOURCES]; OUTCOMES]);
 
 /// What a request was decided from.
@@ -156,7 +157,7 @@ pub enum VerdictSource {
     StaleOnError,
     /// A no in memory: a key that the gateway refused a moment ago, or that was revoked here.
     Negative,
-    /// The gateway was asked, and the request waited.
+    /// A verification, which the request waited for: the gateway's answer, or that there was none.
     Verified,
 }
 
@@ -227,6 +228,19 @@ impl VerdictStats {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().flatten().sum()
+    }
+}
+
+/// What has come at least once.
+impl fmt::Debug for VerdictStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let come = self.iter().filter(|(.., count)| *count > 0);
+        f.debug_map()
+            .entries(come.map(|(refused, source, count)| {
+                let outcome = refused.map_or("admitted", RejectionKind::as_str);
+                ((outcome, source.as_str()), count)
+            }))
+            .finish()
     }
 }
 
@@ -522,6 +536,16 @@ mod tests {
         assert_eq!(limits, std::array::from_fn(|place| place));
         let effects = Effect::ALL.map(|effect| effect as usize);
         assert_eq!(effects, std::array::from_fn(|place| place));
+    }
+
+    #[test]
+    fn what_has_not_come_is_not_shown() {
+        let metrics = Metrics::default();
+        metrics.admitted(VerdictSource::Fresh);
+        metrics.refused(&Rejection::invalid_key(), VerdictSource::Negative);
+        let shown = format!("{:?}", metrics.verdicts());
+        let expected = r#"{("admitted", "fresh"): 1, ("invalid_key", "negative"): 1}"#;
+        assert_eq!(shown, expected);
     }
 
     #[test]

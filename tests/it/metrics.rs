@@ -348,6 +348,8 @@ async fn checks_are_counted_by_result_and_timed() {
         assert_eq!(layer.handle().stats().gateway.timed_out, 1);
     }
 
+    scene.wacht.clear_faults();
+
     // What only the gateway says when it counts.
     scene
         .wacht
@@ -372,6 +374,10 @@ async fn checks_are_counted_by_result_and_timed() {
         moved["wacht_auth.verdicts permission_denied verified"],
         [1.0]
     );
+    // A known key that only the gateway may let pass, and it does not answer.
+    scene.wacht.fault_times(On::Checks, Fault::Status(503), 1);
+    Echo::behind(asks.clone()).get(key.secret()).await;
+    figures.expect_verdict("unavailable verified");
     let stats = asks.handle().stats();
     assert_eq!(stats.gateway.rate_limited, 1);
     assert_eq!(stats.gateway.permission_denied, 1);
