@@ -111,8 +111,7 @@ impl Transport {
             .header(CONTENT_TYPE, "application/json")
             .body(body);
         let span = span(&Method::POST, &self.gateway_url, CHECK, 0);
-        let exchanged = exchange(Service::Gateway, request, secret);
-        exchanged.instrument(span).await
+        exchange(Service::Gateway, request, secret, span).await
     }
 
     /// Asks the management API once and waits at most `limit` for the answer. It has been asked
@@ -140,8 +139,7 @@ impl Transport {
             Payload::Multipart(form) => http.multipart(multipart_form(form)?),
         };
         let span = span(&request.method, &self.api_url, &request.template, resends);
-        let exchanged = exchange(Service::Management, http, &self.api_key);
-        exchanged.instrument(span).await
+        exchange(Service::Management, http, &self.api_key, span).await
     }
 
     fn bearer(&self) -> Result<HeaderValue> {
@@ -264,9 +262,8 @@ fn span(method: &Method, base: &Url, template: &str, resends: u32) -> Span {
     )
 }
 
-/// Says in the span around it what went wrong.
-fn record_error(error: &Error) {
-    let span = Span::current();
+/// Says in the span of an exchange what went wrong.
+fn record_error(span: &Span, error: &Error) {
     span.record("otel.status_code", "ERROR");
     match error {
         Error::Api { status, .. } => span.record("error.type", status.as_str()),
@@ -282,15 +279,19 @@ async fn exchange(
     service: Service,
     request: reqwest::RequestBuilder,
     secret: &SecretString,
+    span: Span,
 ) -> Result<Bytes> {
-    let answer = send(service, request, secret).await;
-    answer.inspect_err(record_error)
+    // Named, not looked up: where a filter has switched this span off, the current one is the
+    // caller's, which may have fields of the same names.
+    let sent = send(service, request, secret, &span).instrument(span.clone());
+    sent.await.inspect_err(|error| record_error(&span, error))
 }
 
 async fn send(
     service: Service,
     request: reqwest::RequestBuilder,
     secret: &SecretString,
+    span: &Span,
 ) -> Result<Bytes> {
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(Error::Config("calls need a tokio runtime".to_owned()));
@@ -298,7 +299,7 @@ async fn send(
     let failed = |error| request_error(service, error);
     let response = request.send().await.map_err(failed)?;
     let status = response.status();
-    Span::current().record("http.response.status_code", status.as_u16());
+    span.record("http.response.status_code", status.as_u16());
     if service.is_success(status) {
         let (body, complete) = read(response, service.body_limit()).await.map_err(failed)?;
         if !complete {

@@ -5,10 +5,11 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
+use tracing::field::{Empty, Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Instrument, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -368,6 +369,42 @@ async fn a_call_that_fails_says_how() {
     scene.wacht.fault_times(On::Checks, garbage(), 1);
     client.gateway().check(check()).send().await.unwrap_err();
     assert!(!last().contains_key("error.type"));
+}
+
+#[tokio::test]
+async fn a_span_that_is_switched_off_leaves_the_callers_alone() {
+    let trace = Trace::default();
+    let _guard = tracing_subscriber::registry()
+        .with(EnvFilter::new("info"))
+        .with(trace.clone())
+        .set_default();
+    let scene = Scene::new().await;
+    let echo = Echo::behind(scene.layer().app("orders"));
+    let key = scene.key();
+    let client = scene.wacht.client();
+    let work = async {
+        echo.get(key.secret()).await.assert_ok();
+        let keys = client.api_keys();
+        keys.list_api_keys("nowhere").send().await.unwrap_err();
+    };
+    let request = tracing::info_span!(
+        target: "service",
+        "GET /items",
+        "error.type" = Empty,
+        http.response.status_code = Empty,
+        otel.status_code = Empty,
+        wacht_auth.verification.result = Empty,
+    );
+    work.instrument(request).await;
+    let spans: Vec<_> = trace
+        .take()
+        .into_iter()
+        .filter_map(|seen| match seen {
+            Seen::Span(span) => Some((span.name, span.fields)),
+            Seen::Event { .. } => None,
+        })
+        .collect();
+    assert_eq!(spans, [("GET /items", Fields::new())]);
 }
 
 #[tokio::test]
