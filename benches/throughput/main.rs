@@ -1,7 +1,7 @@
 //! Whole servers with and without the gate, over loopback.
 //!
 //! ```sh
-//! cargo bench --bench throughput             # two minutes
+//! cargo bench --bench throughput             # two minutes at most
 //! cargo bench --bench throughput -- --test   # each contender once, for seconds
 //! ```
 //!
@@ -15,15 +15,15 @@
 //! that adds no delay of its own. A real gateway is farther away.
 //!
 //! The load is a closed loop: 64 requests are on their way at any time, over 64 connections of
-//! HTTP/1.1 written and read by hand, or over 4 channels of a tonic client. 1000 keys take turns.
-//! Each round begins with a warm-up in which every key is seen twice, so that what is measured is
-//! answered from memory. A key that came of age between two rounds is verified anew then.
+//! HTTP/1.1 written and read by hand, or by tonic's client over channels that up to 16 of them
+//! share. It has a thread for each processor. 1000 keys take turns. Each round begins with a warm-up
+//! in which every key is seen twice, so that what is measured is answered from memory. A key that
+//! came of age between two rounds is verified anew then.
 //!
 //! Rounds are short and the contenders take turns, forward and back, so that what the machine does
 //! meanwhile meets all of them alike. Ratios are taken within a round; what is printed is their
-//! median. The processors are shared between the server and its load, so requests per second
-//! flatter nobody; the processor time that the server spends on one request is the steadier
-//! figure.
+//! median. The server and its load share the processors, so what limits requests per second is
+//! what both of them spend on one; the processor time of the server alone is the steadier figure.
 //!
 //! A cold key is measured last, without a server around the gate: how long the first request with
 //! a key waits whose app is new as well, against a check and a look-up of the app as a plain HTTP
