@@ -123,6 +123,10 @@ pub mod client;
 pub mod dev;
 pub mod models;
 
+// The text of the guide, and nothing else: no part of the library that is compiled.
+#[cfg(any(doc, doctest))]
+pub mod guide;
+
 mod clock;
 mod gate;
 mod sync;
