@@ -61,6 +61,19 @@
 //!
 //! # Where to look
 //!
+//! The [`guide`] answers one question a chapter:
+//!
+//! | question | chapter |
+//! |---|---|
+//! | Where does the gate stand, and what does a stranger see? | [`guide::axum`], [`guide::hyper`], [`guide::grpc`] |
+//! | How long may a revoked key still pass? | [`guide::staleness`] |
+//! | Who counts requests, and how exactly? | [`guide::limits`] |
+//! | Whose address counts behind proxies? | [`guide::load_balancer`] |
+//! | How is a service tested without Wacht? | [`guide::testing`] |
+//! | What is to be done before production? | [`guide::production`] |
+//! | What takes the place of checks written by hand? | [`guide::migrating`] |
+//! | Where does Wacht's documentation say something else? | [`guide::differences`] |
+//!
 //! | for | see |
 //! |---|---|
 //! | the options, what clones share, where the layer goes | [`WachtAuthLayer`] |
@@ -72,6 +85,10 @@
 //! | websockets, queues, readiness, refusing a key at once | [`AuthHandle`] |
 //! | managing apps, keys, rate-limit schemes and OAuth apps | [`WachtClient`], [`api`] |
 //! | tests of your service | [`dev`] |
+//! | what callers see in each kind of failure | `docs/faults.md`, in the package |
+//! | what limits admit at most, and what counting costs | `docs/limits.md` |
+//! | every call of the client, with its route | `docs/management.md` |
+//! | every metric, span and event worth an alert | `docs/observability.md` |
 //!
 //! # Why these defaults
 //!
@@ -89,8 +106,8 @@
 //! # Sharp edges
 //!
 //! - **A revocation made elsewhere** is seen after 120 s at the latest, and after 390 s when the
-//!   gateway cannot be reached: [`CachePolicy`] says what adds up to that and how to have less.
-//!   One made through the gate's own client, or told to [`AuthHandle::revoke_key_id`], counts in
+//!   gateway cannot be reached: [`guide::staleness`] says what adds up to that and how to have
+//!   less. One made through the gate's own client, or told to [`AuthHandle::revoke_key_id`], counts in
 //!   this process at once.
 //! - **Limits are per process.** Two replicas admit up to twice as much, unless
 //!   [`Limits::replicas`] gives each its share, and a restart forgets what was counted.
@@ -107,9 +124,11 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `axum` (default) | [`Principal`] as an extractor, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
+//! | `axum` (default) | extractors, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
+//! | `metrics` | the gate's figures, for the crate `metrics` |
+//! | `wacht` | conversions from and to the types of Wacht's SDK, the crate `wacht` |
 //!
 //! hyper and other tower services need none.
 //!
