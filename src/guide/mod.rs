@@ -41,15 +41,7 @@ pub mod load_balancer {}
 
 #[doc = include_str!("testing.md")]
 #[cfg_attr(feature = "test-util", doc = "[`dev`]: crate::dev")]
-#[cfg_attr(feature = "test-util", doc = "[`DevGateway`]: crate::dev::DevGateway")]
-#[cfg_attr(feature = "test-util", doc = "[`ManualClock`]: crate::dev::ManualClock")]
-#[cfg_attr(feature = "test-util", doc = "[`Journal`]: crate::dev::Journal")]
-#[cfg_attr(feature = "test-util", doc = "[`Fault`]: crate::dev::Fault")]
 #[cfg_attr(not(feature = "test-util"), doc = "[`dev`]: crate#features")]
-#[cfg_attr(not(feature = "test-util"), doc = "[`DevGateway`]: crate#features")]
-#[cfg_attr(not(feature = "test-util"), doc = "[`ManualClock`]: crate#features")]
-#[cfg_attr(not(feature = "test-util"), doc = "[`Journal`]: crate#features")]
-#[cfg_attr(not(feature = "test-util"), doc = "[`Fault`]: crate#features")]
 pub mod testing {}
 
 #[doc = include_str!("production.md")]
