@@ -78,7 +78,7 @@
 //! |---|---|
 //! | the options, what clones share, where the layer goes | [`WachtAuthLayer`] |
 //! | the caller | [`Principal`], [`Permissions`] |
-//! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`] |
+//! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`]; in a handler's signature `wacht_auth::axum::Permitted` |
 //! | how stale an answer may be | [`CachePolicy`] |
 //! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`], [`UnknownKeyLimit`] |
 //! | proxies and client addresses | [`ClientIp`] |
@@ -124,11 +124,11 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `axum` (default) | extractors, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
+//! | `axum` (default) | [`Principal`] and `wacht_auth::axum::Permitted` as extractors, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
-//! | `metrics` | the gate's figures, for the crate `metrics` |
-//! | `wacht` | conversions from and to the types of Wacht's SDK, the crate `wacht` |
+//! | `metrics` | the figures of [`AuthStats`], told to the recorder of the crate [`metrics`](https://docs.rs/metrics) |
+//! | `wacht` | `wacht_auth::interop`: a client from the configuration of the SDK, the crate `wacht`, and callers in its types |
 //!
 //! hyper and other tower services need none.
 //!
