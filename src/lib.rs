@@ -74,6 +74,8 @@
 //! | What takes the place of checks written by hand? | [`guide::migrating`] |
 //! | Where does Wacht's documentation say something else? | [`guide::differences`] |
 //!
+//! And in the reference:
+//!
 //! | for | see |
 //! |---|---|
 //! | the options, what clones share, where the layer goes | [`WachtAuthLayer`] |
