@@ -61,17 +61,36 @@
 //!
 //! # Where to look
 //!
+//! The [`guide`] answers one question a chapter:
+//!
+//! | question | chapter |
+//! |---|---|
+//! | Where does the gate stand, and what does a stranger see? | [`guide::axum`], [`guide::hyper`], [`guide::grpc`] |
+//! | How long may a revoked key still pass? | [`guide::staleness`] |
+//! | Who counts requests, and how exactly? | [`guide::limits`] |
+//! | Whose address counts behind proxies? | [`guide::load_balancer`] |
+//! | How is a service tested without Wacht? | [`guide::testing`] |
+//! | What is to be done before production? | [`guide::production`] |
+//! | What takes the place of checks written by hand? | [`guide::migrating`] |
+//! | Where does Wacht's documentation say something else? | [`guide::differences`] |
+//!
+//! And in the reference:
+//!
 //! | for | see |
 //! |---|---|
 //! | the options, what clones share, where the layer goes | [`WachtAuthLayer`] |
 //! | the caller | [`Principal`], [`Permissions`] |
-//! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`] |
+//! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`]; in a handler's signature `wacht_auth::axum::Permitted` |
 //! | how stale an answer may be | [`CachePolicy`] |
 //! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`], [`UnknownKeyLimit`] |
 //! | proxies and client addresses | [`ClientIp`] |
 //! | websockets, queues, readiness, refusing a key at once | [`AuthHandle`] |
 //! | managing apps, keys, rate-limit schemes and OAuth apps | [`WachtClient`], [`api`] |
 //! | tests of your service | [`dev`] |
+//! | what callers see in each kind of failure | `docs/faults.md`, in the package |
+//! | what limits admit at most, and what counting costs | `docs/limits.md` |
+//! | every call of the client, with its route | `docs/management.md` |
+//! | every metric, span and event worth an alert | `docs/observability.md` |
 //!
 //! # Why these defaults
 //!
@@ -89,8 +108,8 @@
 //! # Sharp edges
 //!
 //! - **A revocation made elsewhere** is seen after 120 s at the latest, and after 390 s when the
-//!   gateway cannot be reached: [`CachePolicy`] says what adds up to that and how to have less.
-//!   One made through the gate's own client, or told to [`AuthHandle::revoke_key_id`], counts in
+//!   gateway cannot be reached: [`guide::staleness`] says what adds up to that and how to have
+//!   less. One made through the gate's own client, or told to [`AuthHandle::revoke_key_id`], counts in
 //!   this process at once.
 //! - **Limits are per process.** Two replicas admit up to twice as much, unless
 //!   [`Limits::replicas`] gives each its share, and a restart forgets what was counted.
@@ -107,10 +126,11 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `axum` (default) | [`Principal`] as an extractor, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
-//! | `metrics` | the figures of [`AuthStats`], told to the recorder of the crate [`metrics`](https://docs.rs/metrics) |
+//! | `axum` (default) | [`Principal`] and `wacht_auth::axum::Permitted` as extractors, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
+//! | `metrics` | the figures of [`AuthStats`], told to the recorder of the crate [`metrics`](https://docs.rs/metrics) |
+//! | `wacht` | `wacht_auth::interop`: a client from the configuration of the SDK, the crate `wacht`, and callers in its types |
 //!
 //! hyper and other tower services need none.
 //!
@@ -123,6 +143,10 @@ pub mod client;
 #[cfg(feature = "test-util")]
 pub mod dev;
 pub mod models;
+
+// The text of the guide, and nothing else: no part of the library that is compiled.
+#[cfg(any(doc, doctest))]
+pub mod guide;
 
 mod clock;
 mod gate;

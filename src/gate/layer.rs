@@ -39,24 +39,57 @@ use crate::gate::state::State;
 /// in [`new`](Self::new) and shared by all clones and by every service they build, so one client
 /// address or key has one counter, however many routes it calls. Two `new`s are two states.
 ///
-/// These options only change the view and may differ between clones: [`app`](Self::app),
-/// [`apps`](Self::apps), [`credentials`](Self::credentials),
-/// [`accept_oauth_tokens`](Self::accept_oauth_tokens),
-/// [`strip_credential`](Self::strip_credential), [`optional`](Self::optional),
-/// [`skip`](Self::skip), [`resource`](Self::resource), [`require`](Self::require),
-/// [`require_with`](Self::require_with), [`realm`](Self::realm), [`on_reject`](Self::on_reject),
-/// [`rate_limit_headers`](Self::rate_limit_headers).
+/// # Options of the view
 ///
-/// These decide what the state is: [`cache`](Self::cache), [`limits`](Self::limits),
-/// [`deployment`](Self::deployment), [`client_ip`](Self::client_ip),
-/// [`unknown_key_limit`](Self::unknown_key_limit), [`clock`](Self::clock),
-/// [`deadline`](Self::deadline). They belong before the first clone, [`handle`](Self::handle) or
+/// They only change what a request is held to, and may differ between clones.
+///
+/// | option | default |
+/// |---|---|
+/// | [`app`](Self::app), [`apps`](Self::apps): accept keys of these apps alone | every app of the deployment but the platform's own, with a warning |
+/// | [`credentials`](Self::credentials): where the key is, in order | [`CredentialSource::bearer`]; also [`CredentialSource::header`] |
+/// | [`accept_oauth_tokens`](Self::accept_oauth_tokens): opaque OAuth access tokens (`oat_…`) too | off |
+/// | [`strip_credential`](Self::strip_credential): remove the key before your service | off: it stays, marked as sensitive |
+/// | [`optional`](Self::optional): pass without a key and without a `Principal` | off |
+/// | [`skip`](Self::skip): requests that pass unseen | none |
+/// | [`resource`](Self::resource): what endpoint rules and Wacht's audit see | the path as it came |
+/// | [`require`](Self::require), [`require_with`](Self::require_with): permissions; they add up | none |
+/// | [`realm`](Self::realm): in `WWW-Authenticate` | `api` |
+/// | [`on_reject`](Self::on_reject): refusals in your own format | the table of [`RejectionKind`](crate::RejectionKind) |
+/// | [`rate_limit_headers`](Self::rate_limit_headers) | [`RateLimitHeaders::Draft`] |
+///
+/// # Options of the state
+///
+/// They decide what the state is. They belong before the first clone, [`handle`](Self::handle) or
 /// [`layer`](Layer::layer); afterwards they start fresh state for the layer they are called on.
+///
+/// | option | default |
+/// |---|---|
+/// | [`deployment`](Self::deployment): whose keys are accepted | the management key's own, learned once |
+/// | [`cache`](Self::cache): a [`CachePolicy`] | as in the next five rows |
+/// | ` ` · [`fresh_for`](CachePolicy::fresh_for) | 30 s |
+/// | ` ` · [`stale_while_revalidate`](CachePolicy::stale_while_revalidate) | 30 s more |
+/// | ` ` · [`stale_if_error`](CachePolicy::stale_if_error), from the end of `fresh_for` | 5 min |
+/// | ` ` · [`negative_ttl`](CachePolicy::negative_ttl): a key the gateway does not know | 10 s |
+/// | ` ` · [`capacity_bytes`](CachePolicy::capacity_bytes) | 64 MiB |
+/// | [`limits`](Self::limits): who counts | [`Limits::local`]; also [`gateway`](Limits::gateway), [`off`](Limits::off) |
+/// | ` ` · [`algorithm`](Limits::algorithm): how rolling windows are counted | [`Gcra`](crate::Algorithm::Gcra) |
+/// | ` ` · [`replicas`](Limits::replicas): processes that share each limit | 1 |
+/// | ` ` · [`rules`](Limits::rules): fixed rules for every app | the app's own scheme |
+/// | ` ` · [`shadow`](Limits::shadow): report, and refuse nobody for a limit | off |
+/// | ` ` · [`per_resource_counters`](Limits::per_resource_counters): a key's counters per resource | one over all resources |
+/// | ` ` · [`capacity`](Limits::capacity): keys and addresses counted apart | 100 000 |
+/// | [`client_ip`](Self::client_ip): whose address counts | [`ClientIp::peer`] |
+/// | ` ` · [`forwarded`](ClientIp::forwarded): `Forwarded` in place of `X-Forwarded-For` | off |
+/// | ` ` · [`ipv6_prefix`](ClientIp::ipv6_prefix): bits that make one IPv6 caller | 64 |
+/// | [`unknown_key_limit`](Self::unknown_key_limit): failed look-ups per client address | 10 a second, 100 at once, if `client_ip` is set; else off |
+/// | [`deadline`](Self::deadline): for each call that a verification needs | 2 s |
+/// | [`clock`](Self::clock): for tests | the system's |
 ///
 /// # Where to put it
 ///
 /// Outside the routes it guards and inside CORS, so that a preflight passes and a 401 carries the
-/// CORS headers. axum's `layer` answers 401 for unknown paths too; `route_layer` leaves them 404.
+/// CORS headers. axum's `layer` answers 401 for unknown paths too; `route_layer` leaves them 404:
+/// [`guide::axum`](crate::guide::axum) has the table.
 ///
 /// ```
 /// use axum::{Router, routing::get};

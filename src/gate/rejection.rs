@@ -38,7 +38,25 @@ struct Refusal {
 
 /// What kind of refusal it is, and how it is answered.
 ///
-/// Where the log is to say more, that is [`tracing`]: without a subscriber nobody sees it.
+/// | kind | HTTP | gRPC | beside the status |
+/// |---|---|---|---|
+/// | `MissingCredential` | 401 | 16 | `WWW-Authenticate: Bearer realm="api"`, and nothing more in it |
+/// | `MalformedCredential` | 400 | 16 | … `error="invalid_request"` |
+/// | `InvalidKey` | 401 | 16 | … `error="invalid_token"` |
+/// | `PermissionDenied` | 403 | 7 | … `error="insufficient_scope"`, with `scope="…"` where the requirement is a plain list of permissions that can be scopes (RFC 6749) |
+/// | `RateLimited` | 429 | 8 | `Retry-After`; where this process counts, the [rate-limit fields](crate::RateLimitHeaders), and `violated-policies` in the body |
+/// | `Unavailable` | 503 | 14 | `Retry-After` |
+/// | `Misconfigured` | 500 | 13 | nothing: the reason is in the log |
+///
+/// An HTTP answer has a body of `application/problem+json` (RFC 9457) with `type`, `title`, `status`
+/// and `detail`. A gRPC request is answered with status 200, `grpc-status` and `grpc-message`, and
+/// without a body; of the fields above it gets `retry-after` alone, since the others may not stand
+/// in trailers. Both have `Cache-Control: no-store`, and `Vary` with the header that holds the key.
+///
+/// [`realm`](crate::WachtAuthLayer::realm) and
+/// [`rate_limit_headers`](crate::WachtAuthLayer::rate_limit_headers) change fields of the answer,
+/// [`on_reject`](crate::WachtAuthLayer::on_reject) the whole of it, except to gRPC requests. The log
+/// is written with `tracing`: without a subscriber nobody sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionKind {
@@ -47,7 +65,7 @@ pub enum RejectionKind {
     /// More than one credential, or one that cannot be read: 400, gRPC 16.
     MalformedCredential,
     /// The key is unknown, revoked, expired, another customer's or another app's: 401, gRPC 16.
-    /// Which of them it is, nobody is told.
+    /// Which of them it is, nobody is told: the answers are alike byte for byte.
     InvalidKey,
     /// The caller is known and may not do this: 403, gRPC 7.
     PermissionDenied,

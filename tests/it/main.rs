@@ -11,6 +11,7 @@ mod attack;
 mod axum_ways;
 mod bounds;
 mod dev;
+mod documents;
 mod flight;
 mod gate;
 mod grpc;

@@ -1,0 +1,77 @@
+//! What the documents name is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "docs/faults.md",
+    "docs/limits.md",
+    "docs/management.md",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn every_promise_about_security_names_a_test_that_exists() {
+    let page = read(&root().join("SECURITY.md"));
+    let promises: Vec<_> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| promise "))
+        .collect();
+    assert!(promises.len() >= 10, "{promises:#?}");
+    for promise in promises {
+        let mut tests = 0;
+        let words = promise.split('`');
+        for (file, name) in words.filter_map(|word| word.split_once("::")) {
+            let source = read(&root().join(format!("tests/it/{file}.rs")));
+            let (before, _) = source
+                .split_once(&format!("fn {name}("))
+                .unwrap_or_else(|| panic!("there is no `{file}::{name}`"));
+            let attribute = before.lines().rev().find(|line| line.starts_with('#'));
+            assert!(
+                attribute.is_some_and(|attribute| attribute.contains("test")),
+                "`{file}::{name}` is no test"
+            );
+            tests += 1;
+        }
+        assert!(tests > 0, "nothing shows it: {promise}");
+    }
+}
+
+#[test]
+fn every_link_to_a_file_leads_to_one() {
+    let mut links = 0;
+    for document in DOCUMENTS {
+        let path = root().join(document);
+        for target in targets(&read(&path)) {
+            let file = target.split('#').next().unwrap_or_default();
+            if !file.is_empty() && !file.contains("://") {
+                let leads_to = path.with_file_name(file);
+                assert!(leads_to.exists(), "{document} links to {file}");
+                links += 1;
+            }
+        }
+    }
+    assert!(links >= 20, "only {links} links were found");
+}
+
+/// Where the inline links of a Markdown text lead; pictures apart.
+fn targets(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("](").filter_map(|(end, _)| {
+        let (before, after) = (&text[..end], &text[end + 2..]);
+        let label = before.rfind('[')?;
+        let is_picture = before[..label].ends_with('!');
+        let (target, _) = after.split_once(')')?;
+        (!is_picture).then_some(target)
+    })
+}
