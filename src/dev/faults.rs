@@ -16,6 +16,23 @@ use tokio::time::Sleep;
 use super::server::{Shared, Side};
 
 /// Which requests a fault or a hold is for.
+///
+/// ```
+/// use wacht_auth::dev::{DevGateway, Fault, On};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// wacht.app("orders");
+/// wacht.app("billing");
+/// wacht.fault(On::Path("/api-auth/apps/orders".to_owned()), Fault::Status(403));
+///
+/// let api_keys = client.api_keys();
+/// assert!(api_keys.get_api_auth_app("orders").send().await.is_err());
+/// assert!(api_keys.get_api_auth_app("billing").send().await.is_ok());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum On {
@@ -69,9 +86,18 @@ impl Fault {
     /// An answer made up from a status, a content type and a body.
     ///
     /// ```
-    /// use wacht_auth::dev::Fault;
+    /// use wacht_auth::Error;
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::{DevGateway, Fault, On};
     ///
-    /// let truncated = Fault::body(200, "application/json", r#"{"allowed":tr"#);
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// wacht.fault(On::Checks, Fault::body(200, "application/json", r#"{"allowed":tr"#));
+    /// let answer = client.gateway().check(CheckRequest::api_key("sk_any")).send().await;
+    /// assert!(matches!(answer, Err(Error::Decode(_))));
+    /// # Ok(()) }
     /// ```
     pub fn body(status: u16, content_type: impl Into<String>, text: impl Into<String>) -> Self {
         Self::Body {

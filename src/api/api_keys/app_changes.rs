@@ -280,9 +280,9 @@ impl CreateApiAuthAppBuilder {
     /// Makes the app. Sent once.
     ///
     /// ```
+    /// use wacht_auth::Error;
     /// use wacht_auth::dev::DevGateway;
     /// use wacht_auth::models::CreateApiAuthAppRequest;
-    /// use wacht_auth::Error;
     ///
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

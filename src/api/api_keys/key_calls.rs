@@ -97,8 +97,8 @@ pub struct ListApiKeysBuilder {
 /// A name that no route could require is refused unsent. Wacht itself takes it:
 ///
 /// ```
-/// use wacht_auth::models::CreateApiKeyRequest;
 /// use wacht_auth::Error;
+/// use wacht_auth::models::CreateApiKeyRequest;
 /// # use wacht_auth::dev::DevGateway;
 ///
 /// # #[tokio::main]
@@ -130,8 +130,8 @@ pub struct CreateApiKeyBuilder {
 /// An id that no key can have is refused unsent:
 ///
 /// ```
-/// use wacht_auth::dev::DevGateway;
 /// use wacht_auth::Error;
+/// use wacht_auth::dev::DevGateway;
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -97,9 +97,9 @@ pub struct GetApiAuditTimeseriesQuery {
 /// A query that Wacht would take for another one is refused unsent:
 ///
 /// ```
+/// use wacht_auth::Error;
 /// use wacht_auth::dev::DevGateway;
 /// use wacht_auth::models::ListApiAuditLogsQuery;
-/// use wacht_auth::Error;
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -77,7 +77,7 @@ pub struct OAuthClient {
     /// What access tokens are.
     #[serde(default)]
     pub access_token_format: Option<OAuthAccessTokenFormat>,
-    /// How long an access token lasts.
+    /// How long an access token lasts, in seconds.
     #[serde(default)]
     pub access_token_ttl_seconds: Option<i64>,
     /// Whether users are not asked for their consent.

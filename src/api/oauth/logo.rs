@@ -12,8 +12,8 @@ use crate::client::{Error, FileHead, Result};
 /// are is not looked at: the content type is taken at its word.
 ///
 /// ```
-/// use wacht_auth::models::{CreateOAuthAppRequest, Logo};
 /// use wacht_auth::Error;
+/// use wacht_auth::models::{CreateOAuthAppRequest, Logo};
 /// # use wacht_auth::dev::DevGateway;
 ///
 /// # #[tokio::main]

@@ -11,8 +11,8 @@ use crate::client::{Error, Result};
 /// For a client it is [`OAuthClient::id`], not the public `client_id` that begins with `oc_`.
 ///
 /// ```
-/// use wacht_auth::models::RecordId;
 /// use wacht_auth::Error;
+/// use wacht_auth::models::RecordId;
 /// # use wacht_auth::dev::DevGateway;
 ///
 /// # #[tokio::main]

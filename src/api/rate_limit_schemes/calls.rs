@@ -28,9 +28,9 @@ pub struct GetRateLimitSchemeBuilder {
 /// What Wacht would refuse is refused unsent:
 ///
 /// ```
+/// use wacht_auth::Error;
 /// use wacht_auth::dev::DevGateway;
 /// use wacht_auth::models::{CreateRateLimitSchemeRequest, RateLimit, RateLimitUnit};
-/// use wacht_auth::Error;
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
