@@ -51,6 +51,31 @@ pub enum On {
 /// `Delay`, `HalfAnswer` and `SlowDrip` spoil an answer after the request was served: a key they
 /// revoke is revoked. All others stand in front of the service, where nothing happens. Time is
 /// real time here, whatever the gateway's clock shows.
+///
+/// An answer that is lost on the way, after what was asked has been done:
+///
+/// ```
+/// use wacht_auth::Error;
+/// use wacht_auth::dev::{DevGateway, Fault, On};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let key = wacht.issue_key("orders").issue();
+/// let api_keys = client.api_keys();
+///
+/// wacht.fault_times(On::Management, Fault::Redirect("http://127.0.0.1:1/".to_owned()), 1);
+/// let rotate = api_keys.rotate_api_key("orders", key.key_id());
+/// let answer = rotate.clone().send().await;
+/// assert_eq!(answer.unwrap_err().status(), Some(http::StatusCode::TEMPORARY_REDIRECT));
+///
+/// wacht.fault_times(On::Management, Fault::HalfAnswer, 1);
+/// let answer = rotate.send().await;
+/// assert!(matches!(answer, Err(Error::Request(_))));
+/// assert!(!wacht.revoke(key.key_id()), "rotated: it was not active any more");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {

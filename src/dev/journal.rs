@@ -206,6 +206,7 @@ impl Journal {
     /// clock.advance(Duration::from_secs(31)); // not fresh any more
     /// gate.authenticate_key(key.secret(), &context).await?; // passes, and sends a refresh
     /// wacht.journal().wait_for_checks(2).await;
+    /// assert_eq!(gate.stats().refreshes, 1);
     /// # Ok(()) }
     /// ```
     pub async fn wait_for_checks(&self, count: usize) {

@@ -420,6 +420,21 @@ impl DevGateway {
 
     /// Lets a key of any deployment end a second before now, by the gateway's clock. Says
     /// whether there is one.
+    ///
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("orders").issue();
+    /// assert!(wacht.expire(key.key_id()));
+    /// let check = client.gateway().check(CheckRequest::api_key(key.secret()));
+    /// assert!(check.send().await.unwrap_err().is_invalid_key());
+    /// # Ok(()) }
+    /// ```
     pub fn expire(&self, key_id: i64) -> bool {
         let mut state = self.shared.state();
         let past = utc(state.clock.now()) - TimeDelta::seconds(1);
@@ -428,6 +443,32 @@ impl DevGateway {
     }
 
     /// Sets the rate-limit rules of an app of the main deployment. See [`DevApp::scheme`].
+    ///
+    /// While a service runs, which sees it when it asks for the policy of the app again:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.set_scheme("orders", [DevRule::per_key(1000, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// wacht.set_scheme("orders", [DevRule::per_key(1, "minute", 1)]);
+    /// clock.advance(Duration::from_secs(15 * 60)); // older than any verdict and policy is used
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn set_scheme(&self, app_slug: &str, rules: impl IntoIterator<Item = DevRule>) {
         self.app(app_slug).scheme(rules);
     }

@@ -81,6 +81,27 @@ impl CachePolicy {
     }
 
     /// Bounds the memory of known keys, by weight. Default: 64 MiB.
+    ///
+    /// A key weighs some 600 bytes, and what its name, permissions and metadata weigh:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, CachePolicy, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let policy = CachePolicy::default().capacity_bytes(8 << 10);
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").cache(policy);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// for _ in 0..50 {
+    ///     let key = wacht.issue_key("orders").issue();
+    ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
+    /// }
+    /// assert!(gate.stats().cached_keys < 20, "8 KiB are full");
+    /// # Ok(()) }
+    /// ```
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.capacity_bytes = bytes;
         self

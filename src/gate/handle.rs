@@ -183,6 +183,30 @@ impl AuthHandle {
     }
 
     /// Forgets every key, and lets every policy be asked for again. Rate-limit counters stay.
+    ///
+    /// After an incident in which nobody knows any more which keys were revoked:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let (good, bad) = (wacht.issue_key("orders").issue(), wacht.issue_key("orders").issue());
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(good.secret(), &context).await?;
+    /// gate.authenticate_key(bad.secret(), &context).await?;
+    ///
+    /// wacht.revoke(bad.key_id()); // as somebody did
+    /// gate.invalidate_all();
+    /// assert!(gate.authenticate_key(good.secret(), &context).await.is_ok());
+    /// assert!(gate.authenticate_key(bad.secret(), &context).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn invalidate_all(&self) {
         let state = &self.gate.state;
         state.tombstones.announce();

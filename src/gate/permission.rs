@@ -156,6 +156,13 @@ impl Permissions {
     }
 
     /// The names, sorted, each once.
+    ///
+    /// ```
+    /// use wacht_auth::Permissions;
+    ///
+    /// let held: Permissions = ["orders:write", "orders:read", "orders:read"].into_iter().collect();
+    /// assert!(held.iter().eq(["orders:read", "orders:write"]));
+    /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> + DoubleEndedIterator {
         self.0.iter().map(AsRef::as_ref)
     }

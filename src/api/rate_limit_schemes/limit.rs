@@ -104,6 +104,38 @@ pub enum RateLimitUnit {
 }
 
 /// Who shares one count.
+///
+/// A limit per address, whatever the key, is for fixed rules of a gate alone:
+///
+/// ```
+/// use wacht_auth::models::{
+///     CreateRateLimitSchemeRequest, RateLimit, RateLimitMode, RateLimitUnit,
+/// };
+/// use wacht_auth::{Error, Limits};
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// let limit = RateLimit {
+///     unit: RateLimitUnit::Minute,
+///     duration: 1,
+///     max_requests: 100,
+///     mode: Some(RateLimitMode::PerIp),
+/// };
+/// assert!(Limits::local().rules([limit.clone()]).is_ok());
+///
+/// let scheme = CreateRateLimitSchemeRequest {
+///     slug: "standard".to_owned(),
+///     name: "Standard".to_owned(),
+///     rules: vec![limit],
+///     ..Default::default()
+/// };
+/// let answer = client.api_keys().create_rate_limit_scheme(scheme).send().await;
+/// assert!(matches!(answer, Err(Error::InvalidRequest(_))));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RateLimitMode {

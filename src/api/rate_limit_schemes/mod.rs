@@ -3,27 +3,25 @@
 //! An app refers to a scheme by name, and has its rules from then on:
 //!
 //! ```
-//! use wacht_auth::models::{
-//!     CreateRateLimitSchemeRequest, RateLimit, RateLimitMode, RateLimitUnit,
-//!     UpdateApiAuthAppRequest,
-//! };
+//! use wacht_auth::models::{CreateRateLimitSchemeRequest, UpdateApiAuthAppRequest};
 //! # use wacht_auth::dev::DevGateway;
+//! # use wacht_auth::models::{RateLimit, RateLimitMode, RateLimitUnit};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let wacht = DevGateway::start().await;
 //! # let client = wacht.client();
 //! # wacht.app("billing");
-//! let limit = RateLimit {
-//!     unit: RateLimitUnit::Minute,
-//!     duration: 1,
-//!     max_requests: 100,
-//!     mode: Some(RateLimitMode::PerKey),
-//! };
+//! # let limit = RateLimit {
+//! #     unit: RateLimitUnit::Minute,
+//! #     duration: 1,
+//! #     max_requests: 100,
+//! #     mode: Some(RateLimitMode::PerKey),
+//! # };
 //! let scheme = CreateRateLimitSchemeRequest {
 //!     slug: "standard".to_owned(),
 //!     name: "Standard".to_owned(),
-//!     rules: vec![limit],
+//!     rules: vec![limit], // a `RateLimit` of 100 requests a minute
 //!     ..Default::default()
 //! };
 //! let api_keys = client.api_keys();

@@ -408,6 +408,30 @@ impl Limits {
     ///
     /// Counters at rest are forgotten. When there is no room left, newcomers share one counter
     /// per rule rather than pushing out one that is in use.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, Limits, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
+    /// let limits = Limits::local().capacity(1);
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let mut admitted = Vec::new();
+    /// for _ in 0..3 {
+    ///     let key = wacht.issue_key("orders").issue();
+    ///     let caller = gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await;
+    ///     admitted.push(caller.is_ok());
+    /// }
+    /// assert_eq!(admitted, [true, true, false], "the second and the third share a counter");
+    /// # Ok(()) }
+    /// ```
     pub fn capacity(mut self, subjects: usize) -> Self {
         self.capacity = subjects;
         self
