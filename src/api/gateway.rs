@@ -94,9 +94,9 @@ pub struct CheckResponse {
     /// The gateway's id of this check, empty if it names none.
     #[serde(default, deserialize_with = "or_default")]
     pub request_id: String,
-    /// Whether the key may.
+    /// Whether the key is good, and for what was asked.
     pub allowed: bool,
-    /// Why the key may not.
+    /// Why not, if the key itself is good.
     #[serde(default)]
     pub reason: Option<DenyReason>,
     /// The rule that refuses, such as `100/60s`. Of several, the first by priority.

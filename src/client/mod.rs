@@ -47,9 +47,8 @@ pub(crate) use self::transport::Transport;
 /// let wacht = DevGateway::start().await;
 /// wacht.app("billing");
 /// let client = wacht.client(); // in your service: `WachtClient::from_env()?`
-/// for app in client.api_keys().list_api_auth_apps().send().await? {
-///     assert!(app.is_active);
-/// }
+/// let apps = client.api_keys().list_api_auth_apps().send().await?;
+/// assert_eq!(apps[0].app_slug, "billing");
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]

@@ -112,10 +112,9 @@ impl ApiKeys {
     /// wacht.app("billing");
     /// wacht.app("orders");
     ///
-    /// for app in client.api_keys().list_api_auth_apps().send().await? {
-    ///     assert!(["billing", "orders"].contains(&&*app.app_slug));
-    ///     assert!(app.is_active);
-    /// }
+    /// let apps = client.api_keys().list_api_auth_apps().send().await?;
+    /// let slugs: Vec<_> = apps.iter().map(|app| &*app.app_slug).collect();
+    /// assert_eq!(slugs, ["orders", "billing"], "the newest first");
     /// # Ok(()) }
     /// ```
     pub fn list_api_auth_apps(&self) -> ListApiAuthAppsBuilder {

@@ -53,7 +53,8 @@ pub struct CreateApiKeyRequest {
     /// When the key ends; never, without it. Cannot be changed later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
-    /// Whatever is to be noted on the key; each request with it will see this.
+    /// Whatever is to be noted on the key. Services that it is shown to read it:
+    /// [`Principal::metadata`](crate::Principal::metadata).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
 }
