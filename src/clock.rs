@@ -83,6 +83,10 @@ pub(crate) fn nanoseconds(since: Duration) -> u64 {
 
 /// A clock that stands still until it is moved, for tests.
 ///
+/// The gate and the dev gateway each have a clock of their own: give the same one to
+/// [`WachtAuthLayer::clock`](crate::WachtAuthLayer::clock) and to
+/// [`DevGateway::clock`](crate::dev::DevGateway::clock), or one of them stays behind.
+///
 /// It drives everything in a gate that depends on the time of day or on ages: freshness of
 /// verdicts, rate limits, back-off. It does not drive network time-outs, which are tokio's. Do
 /// not pause tokio's own clock in a test that uses sockets: its time-outs then fire at once.
@@ -91,12 +95,27 @@ pub(crate) fn nanoseconds(since: Duration) -> u64 {
 ///
 /// ```
 /// use std::time::Duration;
-/// use wacht_auth::dev::ManualClock;
+/// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+/// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
 ///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let clock = ManualClock::new();
-/// let before = clock.unix_time();
-/// clock.advance(Duration::from_secs(90));
-/// assert_eq!(clock.unix_time() - before, Duration::from_secs(90));
+/// let wacht = DevGateway::start().await.clock(&clock);
+/// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
+/// let key = wacht.issue_key("orders").issue();
+/// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let gate = gate.handle();
+///
+/// let context = AuthContext::new("/orders");
+/// gate.authenticate_key(key.secret(), &context).await?;
+/// let refused = gate.authenticate_key(key.secret(), &context).await.unwrap_err();
+/// assert_eq!(refused.kind(), RejectionKind::RateLimited);
+///
+/// clock.advance(Duration::from_secs(60));
+/// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+/// # Ok(()) }
 /// ```
 #[cfg(feature = "test-util")]
 #[derive(Clone, Debug)]
@@ -116,6 +135,32 @@ impl ManualClock {
     }
 
     /// A clock that shows `unix_time` (since 1970-01-01 00:00 UTC) and stands still.
+    ///
+    /// For what begins at a certain time of day, such as a limit per calendar day:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let new_years_eve = Duration::from_secs(1_767_225_590); // 23:59:50 UTC
+    /// let clock = ManualClock::at(new_years_eve);
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.app("orders").scheme([DevRule::per_key(1, "calendar_day", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    ///
+    /// let context = AuthContext::new("/orders");
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
+    /// clock.advance(Duration::from_secs(10));
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn at(unix_time: Duration) -> Self {
         // Not zero, so that subtractions from "now" in a test have somewhere to go.
@@ -133,12 +178,23 @@ impl ManualClock {
         now.unix = now.unix.saturating_add(by);
     }
 
-    /// Sets the wall clock alone, forward or back, as an administrator or NTP does.
+    /// Sets the wall clock alone, forward or back, as an administrator or NTP does: to this time
+    /// since 1970-01-01 00:00 UTC.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use wacht_auth::dev::ManualClock;
+    ///
+    /// let clock = ManualClock::new();
+    /// let an_hour_ago = clock.unix_time() - Duration::from_secs(3600);
+    /// clock.set_unix_time(an_hour_ago);
+    /// assert_eq!(clock.unix_time(), an_hour_ago);
+    /// ```
     pub fn set_unix_time(&self, unix_time: Duration) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).unix = unix_time;
     }
 
-    /// What the wall clock shows, since 1970-01-01 00:00 UTC.
+    /// What the wall clock shows: the time since 1970-01-01 00:00 UTC.
     #[must_use]
     pub fn unix_time(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).unix

@@ -26,6 +26,27 @@ pub struct Gateway {
 /// What the gateway is asked.
 ///
 /// The key in it is erased from memory when the request is dropped, and `Debug` hides it.
+///
+/// What a check is asked with decides what is answered:
+///
+/// ```
+/// use wacht_auth::api::gateway::{CheckRequest, DenyReason};
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let key = wacht.issue_key("orders").permissions(["orders:read"]).issue();
+/// let request = CheckRequest::api_key(key.secret())
+///     .method("POST")
+///     .resource("/orders")
+///     .client_ip([192, 0, 2, 7])
+///     .required_permissions(["orders:write"]);
+/// let answer = client.gateway().check(request).send().await?;
+/// assert_eq!(answer.reason, Some(DenyReason::PermissionDenied));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is given to `Gateway::check` and sent"]
 pub struct CheckRequest {
@@ -50,15 +71,32 @@ pub struct CheckBuilder {
 ///
 /// `allowed: true` only says that the key is valid somewhere at Wacht. Whether it is a key of
 /// *yours* has to be read from [`identity`](Self::identity).
+///
+/// ```
+/// use wacht_auth::api::gateway::CheckRequest;
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let strangers = wacht.other_deployment().issue_key("theirs").issue();
+///
+/// let answer = client.gateway().check(CheckRequest::api_key(strangers.secret())).send().await?;
+/// assert!(answer.allowed, "a good key, of another customer");
+/// let deployment = answer.identity.map(|identity| identity.deployment_id);
+/// assert_ne!(deployment, Some(wacht.deployment_id()));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct CheckResponse {
     /// The gateway's id of this check, empty if it names none.
     #[serde(default, deserialize_with = "or_default")]
     pub request_id: String,
-    /// Whether the key may.
+    /// Whether the key is good, and for what was asked.
     pub allowed: bool,
-    /// Why the key may not.
+    /// Why not, if the key itself is good.
     #[serde(default)]
     pub reason: Option<DenyReason>,
     /// The rule that refuses, such as `100/60s`. Of several, the first by priority.
@@ -157,19 +195,23 @@ impl Gateway {
 
     /// Asks the gateway about a key.
     ///
-    /// ```no_run
-    /// # async fn example(client: wacht_auth::WachtClient) -> wacht_auth::Result<()> {
+    /// ```
     /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
     ///
-    /// let request = CheckRequest::api_key("sk_...").method("GET").resource("/orders");
-    /// match client.gateway().check(request).send().await {
-    ///     Ok(answer) if answer.allowed => println!("a valid key"),
-    ///     Ok(answer) => println!("refused: {:?}", answer.reason),
-    ///     Err(error) if error.is_invalid_key() => println!("no such key"),
-    ///     Err(error) => return Err(error),
-    /// }
-    /// # Ok(())
-    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("orders").issue();
+    /// let request = CheckRequest::api_key(key.secret()).method("GET").resource("/orders");
+    /// let answer = client.gateway().check(request.clone()).send().await?;
+    /// assert!(answer.allowed);
+    ///
+    /// wacht.revoke(key.key_id());
+    /// let error = client.gateway().check(request).send().await.unwrap_err();
+    /// assert!(error.is_invalid_key());
+    /// # Ok(()) }
     /// ```
     pub fn check(&self, request: CheckRequest) -> CheckBuilder {
         CheckBuilder {
@@ -188,6 +230,21 @@ impl CheckRequest {
     }
 
     /// Asks about an OAuth access token, for `GET /` unless told otherwise.
+    ///
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let token = wacht.issue_token("orders").scopes(["orders:read"]).issue();
+    /// let request = CheckRequest::oauth_access_token(token.secret());
+    /// let answer = client.gateway().check(request).send().await?;
+    /// assert_eq!(answer.permissions, ["orders:read"]);
+    /// # Ok(()) }
+    /// ```
     pub fn oauth_access_token(token: impl Into<String>) -> Self {
         Self::new(PrincipalType::OauthAccessToken, token.into())
     }

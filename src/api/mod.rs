@@ -2,6 +2,22 @@
 //!
 //! Each call is a builder that does nothing until it is sent: `….send().await?`.
 //!
+//! ```
+//! use wacht_auth::dev::DevGateway;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let wacht = DevGateway::start().await;
+//! let client = wacht.client();
+//! wacht.app("orders");
+//!
+//! let call = client.api_keys().get_api_auth_app("orders");
+//! assert_eq!(wacht.journal().management_calls(), 0, "not sent yet");
+//! let app = call.send().await?;
+//! assert_eq!(app.app_slug, "orders");
+//! # Ok(()) }
+//! ```
+//!
 //! # Errors
 //!
 //! Every call can fail with

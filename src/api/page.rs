@@ -6,6 +6,30 @@ use serde_json::{Map, Value};
 use crate::client::{DecodeError, Result, decode, decode_from};
 
 /// One page of a list.
+///
+/// All pages, one at a time:
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// for slug in ["a", "b", "c"] {
+///     wacht.app(slug);
+/// }
+/// let mut seen = 0;
+/// loop {
+///     let page = client.api_keys().list_api_auth_apps().page(2, seen).send().await?;
+///     seen += page.items.len() as u64;
+///     if !page.has_more {
+///         break;
+///     }
+/// }
+/// assert_eq!((seen, wacht.journal().management_calls()), (3, 2));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page<T> {

@@ -18,14 +18,16 @@ use super::{Inner, WachtClient};
 /// use std::time::Duration;
 /// use wacht_auth::WachtClient;
 ///
-/// # fn main() -> wacht_auth::Result<()> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = WachtClient::builder("wk_live_...")
 ///     .api_url("http://127.0.0.1:3001")
 ///     .gateway_url("http://127.0.0.1:3002")
 ///     .timeout(Duration::from_secs(5))
+///     .connect_timeout(Duration::from_secs(1))
+///     .user_agent("billing/2.1")
 ///     .build()?;
-/// # Ok(())
-/// # }
+/// assert!(!format!("{client:?}").contains("wk_live_"));
+/// # Ok(()) }
 /// ```
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct WachtClientBuilder {
@@ -107,6 +109,14 @@ impl WachtClientBuilder {
     ///
     /// Callers' keys, and the management key if it is the management API, then cross the network
     /// unprotected; this is for networks that are protected by other means.
+    ///
+    /// ```
+    /// use wacht_auth::{Error, WachtClient};
+    ///
+    /// let builder = || WachtClient::builder("wk_live_...").gateway_url("http://gateway.internal");
+    /// assert!(matches!(builder().build(), Err(Error::Config(_))));
+    /// assert!(builder().allow_plaintext().build().is_ok());
+    /// ```
     pub fn allow_plaintext(mut self) -> Self {
         self.allow_plaintext = true;
         self
@@ -125,6 +135,13 @@ impl WachtClientBuilder {
     }
 
     /// Makes the client. Opens no connection.
+    ///
+    /// ```
+    /// use wacht_auth::{Error, WachtClient};
+    ///
+    /// let builder = WachtClient::builder("wk_live_...").api_url("https://user:pw@wacht.example");
+    /// assert!(matches!(builder.build(), Err(Error::Config(_))));
+    /// ```
     ///
     /// # Errors
     ///

@@ -9,6 +9,23 @@ use super::error::Result;
 ///
 /// It says what was being read and which member of it is wrong, and quotes nothing of the
 /// answer.
+///
+/// ```
+/// use wacht_auth::Error;
+/// use wacht_auth::dev::{DevGateway, Fault, On};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let body = r#"{"data": [{"deployment_id": true}]}"#;
+/// wacht.fault(On::Management, Fault::body(200, "application/json", body));
+/// match client.api_keys().list_api_auth_apps().send().await {
+///     Err(Error::Decode(error)) => assert_eq!(error.path(), Some("data[0].deployment_id")),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "could not decode {what}: {detail} (is the URL that of Wacht? a newer wacht-auth may help)"

@@ -30,6 +30,22 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// }
 /// assert_eq!(report(&Error::InvalidRequest("no slug".into())), "invalid request: no slug");
 /// ```
+///
+/// What Wacht said is in the variant, and what to do about it in the predicates:
+///
+/// ```
+/// use wacht_auth::dev::{DevGateway, Fault, On};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// wacht.fault(On::Management, Fault::Status(429));
+/// let error = client.api_keys().create_api_key("billing", Default::default()).send().await;
+/// let error = error.unwrap_err();
+/// assert!(error.is_rate_limited() && error.is_transient() && !error.is_not_found());
+/// # Ok(()) }
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -82,6 +98,26 @@ impl Error {
 
     /// Whether the call ran into a time-out, while connecting or later.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::WachtClient;
+    /// use wacht_auth::dev::{DevGateway, Fault, On};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = WachtClient::builder(wacht.management_key())
+    ///     .api_url(wacht.url())
+    ///     .gateway_url(wacht.url())
+    ///     .timeout(Duration::from_millis(50))
+    ///     .no_retries()
+    ///     .build()?;
+    /// wacht.fault(On::Management, Fault::Hang);
+    /// let error = client.api_keys().list_api_auth_apps().send().await.unwrap_err();
+    /// assert!(error.is_timeout());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Troubleshooting
     ///
     /// The call may have taken effect all the same. See
@@ -109,6 +145,23 @@ impl Error {
     ///
     /// A 401 in any other form says nothing about the key; it may come from something between
     /// this process and the gateway.
+    ///
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::{DevGateway, Fault, On};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let check = || client.gateway().check(CheckRequest::api_key("sk_of_nobody")).send();
+    /// assert!(check().await.unwrap_err().is_invalid_key());
+    ///
+    /// // A 401 of a proxy on the way, say, which knows nothing of keys.
+    /// wacht.fault(On::Checks, Fault::body(401, "text/html", "<h1>Sign in first</h1>"));
+    /// assert!(!check().await.unwrap_err().is_invalid_key());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn is_invalid_key(&self) -> bool {
         matches!(
@@ -243,6 +296,22 @@ impl From<Infallible> for Error {
 }
 
 /// There was no complete answer. The cause is in [`source`](StdError::source), without any URL.
+///
+/// ```
+/// use wacht_auth::{Error, WachtClient};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = WachtClient::builder("wk_live_...")
+///     .api_url("http://127.0.0.1:1") // where nobody listens
+///     .no_retries()
+///     .build()?;
+/// match client.api_keys().list_api_auth_apps().send().await {
+///     Err(Error::Request(error)) => assert!(error.is_connect(), "so nothing was sent"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct RequestError {
     service: &'static str,

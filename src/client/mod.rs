@@ -39,16 +39,20 @@ pub(crate) use self::transport::Transport;
 /// Clones share one pool of connections, so cloning is cheap and one client per process is
 /// enough. Calls need a tokio runtime with I/O and time enabled; making a client does not.
 ///
-/// ```no_run
-/// # async fn example() -> wacht_auth::Result<()> {
-/// use wacht_auth::WachtClient;
+/// The key of a client is a *management key*: it belongs to one deployment, and is made in Wacht's
+/// console under Settings, API Keys. It is not one of the keys that callers show.
 ///
-/// let client = WachtClient::from_env()?;
-/// for app in client.api_keys().list_api_auth_apps().send().await? {
-///     println!("{} (active: {})", app.name, app.is_active);
-/// }
-/// # Ok(())
-/// # }
+/// ```
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// wacht.app("billing");
+/// let client = wacht.client(); // in your service: `WachtClient::from_env()?`
+/// let apps = client.api_keys().list_api_auth_apps().send().await?;
+/// assert_eq!(apps[0].app_slug, "billing");
+/// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct WachtClient {
@@ -73,11 +77,23 @@ impl Inner {
 }
 
 impl WachtClient {
-    /// Makes a client for `api_key` with every default of [`WachtClientBuilder`].
+    /// Makes a client for `api_key`, a management key, with every default of
+    /// [`WachtClientBuilder`].
     ///
     /// Never fails and never panics. What cannot be used, such as a key that is no header value
     /// or a machine without certificate store, is logged here once and then returned as
     /// [`Error::Config`] by every call. [`WachtClient::builder`] tells at once.
+    ///
+    /// ```
+    /// use wacht_auth::{Error, WachtClient};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = WachtClient::new("wk_live_...\n"); // read from a file, with its line break
+    /// let answer = client.api_keys().list_api_auth_apps().send().await;
+    /// assert!(matches!(answer, Err(Error::Config(_))));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn new(api_key: impl Into<String>) -> Self {
         let transport = Self::builder(api_key).transport(config::environment);
@@ -93,15 +109,24 @@ impl WachtClient {
         }
     }
 
-    /// Starts a client for `api_key` whose settings differ from the defaults.
+    /// Starts a client for `api_key`, a management key, whose settings differ from the defaults.
     pub fn builder(api_key: impl Into<String>) -> WachtClientBuilder {
         WachtClientBuilder::new(api_key.into())
     }
 
     /// Makes a client from the environment.
     ///
-    /// `WACHT_API_KEY` is required. `WACHT_API_URL` and `WACHT_GATEWAY_URL` replace the public
-    /// addresses; they count as absent when empty.
+    /// `WACHT_API_KEY`, a management key, is required. `WACHT_API_URL` and `WACHT_GATEWAY_URL`
+    /// replace the public addresses; they count as absent when empty.
+    ///
+    /// ```
+    /// use wacht_auth::WachtClient;
+    ///
+    /// match WachtClient::from_env() {
+    ///     Ok(client) => println!("{client:?}"), // says where Wacht is, and not the key
+    ///     Err(error) => assert!(error.to_string().contains("WACHT_")),
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -27,17 +27,25 @@ use crate::Clock;
 /// Dropping the future of a call ends its repeating.
 ///
 /// ```
-/// use std::time::Duration;
 /// use wacht_auth::WachtClient;
 /// use wacht_auth::client::RetryPolicy;
+/// use wacht_auth::dev::{DevGateway, Fault, On};
 ///
-/// # fn main() -> wacht_auth::Result<()> {
-/// let patient = WachtClient::builder("sk_...")
-///     .retries(RetryPolicy::default().attempts(5).total(Duration::from_secs(60)))
-///     .build()?;
-/// let direct = WachtClient::builder("sk_...").no_retries().build()?;
-/// # Ok(())
-/// # }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = |policy| {
+///     let builder = WachtClient::builder(wacht.management_key()).retries(policy);
+///     builder.api_url(wacht.url()).gateway_url(wacht.url()).build()
+/// };
+/// let patient = client(RetryPolicy::default().attempts(5))?;
+/// wacht.fault_times(On::Management, Fault::Status(503), 2);
+/// assert!(patient.api_keys().list_api_auth_apps().send().await.is_ok(), "the third time");
+///
+/// let direct = client(RetryPolicy::none())?;
+/// wacht.fault_times(On::Management, Fault::Status(503), 1);
+/// assert!(direct.api_keys().list_api_auth_apps().send().await.is_err());
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a policy does nothing until a client is built with it"]

@@ -15,6 +15,22 @@ use super::state::utc;
 /// The gateway lets every valid key of every deployment pass, so a service has to look whose key
 /// it was shown. [`DevGateway::other_deployment`](super::DevGateway::other_deployment) makes the
 /// stranger to test that with.
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let other = wacht.other_deployment();
+/// other.app("theirs");
+/// assert_ne!(other.id(), wacht.deployment_id());
+///
+/// let theirs = wacht.client_with(other.management_key());
+/// let apps = theirs.api_keys().list_api_auth_apps().send().await?;
+/// assert_eq!(apps[0].app_slug, "theirs");
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct DevDeployment {
     shared: Arc<Shared>,
@@ -79,6 +95,25 @@ impl fmt::Debug for DevDeployment {
 }
 
 /// An app, from [`DevGateway::app`](super::DevGateway::app).
+///
+/// ```
+/// use wacht_auth::api::gateway::CheckRequest;
+/// use wacht_auth::dev::{DevGateway, DevRule};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let orders = wacht.app("orders");
+/// orders.scheme([DevRule::per_app(10, "second", 1)]).user_id(5001);
+/// let key = orders.issue_key().issue();
+///
+/// let check = || client.gateway().check(CheckRequest::api_key(key.secret())).send();
+/// assert_eq!(check().await?.identity.and_then(|caller| caller.owner_user_id), Some(5001));
+/// orders.set_active(false);
+/// assert!(check().await.unwrap_err().is_invalid_key());
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct DevApp {
     shared: Arc<Shared>,

@@ -11,6 +11,31 @@ use super::server::Shared;
 use super::state::{NewKey, Owner, Token, digest, hex_digest, random_secret, utc};
 
 /// A key in the making. Ends with [`issue`](Self::issue).
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::{AuthContext, WachtAuthLayer};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let key = wacht
+///     .issue_key("orders")
+///     .name("ci")
+///     .permissions(["orders:read"])
+///     .role_permissions(["orders:export"])
+///     .organization_id(6001)
+///     .metadata(serde_json::json!({"plan": "trial"}))
+///     .issue();
+///
+/// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let caller = gate.handle().authenticate_key(key.secret(), &AuthContext::new("/")).await?;
+/// assert!(caller.permissions().contains_all(["orders:read", "orders:export"]));
+/// assert_eq!(caller.organization_id(), Some(6001));
+/// assert_eq!(caller.metadata()["plan"], "trial");
+/// # Ok(()) }
+/// ```
 #[must_use = "nothing is issued until `issue` is called"]
 pub struct IssueKey {
     shared: Arc<Shared>,
@@ -137,6 +162,23 @@ impl fmt::Debug for IssueKey {
 }
 
 /// A key or an access token that was issued. `Debug` hides the secret.
+///
+/// The journal names keys by their digest:
+///
+/// ```
+/// use wacht_auth::api::gateway::CheckRequest;
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let key = wacht.issue_key("orders").issue();
+/// client.gateway().check(CheckRequest::api_key(key.secret())).send().await?;
+/// assert_eq!(wacht.journal().checks_asked()[0].key_sha256, key.sha256());
+/// assert!(!format!("{key:?} {:?}", wacht.journal()).contains(key.secret()));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct DevKey {
     secret: String,
@@ -172,6 +214,29 @@ impl fmt::Debug for DevKey {
 }
 
 /// An OAuth access token in the making. Ends with [`issue`](Self::issue).
+///
+/// ```
+/// use wacht_auth::api::gateway::CheckRequest;
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let token = wacht
+///     .issue_token("orders")
+///     .client_id("oc_partner")
+///     .scopes(["orders:read"])
+///     .mapped_permissions(["organization:orders:view"])
+///     .granted_resource("urn:wacht:organization:6001")
+///     .issue();
+///
+/// let check = CheckRequest::oauth_access_token(token.secret());
+/// let answer = client.gateway().check(check).send().await?;
+/// assert_eq!(answer.permissions.len(), 2);
+/// assert_eq!(answer.metadata["granted_resource"], "urn:wacht:organization:6001");
+/// # Ok(()) }
+/// ```
 #[must_use = "nothing is issued until `issue` is called"]
 pub struct IssueToken {
     shared: Arc<Shared>,

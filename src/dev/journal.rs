@@ -16,15 +16,20 @@ use super::state::hex_digest;
 /// follows when it is answered. Clones read the same journal, also after the gateway is gone.
 ///
 /// ```
-/// # tokio_test(async {
 /// use wacht_auth::dev::DevGateway;
 ///
-/// let gateway = DevGateway::start().await;
-/// assert_eq!(gateway.journal().checks(), 0);
-/// # });
-/// # fn tokio_test(test: impl Future<Output = ()>) {
-/// #     tokio::runtime::Runtime::new().unwrap().block_on(test)
-/// # }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let journal = wacht.journal();
+/// client.api_keys().list_api_auth_apps().send().await?;
+/// assert_eq!((journal.checks(), journal.management_calls()), (0, 1));
+/// assert_eq!(journal.count("GET", "/api-auth/apps"), 1);
+///
+/// journal.clear();
+/// assert_eq!(journal.management_calls(), 0);
+/// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct Journal(Arc<Pages>);
@@ -42,6 +47,22 @@ struct Counts {
 }
 
 /// One request.
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let missing = client.api_keys().get_api_auth_app("my app").send().await;
+/// let asked = &wacht.journal().entries()[0];
+/// assert_eq!((&*asked.method, &*asked.path), ("GET", "/api-auth/apps/my%20app"));
+/// assert!(asked.header("authorization").is_some());
+/// assert_eq!(asked.status, Some(404));
+/// # assert!(missing.unwrap_err().is_not_found());
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Entry {
@@ -64,6 +85,25 @@ pub struct Entry {
 }
 
 /// What a gateway check asked, with the key replaced by its digest.
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::{AuthContext, WachtAuthLayer};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let key = wacht.issue_key("orders").issue();
+/// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let context = AuthContext::new("/orders").user_agent("importer/3");
+/// gate.handle().authenticate_key(key.secret(), &context).await?;
+///
+/// let asked = &wacht.journal().checks_asked()[0];
+/// assert_eq!((&*asked.method, &*asked.resource), ("POST", "/orders"));
+/// assert_eq!(asked.user_agent.as_deref(), Some("importer/3"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Check {
@@ -144,6 +184,31 @@ impl Journal {
     ///
     /// Works on any runtime. It has no time limit of its own: a count that is never reached
     /// waits for ever.
+    ///
+    /// For what happens in the background:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, ManualClock};
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// clock.advance(Duration::from_secs(31)); // not fresh any more
+    /// gate.authenticate_key(key.secret(), &context).await?; // passes, and sends a refresh
+    /// wacht.journal().wait_for_checks(2).await;
+    /// assert_eq!(gate.stats().refreshes, 1);
+    /// # Ok(()) }
+    /// ```
     pub async fn wait_for_checks(&self, count: usize) {
         self.wait_for(|counts| counts.checks >= count).await;
     }

@@ -5,20 +5,47 @@
 //! hand, lets its service ask, looks into the [`Journal`], and breaks things with [`Fault`]s.
 //!
 //! ```
+//! use std::time::Duration;
 //! use wacht_auth::dev::{DevGateway, DevRule, Fault, ManualClock, On};
+//! use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
 //!
-//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let clock = ManualClock::new();
-//! let gateway = DevGateway::start().await.clock(&clock);
-//! gateway.app("orders").scheme([DevRule::per_key(100, "minute", 1)]);
-//! let key = gateway.issue_key("orders").permissions(["orders:read"]).issue();
+//! let wacht = DevGateway::start().await.clock(&clock);
+//! wacht.app("orders").scheme([DevRule::per_key(100, "minute", 1)]);
+//! let key = wacht.issue_key("orders").permissions(["orders:read"]).issue();
 //!
-//! // A service that asks `gateway.url()` now lets `key.secret()` in, until:
-//! gateway.revoke(key.key_id());
-//! gateway.fault(On::Checks, Fault::Status(500));
-//! assert_eq!(gateway.journal().checks(), 0, "nobody has asked yet");
-//! # });
+//! // The gate follows the same clock.
+//! let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
+//! # let gate = gate.deadline(std::time::Duration::from_secs(60));
+//! let gate = gate.handle();
+//! let context = AuthContext::new("/orders");
+//! let caller = gate.authenticate_key(key.secret(), &context).await?;
+//! assert!(caller.permissions().contains("orders:read"));
+//! assert_eq!(wacht.journal().checks(), 1);
+//!
+//! // Six minutes later the verdict is too old even for an outage.
+//! wacht.fault(On::Checks, Fault::Status(500));
+//! clock.advance(Duration::from_secs(360));
+//! let refused = gate.authenticate_key(key.secret(), &context).await.unwrap_err();
+//! assert_eq!(refused.kind(), RejectionKind::Unavailable);
+//! # Ok(()) }
 //! ```
+//!
+//! # Time
+//!
+//! A test that moves the time gives the same [`ManualClock`] to the gateway
+//! ([`DevGateway::clock`]) and to the gate
+//! ([`WachtAuthLayer::clock`](crate::WachtAuthLayer::clock)). With it at the gateway alone, the
+//! verdicts of the gate do not age; with it at the gate alone, keys end by the system's time.
+//! Time-outs and the delays of a [`Fault`] are real time.
+//!
+//! # Requests without a server
+//!
+//! A request that a test hands to a service itself, such as by tower's `oneshot`, has come over no
+//! connection. Where the address of the caller counts, put a [`PeerAddr`](crate::PeerAddr) into
+//! its extensions.
 //!
 //! # What differs from Wacht
 //!
@@ -85,6 +112,20 @@ pub struct DevGateway {
 impl DevGateway {
     /// Starts a gateway with one empty deployment.
     ///
+    /// ```
+    /// use wacht_auth::WachtAuthLayer;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// wacht.app("orders");
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// gate.handle().check().await?; // both services answer, the key is good, the app is there
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Panics
     ///
     /// Panics when no loopback port can be bound or no thread be started.
@@ -130,6 +171,25 @@ impl DevGateway {
 
     /// Sets the gateway's own notion of time: for expiry, rate-limit windows, revocation lag and
     /// the time stamps of what is made from now on. Default: the system's clocks.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::{DevGateway, ManualClock};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::at(Duration::from_secs(1_767_225_600)); // 1 January 2026
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// let key = wacht.issue_key("orders").expires_at("2026-01-02T00:00:00Z".parse()?).issue();
+    ///
+    /// let client = wacht.client();
+    /// let check = || client.gateway().check(CheckRequest::api_key(key.secret())).send();
+    /// assert!(check().await?.allowed);
+    /// clock.advance(Duration::from_secs(25 * 3600));
+    /// assert!(check().await.unwrap_err().is_invalid_key());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn clock(self, clock: impl Into<Clock>) -> Self {
         self.shared.state().clock = clock.into();
@@ -139,6 +199,27 @@ impl DevGateway {
     /// Lets a yes stand for this long after it was first given, as Wacht does for 60 s whatever
     /// is revoked, switched off or deleted meanwhile. Default: zero. Measured on the gateway's
     /// [`clock`](Self::clock).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::{DevGateway, ManualClock};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock).revocation_lag(Duration::from_secs(60));
+    /// let key = wacht.issue_key("orders").issue();
+    /// let client = wacht.client();
+    /// let check = || client.gateway().check(CheckRequest::api_key(key.secret())).send();
+    /// check().await?;
+    ///
+    /// wacht.revoke(key.key_id());
+    /// assert!(check().await?.allowed, "still");
+    /// clock.advance(Duration::from_secs(60));
+    /// assert!(check().await.unwrap_err().is_invalid_key());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn revocation_lag(self, lag: Duration) -> Self {
         self.shared.state().revocation_lag = lag;
@@ -151,6 +232,27 @@ impl DevGateway {
     /// are built on it or a clone of it, so make one and clone it: a second one's revocations
     /// reach the gate only through the gateway.
     ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let client = wacht.client();
+    /// let gate = WachtAuthLayer::new(client.clone()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    ///
+    /// let api_keys = client.api_keys();
+    /// api_keys.revoke_api_key("orders", key.key_id(), Default::default()).send().await?;
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err(), "at once");
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Panics
     ///
     /// Panics when the client cannot be built, which for a loopback address does not happen.
@@ -161,6 +263,25 @@ impl DevGateway {
 
     /// A client of this gateway with another management key, such as that of
     /// [another deployment](Self::other_deployment), or with a bad one.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use wacht_auth::WachtAuthLayer;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client_with("sk_misspelt");
+    /// let answer = client.api_keys().list_api_auth_apps().send().await;
+    /// assert_eq!(answer.unwrap_err().status(), Some(StatusCode::UNAUTHORIZED));
+    ///
+    /// // A service would notice when it starts.
+    /// let gate = WachtAuthLayer::new(client);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// assert!(gate.handle().check().await.is_err());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Panics
     ///
@@ -199,6 +320,23 @@ impl DevGateway {
     }
 
     /// Makes a further deployment, whose keys the gateway lets pass like any other's.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// wacht.app("orders");
+    /// let strangers = wacht.other_deployment().issue_key("orders").issue();
+    ///
+    /// let gate = WachtAuthLayer::new(wacht.client());
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let refused = gate.handle().authenticate_key(strangers.secret(), &AuthContext::new("/")).await;
+    /// assert_eq!(refused.unwrap_err().kind(), RejectionKind::InvalidKey);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn other_deployment(&self) -> DevDeployment {
         DevDeployment::new(&self.shared)
@@ -225,11 +363,50 @@ impl DevGateway {
 
     /// Begins an OAuth access token for an app of the main deployment, which is made if there is
     /// none.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, PrincipalKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let token = wacht.issue_token("orders").scopes(["orders:read"]).issue();
+    ///
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").accept_oauth_tokens();
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let caller = gate.handle().authenticate_key(token.secret(), &AuthContext::new("/")).await?;
+    /// assert_eq!(caller.kind(), PrincipalKind::OauthAccessToken);
+    /// # Ok(()) }
+    /// ```
     pub fn issue_token(&self, app_slug: &str) -> IssueToken {
         self.main.issue_token(app_slug)
     }
 
     /// Revokes a key of any deployment. Says whether it was active.
+    ///
+    /// For a revocation that a service is not told of:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    ///
+    /// assert!(wacht.revoke(key.key_id()));
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok(), "until it asks again");
+    /// gate.invalidate_all();
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn revoke(&self, key_id: i64) -> bool {
         self.shared.state().revoke(key_id, None)
     }
@@ -243,6 +420,21 @@ impl DevGateway {
 
     /// Lets a key of any deployment end a second before now, by the gateway's clock. Says
     /// whether there is one.
+    ///
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("orders").issue();
+    /// assert!(wacht.expire(key.key_id()));
+    /// let check = client.gateway().check(CheckRequest::api_key(key.secret()));
+    /// assert!(check.send().await.unwrap_err().is_invalid_key());
+    /// # Ok(()) }
+    /// ```
     pub fn expire(&self, key_id: i64) -> bool {
         let mut state = self.shared.state();
         let past = utc(state.clock.now()) - TimeDelta::seconds(1);
@@ -251,6 +443,32 @@ impl DevGateway {
     }
 
     /// Sets the rate-limit rules of an app of the main deployment. See [`DevApp::scheme`].
+    ///
+    /// While a service runs, which sees it when it asks for the policy of the app again:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.set_scheme("orders", [DevRule::per_key(1000, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// wacht.set_scheme("orders", [DevRule::per_key(1, "minute", 1)]);
+    /// clock.advance(Duration::from_secs(15 * 60)); // older than any verdict and policy is used
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn set_scheme(&self, app_slug: &str, rules: impl IntoIterator<Item = DevRule>) {
         self.app(app_slug).scheme(rules);
     }
@@ -266,6 +484,24 @@ impl DevGateway {
     }
 
     /// What was asked so far, and what will be.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// for path in ["/orders/1", "/orders/2"] {
+    ///     gate.authenticate_key(key.secret(), &AuthContext::new(path)).await?;
+    /// }
+    /// assert_eq!(wacht.journal().checks(), 1, "the second was answered from memory");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn journal(&self) -> Journal {
         self.shared.journal.clone()
@@ -273,12 +509,54 @@ impl DevGateway {
 
     /// Lets requests fail in this way until [`clear_faults`](Self::clear_faults). Of several
     /// faults for the same request the oldest happens.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, Fault, On};
+    /// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    ///
+    /// wacht.fault(On::Checks, Fault::Status(503));
+    /// let refused = gate.authenticate_key(key.secret(), &context).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::Unavailable);
+    ///
+    /// wacht.clear_faults();
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    /// # Ok(()) }
+    /// ```
     pub fn fault(&self, on: On, fault: Fault) {
         self.shared.faults.add(on, fault, None);
     }
 
     /// Lets the next `times` such requests fail in this way, then the fault is gone. Faults set
     /// one after the other make a script.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::{DevGateway, Fault, On};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// wacht.fault_times(On::Checks, Fault::Status(500), 1);
+    /// wacht.fault_times(On::Checks, Fault::Drop, 1);
+    ///
+    /// let key = wacht.issue_key("orders").issue();
+    /// let check = || client.gateway().check(CheckRequest::api_key(key.secret())).send();
+    /// assert_eq!(check().await.unwrap_err().status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
+    /// assert_eq!(check().await.unwrap_err().status(), None, "no answer");
+    /// assert!(check().await?.allowed);
+    /// # Ok(()) }
+    /// ```
     pub fn fault_times(&self, on: On, fault: Fault, times: usize) {
         self.shared.faults.add(on, fault, Some(times));
     }
@@ -291,20 +569,59 @@ impl DevGateway {
     /// Holds back the answers to such requests until the returned guard is dropped.
     ///
     /// The answer is decided before it is held: a key revoked meanwhile still gets its yes,
-    /// which is how a late answer is made.
+    /// which is how a late answer is made. The journal has a request a moment before that. What is
+    /// done next by a call to the gateway comes after the decision; what is done next to the
+    /// gateway itself, as by [`revoke`](Self::revoke), may come before it.
+    ///
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::{DevGateway, On};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("orders").issue();
+    /// let check = client.gateway().check(CheckRequest::api_key(key.secret()));
+    ///
+    /// let held = wacht.hold(On::Checks);
+    /// let late = tokio::spawn(check.send());
+    /// wacht.journal().wait_for_checks(1).await;
+    /// let api_keys = client.api_keys();
+    /// api_keys.revoke_api_key("orders", key.key_id(), Default::default()).send().await?;
+    /// held.release();
+    /// assert!(late.await??.allowed, "decided before the revocation");
+    /// # Ok(()) }
+    /// ```
     pub fn hold(&self, on: On) -> Held {
         Faults::hold(&self.shared, on)
     }
 
     /// Holds back the answers to gateway checks. See [`hold`](Self::hold).
     ///
-    /// ```no_run
-    /// # async fn example(gateway: wacht_auth::dev::DevGateway) {
-    /// let held = gateway.hold_checks();
-    /// // … send ten requests with the same key …
-    /// gateway.journal().wait_for_checks(1).await;
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    ///
+    /// let held = wacht.hold_checks();
+    /// let mut requests = tokio::task::JoinSet::new();
+    /// for _ in 0..10 {
+    ///     let (gate, secret) = (gate.clone(), key.secret().to_owned());
+    ///     requests.spawn(async move { gate.authenticate_key(&secret, &AuthContext::new("/")).await });
+    /// }
+    /// wacht.journal().wait_for_checks(1).await;
     /// held.release();
-    /// # }
+    /// assert!(requests.join_all().await.iter().all(Result::is_ok));
+    /// assert_eq!(wacht.journal().checks(), 1, "one check for all of them");
+    /// # Ok(()) }
     /// ```
     pub fn hold_checks(&self) -> Held {
         self.hold(On::Checks)
@@ -312,6 +629,23 @@ impl DevGateway {
 
     /// Closes all connections and every new one at once, as a server that is down behind its
     /// port; `false` ends it.
+    ///
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("orders").issue();
+    /// let check = || client.gateway().check(CheckRequest::api_key(key.secret())).send();
+    /// wacht.refuse_connections(true);
+    /// assert!(check().await.unwrap_err().is_transient());
+    /// wacht.refuse_connections(false);
+    /// assert!(check().await?.allowed);
+    /// # Ok(()) }
+    /// ```
     pub fn refuse_connections(&self, refuse: bool) {
         self.shared.refuse_connections(refuse);
     }

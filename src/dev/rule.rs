@@ -11,9 +11,24 @@ use serde_json::{Map, Value, json};
 /// stored as given, which is how a test finds out what its subject makes of one.
 ///
 /// ```
-/// use wacht_auth::dev::DevRule;
+/// use wacht_auth::api::gateway::{CheckRequest, DenyReason};
+/// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
 ///
-/// let rule = DevRule::per_key(3, "minute", 1).endpoints(["/orders"]).priority(2);
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let clock = ManualClock::new();
+/// # let wacht = DevGateway::start().await.clock(&clock);
+/// let client = wacht.client();
+/// let reports = DevRule::per_key(1, "minute", 1).endpoints(["/reports"]);
+/// wacht.app("orders").scheme([DevRule::per_key(100, "hour", 1), reports.priority(1)]);
+///
+/// let key = wacht.issue_key("orders").issue();
+/// let check = || CheckRequest::api_key(key.secret()).resource("/reports");
+/// assert!(client.gateway().check(check()).send().await?.allowed);
+/// let second = client.gateway().check(check()).send().await?;
+/// assert_eq!(second.reason, Some(DenyReason::RateLimited));
+/// assert_eq!(second.blocked_rule.as_deref(), Some("1/60s"));
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
@@ -54,6 +69,24 @@ impl DevRule {
     ///
     /// A scheme with a rule that Wacht cannot read limits nothing at the gateway, and is still
     /// listed by the management API.
+    ///
+    /// What becomes of a unit that this version does not know:
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule};
+    /// use wacht_auth::models::RateLimitUnit;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let rule = serde_json::json!({"unit": "fortnight", "duration": 1, "max_requests": 9});
+    /// wacht.app("orders").scheme([DevRule::raw(rule)]);
+    ///
+    /// let app = client.api_keys().get_api_auth_app("orders").send().await?;
+    /// assert_eq!(app.rate_limits[0].unit, RateLimitUnit::Unknown("fortnight".to_owned()));
+    /// # Ok(()) }
+    /// ```
     pub fn raw(rule: Value) -> Self {
         Self(rule)
     }

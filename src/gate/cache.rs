@@ -27,14 +27,17 @@ use crate::sync::{Cache, cache};
 ///
 /// ```
 /// use std::time::Duration;
-/// use wacht_auth::CachePolicy;
+/// use wacht_auth::{CachePolicy, WachtAuthLayer, WachtClient};
 ///
 /// // Revocations elsewhere are seen within 60 + 5 s, outage or not.
 /// let strict = CachePolicy::default()
 ///     .fresh_for(Duration::from_secs(5))
 ///     .stale_while_revalidate(Duration::ZERO)
-///     .stale_if_error(Duration::ZERO);
-/// # let _ = strict;
+///     .stale_if_error(Duration::ZERO)
+///     .capacity_bytes(16 << 20);
+/// assert_ne!(strict, CachePolicy::default());
+/// let gate = WachtAuthLayer::new(WachtClient::new("wk_live_...")).cache(strict);
+/// # let _ = gate;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -50,6 +53,24 @@ impl CachePolicy {
     /// Asks the gateway for every request: nothing is kept, good or bad.
     ///
     /// Concurrent requests with the same key still share one check.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, CachePolicy, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").cache(CachePolicy::disabled());
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// for _ in 0..3 {
+    ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
+    /// }
+    /// assert_eq!(wacht.journal().checks(), 3);
+    /// # Ok(()) }
+    /// ```
     pub fn disabled() -> Self {
         Self {
             capacity_bytes: 0,
@@ -61,12 +82,56 @@ impl CachePolicy {
     }
 
     /// Bounds the memory of known keys, by weight. Default: 64 MiB.
+    ///
+    /// A key weighs some 600 bytes, and what its name, permissions and metadata weigh:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, CachePolicy, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let policy = CachePolicy::default().capacity_bytes(8 << 10);
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").cache(policy);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// for _ in 0..50 {
+    ///     let key = wacht.issue_key("orders").issue();
+    ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
+    /// }
+    /// assert!(gate.stats().cached_keys < 20, "8 KiB are full");
+    /// # Ok(()) }
+    /// ```
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.capacity_bytes = bytes;
         self
     }
 
     /// How long a verdict is used without asking again. Default: 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, ManualClock};
+    /// use wacht_auth::{AuthContext, CachePolicy, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let policy = CachePolicy::default().fresh_for(Duration::from_secs(90));
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).cache(policy);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// clock.advance(Duration::from_secs(89));
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    /// assert_eq!(wacht.journal().checks(), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn fresh_for(mut self, span: Duration) -> Self {
         self.fresh_for = span;
         self
@@ -74,6 +139,29 @@ impl CachePolicy {
 
     /// How long after that a verdict still answers at once while one refresh runs in the
     /// background. Default: 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, ManualClock};
+    /// use wacht_auth::{AuthContext, CachePolicy, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let policy = CachePolicy::default().stale_while_revalidate(Duration::from_secs(10));
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).cache(policy);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// let _held = wacht.hold_checks(); // no refresh is answered
+    /// clock.advance(Duration::from_secs(39));
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok(), "without waiting for it");
+    /// # Ok(()) }
+    /// ```
     pub fn stale_while_revalidate(mut self, span: Duration) -> Self {
         self.stale_while_revalidate = span;
         self
@@ -81,6 +169,32 @@ impl CachePolicy {
 
     /// How long after `fresh_for` a verdict is still used when the gateway cannot be reached.
     /// Default: 5 min.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, Fault, ManualClock, On};
+    /// use wacht_auth::{AuthContext, CachePolicy, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let policy = CachePolicy::default().stale_if_error(Duration::from_secs(120));
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).cache(policy);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// wacht.fault(On::Checks, Fault::Status(503));
+    /// clock.advance(Duration::from_secs(149)); // 30 s fresh, 119 s of grace
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    /// clock.advance(Duration::from_secs(1));
+    /// let refused = gate.authenticate_key(key.secret(), &context).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::Unavailable);
+    /// # Ok(()) }
+    /// ```
     pub fn stale_if_error(mut self, span: Duration) -> Self {
         self.stale_if_error = span;
         self
@@ -88,6 +202,30 @@ impl CachePolicy {
 
     /// How long a key that the gateway does not know is refused without asking again.
     /// Default: 10 s. A key created in that span is refused until it ends.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, ManualClock};
+    /// use wacht_auth::{AuthContext, CachePolicy, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// let policy = CachePolicy::default().negative_ttl(Duration::from_secs(3));
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).cache(policy);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    ///
+    /// let secret = "sk_test_0000000000000000000000000000000000000000000";
+    /// assert!(gate.authenticate_key(secret, &context).await.is_err());
+    /// let _key = wacht.issue_key("orders").secret(secret).issue();
+    /// assert!(gate.authenticate_key(secret, &context).await.is_err(), "too early");
+    /// clock.advance(Duration::from_secs(3));
+    /// assert!(gate.authenticate_key(secret, &context).await.is_ok());
+    /// # Ok(()) }
+    /// ```
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.negative_ttl = span;
         self

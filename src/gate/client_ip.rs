@@ -26,10 +26,27 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// `64:ff9b::/96` of NAT64) becomes IPv4, and zones (`%eth0`) are dropped.
 ///
 /// ```
-/// use wacht_auth::ClientIp;
+/// use http::Request;
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::{ClientIp, PeerAddr, WachtAuthLayer};
 ///
-/// let behind_a_load_balancer = ClientIp::trusted_proxies(["10.0.0.0/8", "2001:db8::1"])?;
-/// # Ok::<(), wacht_auth::ClientIpError>(())
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let key = wacht.issue_key("orders").issue();
+/// let client_ip = ClientIp::trusted_proxies(["10.0.0.0/8", "2001:db8::1"])?;
+/// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+///
+/// let (request, ()) = Request::get("/orders")
+///     .header("authorization", format!("Bearer {}", key.secret()))
+///     .header("x-forwarded-for", "203.0.113.9")
+///     .extension(PeerAddr("10.0.0.2:41000".parse()?)) // the load balancer
+///     .body(())?
+///     .into_parts();
+/// gate.handle().authenticate(&request).await?;
+/// assert_eq!(wacht.journal().checks_asked()[0].client_ip.as_deref(), Some("203.0.113.9"));
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientIp {
@@ -50,6 +67,13 @@ enum Chain {
 }
 
 /// An entry of [`ClientIp::trusted_proxies`] that is neither an address nor a network.
+///
+/// ```
+/// use wacht_auth::ClientIp;
+///
+/// let error = ClientIp::trusted_proxies(["10.0.0.0/8", "load-balancer"]).unwrap_err();
+/// assert_eq!((error.index(), error.entry()), (1, "load-balancer"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientIpError {
     index: usize,
@@ -60,6 +84,29 @@ impl ClientIp {
     /// The address of the connection's peer; no header is read. This is the default.
     ///
     /// Behind a proxy this is the proxy, and all callers share one address.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{ClientIp, PeerAddr, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(ClientIp::peer());
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    ///
+    /// let (request, ()) = Request::get("/orders")
+    ///     .header("authorization", format!("Bearer {}", key.secret()))
+    ///     .header("x-forwarded-for", "203.0.113.9") // anybody can write that
+    ///     .extension(PeerAddr("192.0.2.7:50123".parse()?))
+    ///     .body(())?
+    ///     .into_parts();
+    /// gate.handle().authenticate(&request).await?;
+    /// assert_eq!(wacht.journal().checks_asked()[0].client_ip.as_deref(), Some("192.0.2.7"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn peer() -> Self {
         Self::walking(Arc::from([]))
@@ -78,6 +125,31 @@ impl ClientIp {
     /// proxies and no more. `0.0.0.0/0` lets every caller choose an address; with no entries the
     /// result is that of [`peer`](Self::peer). IPv6 entries inside the two ranges that stand for
     /// IPv4 are taken as IPv4.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{ClientIp, PeerAddr, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let client_ip = ClientIp::trusted_proxies(["10.0.0.0/8"])?;
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    ///
+    /// let (request, ()) = Request::get("/orders")
+    ///     .header("authorization", format!("Bearer {}", key.secret()))
+    ///     // The caller made the first one up; the proxies appended the others.
+    ///     .header("x-forwarded-for", "198.51.100.1, 203.0.113.9, 10.0.0.3")
+    ///     .extension(PeerAddr("10.0.0.2:41000".parse()?))
+    ///     .body(())?
+    ///     .into_parts();
+    /// gate.handle().authenticate(&request).await?;
+    /// assert_eq!(wacht.journal().checks_asked()[0].client_ip.as_deref(), Some("203.0.113.9"));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -103,6 +175,29 @@ impl ClientIp {
     /// The [`ClientAddr`] that something in front of the gate has put into the extensions.
     ///
     /// A request without one has no address; the peer does not take its place.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{ClientAddr, ClientIp, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let client_ip = ClientIp::from_extension();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    ///
+    /// let (request, ()) = Request::get("/orders")
+    ///     .header("authorization", format!("Bearer {}", key.secret()))
+    ///     .extension(ClientAddr("203.0.113.9".parse()?)) // by a layer of your own
+    ///     .body(())?
+    ///     .into_parts();
+    /// gate.handle().authenticate(&request).await?;
+    /// assert_eq!(wacht.journal().checks_asked()[0].client_ip.as_deref(), Some("203.0.113.9"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn from_extension() -> Self {
         Self {
@@ -119,6 +214,31 @@ impl ClientIp {
     /// [`trusted_proxies`](Self::trusted_proxies).
     ///
     /// [RFC 7239]: https://www.rfc-editor.org/rfc/rfc7239
+    ///
+    /// ```
+    /// use http::Request;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{ClientIp, PeerAddr, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let client_ip = ClientIp::trusted_proxies(["10.0.0.0/8"])?.forwarded();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    ///
+    /// let (request, ()) = Request::get("/orders")
+    ///     .header("authorization", format!("Bearer {}", key.secret()))
+    ///     .header("forwarded", r#"for="[2001:db8::9]:4711";proto=https"#)
+    ///     .header("x-forwarded-for", "198.51.100.1") // not looked at
+    ///     .extension(PeerAddr("10.0.0.2:41000".parse()?))
+    ///     .body(())?
+    ///     .into_parts();
+    /// gate.handle().authenticate(&request).await?;
+    /// assert_eq!(wacht.journal().checks_asked()[0].client_ip.as_deref(), Some("2001:db8::9"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn forwarded(mut self) -> Self {
         if let Source::Proxies { chain, .. } = &mut self.source {
@@ -132,6 +252,33 @@ impl ClientIp {
     /// 128 counts each address. Bounds: 1 to 128, a number outside is moved to the nearest.
     ///
     /// IPv4 callers always count by their whole address.
+    ///
+    /// ```
+    /// use std::net::IpAddr;
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, ClientIp, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.app("orders").scheme([DevRule::per_app_and_ip(1, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let client_ip = ClientIp::peer().ipv6_prefix(48);
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    ///
+    /// let from = |address: IpAddr| AuthContext::new("/orders").client_ip(address);
+    /// let mut passes = Vec::new();
+    /// for address in ["2001:db8:1::1", "2001:db8:1:2::3", "2001:db8:2::1"] {
+    ///     let caller = gate.authenticate_key(key.secret(), &from(address.parse()?)).await;
+    ///     passes.push(caller.is_ok());
+    /// }
+    /// assert_eq!(passes, [true, false, true]);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn ipv6_prefix(mut self, bits: u8) -> Self {
         self.ipv6_prefix = bits.clamp(1, 128);

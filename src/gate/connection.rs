@@ -10,12 +10,30 @@ use http::request::Parts;
 /// axum's and tonic's servers record it on their own. Whoever serves with hyper puts it into each
 /// request's extensions. It wins over what a framework has recorded.
 ///
-/// ```
-/// use wacht_auth::PeerAddr;
+/// A test that hands a request to a service without a server does the same:
 ///
-/// let mut request = http::Request::new(());
-/// request.extensions_mut().insert(PeerAddr("192.0.2.7:50123".parse()?));
-/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+/// use http::Request;
+/// use wacht_auth::dev::{DevGateway, DevRule};
+/// use wacht_auth::{PeerAddr, RejectionKind, WachtAuthLayer};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// wacht.app("orders").scheme([DevRule::per_app_and_ip(100, "minute", 1)]);
+/// let key = wacht.issue_key("orders").issue();
+/// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let gate = gate.handle();
+///
+/// let bearer = format!("Bearer {}", key.secret());
+/// let (mut request, ()) = Request::get("/").header("authorization", bearer).body(())?.into_parts();
+/// let refused = gate.authenticate(&request).await.unwrap_err();
+/// assert_eq!(refused.kind(), RejectionKind::Misconfigured, "no address to count by");
+///
+/// request.extensions.insert(PeerAddr("192.0.2.7:50123".parse()?));
+/// assert!(gate.authenticate(&request).await.is_ok());
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
@@ -23,6 +41,21 @@ pub struct PeerAddr(pub SocketAddr);
 /// The address of the caller, as something in front of the gate has worked it out.
 ///
 /// Only read under [`ClientIp::from_extension`](crate::ClientIp::from_extension).
+///
+/// ```
+/// use http::Request;
+/// use wacht_auth::ClientAddr;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut request = Request::get("/orders").header("x-real-ip", "203.0.113.9").body(())?;
+/// // Only where a proxy sets the header and callers cannot.
+/// if let Some(address) = request.headers().get("x-real-ip") {
+///     let address = ClientAddr(address.to_str()?.parse()?);
+///     request.extensions_mut().insert(address);
+/// }
+/// assert!(request.extensions().get::<ClientAddr>().is_some());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddr(pub IpAddr);
 

@@ -16,14 +16,26 @@ use smallvec::SmallVec;
 /// so an option that takes several takes one as well:
 ///
 /// ```
-/// use wacht_auth::CredentialSource;
+/// use http::Request;
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::{CredentialSource, WachtAuthLayer};
 ///
-/// fn count(sources: impl IntoIterator<Item = CredentialSource>) -> usize {
-///     sources.into_iter().count()
-/// }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let key = wacht.issue_key("orders").issue();
+/// let gate = WachtAuthLayer::new(wacht.client())
+///     .app("orders")
+///     .credentials([CredentialSource::bearer(), CredentialSource::header("x-api-key")]);
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let gate = gate.handle();
 ///
-/// assert_eq!(count(CredentialSource::header("x-api-key")), 1);
-/// assert_eq!(count([CredentialSource::bearer(), CredentialSource::header("x-api-key")]), 2);
+/// let request = Request::get("/orders").header("x-api-key", key.secret()).body(())?;
+/// assert!(gate.authenticate(&request.into_parts().0).await.is_ok());
+/// let bearer = format!("bearer {}", key.secret());
+/// let request = Request::get("/orders").header("authorization", bearer).body(())?;
+/// assert!(gate.authenticate(&request.into_parts().0).await.is_ok());
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 pub struct CredentialSource(Source);
@@ -51,6 +63,24 @@ impl CredentialSource {
     /// (such headers are removed from every request, since services might believe them), and
     /// `authorization` next to [`bearer`](Self::bearer). A gate with such a source refuses
     /// every request as misconfigured, and says why in its log.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{CredentialSource, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// wacht.app("orders");
+    /// let gate = |source| {
+    ///     let gate = WachtAuthLayer::new(wacht.client()).app("orders").credentials(source);
+    /// #     let gate = gate.deadline(std::time::Duration::from_secs(60));
+    ///     gate.handle()
+    /// };
+    /// assert!(gate(CredentialSource::header("x-api-key")).check().await.is_ok());
+    /// assert!(gate(CredentialSource::header("x api key")).check().await.is_err());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn header(name: &str) -> Self {
         Self(match HeaderName::from_bytes(name.as_bytes()) {

@@ -34,14 +34,27 @@ use crate::gate::service::take_ready;
 /// | no gate in front | 500; the log says so |
 ///
 /// ```
-/// # fn main() -> Result<(), wacht_auth::Error> {
-/// use axum::{Router, routing::get};
-/// use wacht_auth::{RequirePermissionsLayer, WachtAuthLayer, WachtClient};
+/// use axum::{Router, body::Body, http::Request, routing::get};
+/// use tower::ServiceExt;
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::{RequirePermissionsLayer, WachtAuthLayer};
 ///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let reader = wacht.issue_key("orders").permissions(["orders:read"]).issue();
+/// let other = wacht.issue_key("orders").issue();
+///
+/// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let orders = get(|| async { "…" }).route_layer(RequirePermissionsLayer::new("orders:read")?);
-/// let app: Router = Router::new()
-///     .route("/orders", orders)
-///     .layer(WachtAuthLayer::new(WachtClient::new("wk_live_...")));
+/// let app = Router::new().route("/orders", orders).layer(gate);
+///
+/// for (key, status) in [(reader, 200), (other, 403)] {
+///     let request = Request::get("/orders").header("authorization", format!("Bearer {}", key.secret()));
+///     let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
+///     assert_eq!(answer.status(), status);
+/// }
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
@@ -53,6 +66,14 @@ pub struct RequirePermissionsLayer {
 impl RequirePermissionsLayer {
     /// Parses the requirement: `"orders:read"`, `"a AND (b OR c)"`, or `["a", "b"]` for all of
     /// them.
+    ///
+    /// ```
+    /// use wacht_auth::{RequirePermissionsLayer, RequirementErrorKind};
+    ///
+    /// assert!(RequirePermissionsLayer::new("orders:read AND (staff OR admin)").is_ok());
+    /// let error = RequirePermissionsLayer::new("orders:read, orders:write").unwrap_err();
+    /// assert_eq!(error.kind(), RequirementErrorKind::Comma);
+    /// ```
     ///
     /// # Errors
     ///

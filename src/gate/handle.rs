@@ -21,6 +21,26 @@ use crate::gate::verify::AuthContext;
 ///
 /// From [`WachtAuthLayer::handle`](crate::WachtAuthLayer::handle). Cheap to clone; it acts on the
 /// state that the layer shares with its clones and services.
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::{AuthContext, WachtAuthLayer};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let key = wacht.issue_key("orders").issue();
+/// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let handle = gate.handle(); // last, when all options are set
+///
+/// handle.check().await?; // in `main`
+/// let context = AuthContext::new("/orders");
+/// assert!(handle.authenticate_key(key.secret(), &context).await.is_ok());
+/// handle.revoke_key_id(key.key_id()); // told by your own console, say
+/// assert!(handle.authenticate_key(key.secret(), &context).await.is_err());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AuthHandle {
     gate: Arc<Gate>,
@@ -32,6 +52,28 @@ impl AuthHandle {
     }
 
     /// Forgets what is known of a key: the next request with it is verified anew.
+    ///
+    /// For a change that a key is to feel at once, such as permissions taken from its owner's role:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// gate.invalidate_secret(key.secret());
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    /// assert_eq!(wacht.journal().checks(), 2);
+    /// # Ok(()) }
+    /// ```
     pub fn invalidate_secret(&self, secret: &str) {
         self.gate.state.tombstones.announce();
         for key in keys_of(secret) {
@@ -40,6 +82,25 @@ impl AuthHandle {
     }
 
     /// Forgets what is known of the API key with this id. Walks the whole cache.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// gate.invalidate_key_id(key.key_id());
+    /// assert_eq!(gate.stats().cached_keys, 0);
+    /// # Ok(()) }
+    /// ```
     pub fn invalidate_key_id(&self, key_id: impl Into<KeyId>) {
         // An id that is no number is nobody's.
         let Some(id) = key_id.into().number() else {
@@ -49,11 +110,59 @@ impl AuthHandle {
     }
 
     /// Forgets all keys of an app, and lets its policy be asked for again. Walks the whole cache.
+    ///
+    /// For a change of an app that was made elsewhere:
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// wacht.app("orders").set_active(false);
+    /// gate.invalidate_app("orders");
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn invalidate_app(&self, app_slug: &str) {
         self.gate.state.forget_app(app_slug);
     }
 
     /// Forgets every key, and lets every policy be asked for again. Rate-limit counters stay.
+    ///
+    /// After an incident in which nobody knows any more which keys were revoked:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let (good, bad) = (wacht.issue_key("orders").issue(), wacht.issue_key("orders").issue());
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(good.secret(), &context).await?;
+    /// gate.authenticate_key(bad.secret(), &context).await?;
+    ///
+    /// wacht.revoke(bad.key_id()); // as somebody did
+    /// gate.invalidate_all();
+    /// assert!(gate.authenticate_key(good.secret(), &context).await.is_ok());
+    /// assert!(gate.authenticate_key(bad.secret(), &context).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn invalidate_all(&self) {
         let state = &self.gate.state;
         state.tombstones.announce();
@@ -64,6 +173,27 @@ impl AuthHandle {
     /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes.
     ///
     /// It does not revoke the key at Wacht.
+    ///
+    /// A key found in a public repository is refused before anybody has looked it up:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    ///
+    /// gate.revoke_secret(key.secret());
+    /// let refused = gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await;
+    /// assert_eq!(refused.unwrap_err().kind(), RejectionKind::InvalidKey);
+    /// assert_eq!(wacht.journal().checks(), 0);
+    /// # Ok(()) }
+    /// ```
     pub fn revoke_secret(&self, secret: &str) {
         for key in keys_of(secret) {
             self.gate.state.end_secret(key);
@@ -74,6 +204,28 @@ impl AuthHandle {
     /// still say yes.
     ///
     /// It does not revoke the key at Wacht.
+    ///
+    /// What a webhook of your own says counts at once in this process:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// let revoked = key.key_id().to_string(); // as text, or as a number
+    /// gate.revoke_key_id(revoked);
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn revoke_key_id(&self, key_id: impl Into<KeyId>) {
         let Some(id) = key_id.into().number() else {
             return;
@@ -93,6 +245,23 @@ impl AuthHandle {
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
     /// management key is accepted, the deployment is known, and it has the apps that the layer
     /// names. For `main` and readiness probes: two calls, and one more per app named.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{Error, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// wacht.app("orders");
+    /// let gate = WachtAuthLayer::new(wacht.client());
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// assert!(gate.clone().app("orders").handle().check().await.is_ok());
+    ///
+    /// let misspelt = gate.app("oders").handle().check().await;
+    /// assert!(matches!(misspelt, Err(Error::Config(_))));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -166,6 +335,32 @@ impl AuthHandle {
     /// Judges a request as the layer would, steps 1 to 5, without passing it on. Its limits are
     /// charged.
     ///
+    /// For a handshake that is answered by hand, such as a websocket's:
+    ///
+    /// ```
+    /// use http::Request;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").name("ci").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    ///
+    /// let bearer = format!("Bearer {}", key.secret());
+    /// let (parts, ()) = Request::get("/live").header("authorization", bearer).body(())?.into_parts();
+    /// assert_eq!(gate.authenticate(&parts).await?.key_name(), "ci");
+    ///
+    /// let (parts, ()) = Request::get("/live").body(())?.into_parts();
+    /// let refused = gate.authenticate(&parts).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::MissingCredential);
+    /// assert_eq!(refused.to_response(&parts).status(), 401);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The [`Rejection`] that the layer would answer with. A request that the layer would let
@@ -194,13 +389,22 @@ impl AuthHandle {
     /// are charged. [`require_with`](crate::WachtAuthLayer::require_with) has no request to look
     /// at and is not asked.
     ///
-    /// ```no_run
-    /// # async fn example(handle: wacht_auth::AuthHandle) -> Result<(), wacht_auth::Rejection> {
-    /// use wacht_auth::AuthContext;
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").require("jobs:import")?;
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let message = (key.secret(), "an import"); // from a queue
     ///
     /// let context = AuthContext::new("/jobs/import");
-    /// let caller = handle.authenticate_key("sk_live_…", &context).await?;
-    /// # let _ = caller; Ok(()) }
+    /// let refused = gate.handle().authenticate_key(message.0, &context).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::PermissionDenied);
+    /// # Ok(()) }
     /// ```
     ///
     /// # Errors

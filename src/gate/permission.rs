@@ -68,6 +68,15 @@ enum Expression {
 }
 
 /// Why a text is no [`Requirement`], and where.
+///
+/// ```
+/// use wacht_auth::{Requirement, RequirementErrorKind};
+///
+/// let error = Requirement::try_from(["orders:read", "staff or admin"]).unwrap_err();
+/// assert_eq!(error.kind(), RequirementErrorKind::OperatorCase);
+/// assert_eq!((error.entry(), error.position()), (Some(1), 6));
+/// assert!(error.to_string().contains("upper case"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequirementError {
     kind: RequirementErrorKind,
@@ -124,6 +133,15 @@ impl Permissions {
     }
 
     /// Whether the caller holds at least one of these permissions. False for none.
+    ///
+    /// ```
+    /// use wacht_auth::Permissions;
+    ///
+    /// let held: Permissions = ["orders:read", "orders:write"].into_iter().collect();
+    /// assert!(held.contains_any(["orders:read", "admin"]));
+    /// assert!(!held.contains_all(["orders:read", "admin"]));
+    /// assert!(!held.contains_any([""; 0]) && held.contains_all([""; 0]), "of no permissions");
+    /// ```
     #[must_use]
     pub fn contains_any(&self, permissions: impl IntoIterator<Item: AsRef<str>>) -> bool {
         permissions
@@ -138,6 +156,13 @@ impl Permissions {
     }
 
     /// The names, sorted, each once.
+    ///
+    /// ```
+    /// use wacht_auth::Permissions;
+    ///
+    /// let held: Permissions = ["orders:write", "orders:read", "orders:read"].into_iter().collect();
+    /// assert!(held.iter().eq(["orders:read", "orders:write"]));
+    /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> + DoubleEndedIterator {
         self.0.iter().map(AsRef::as_ref)
     }
@@ -183,6 +208,17 @@ impl fmt::Debug for Permissions {
 
 impl Requirement {
     /// Whether these permissions are enough.
+    ///
+    /// ```
+    /// use wacht_auth::{Permissions, Requirement};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let requirement: Requirement = "orders:read AND (staff OR admin)".parse()?;
+    /// let held = |names: &[&str]| names.iter().copied().collect::<Permissions>();
+    /// assert!(requirement.satisfied_by(&held(&["orders:read", "staff"])));
+    /// assert!(!requirement.satisfied_by(&held(&["staff", "admin"])));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn satisfied_by(&self, held: &Permissions) -> bool {
         self.0.expression.satisfied_by(held)

@@ -18,6 +18,30 @@ use crate::gate::rejection::Rejection;
 ///
 /// It says what was true when the gateway was last asked, at most
 /// [`CachePolicy::fresh_for`](crate::CachePolicy::fresh_for) plus the grace after that ago.
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::{Principal, WachtAuthLayer};
+/// # use std::convert::Infallible;
+/// # use http_body_util::Full;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let key = wacht.issue_key("orders").name("ci").owner_user_id(5001).issue();
+/// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let service = gate.layer(service_fn(async |request: Request<String>| {
+///     let caller = request.extensions().get::<Principal>().expect("the gate has put it there");
+///     assert_eq!((caller.key_name(), caller.owner_user_id()), ("ci", Some(5001)));
+///     Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::default()))
+/// }));
+/// let request = Request::get("/orders").header("authorization", format!("Bearer {}", key.secret()));
+/// assert_eq!(service.oneshot(request.body(String::new())?).await?.status(), 200);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Principal {
     verdict: Arc<Verdict>,
@@ -81,6 +105,26 @@ impl Principal {
     }
 
     /// The OAuth client id (`oc_…`) of an access token, `None` for an API key.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let token = wacht.issue_token("orders").client_id("oc_partner").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").accept_oauth_tokens();
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    ///
+    /// let context = AuthContext::new("/orders");
+    /// let partner = gate.authenticate_key(token.secret(), &context).await?;
+    /// assert_eq!(partner.client_id(), Some("oc_partner"));
+    /// assert_eq!(gate.authenticate_key(key.secret(), &context).await?.client_id(), None);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         match self.kind() {
@@ -141,6 +185,22 @@ impl Principal {
     /// The metadata stored with the key, verbatim: normally an object, but any JSON is possible.
     ///
     /// Whoever may create keys chooses it. Decide nothing about the kind of caller by it.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").metadata(serde_json::json!({"plan": "trial"})).issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let caller = gate.handle().authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
+    /// assert_eq!(caller.metadata()["plan"], "trial");
+    /// assert!(caller.metadata()["region"].is_null(), "what is not there");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn metadata(&self) -> &Value {
         &self.identity().metadata
@@ -154,15 +214,26 @@ impl Principal {
     /// [`on_reject`](crate::WachtAuthLayer::on_reject) is not asked.
     ///
     /// ```
-    /// # #[cfg(feature = "axum")] {
     /// use wacht_auth::{Principal, Rejection};
+    /// # use wacht_auth::dev::DevGateway;
     ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// async fn refund(caller: Principal) -> Result<&'static str, Rejection> {
     ///     caller.require("orders:write AND refunds:write")?;
     ///     Ok("refunded")
     /// }
-    /// # let _ = axum::routing::post::<_, _, ()>(refund);
-    /// # }
+    /// # let wacht = DevGateway::start().await;
+    /// # let key = wacht.issue_key("orders").permissions(["orders:write", "refunds:write"]).issue();
+    /// # let gate = wacht_auth::WachtAuthLayer::new(wacht.client()).app("orders");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// # let context = wacht_auth::AuthContext::new("/refunds");
+    /// # let caller = gate.handle().authenticate_key(key.secret(), &context).await?;
+    /// # assert_eq!(refund(caller).await?, "refunded");
+    /// # let key = wacht.issue_key("orders").permissions(["orders:write"]).issue();
+    /// # let caller = gate.handle().authenticate_key(key.secret(), &context).await?;
+    /// # assert!(refund(caller).await.is_err());
+    /// # Ok(()) }
     /// ```
     ///
     /// # Errors

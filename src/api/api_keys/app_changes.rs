@@ -46,6 +46,28 @@ pub struct UpdateApiAuthAppRequest {
 }
 
 /// Makes an app; made by [`ApiKeys::create_api_auth_app`].
+///
+/// Keys of an app that is attached to a user and an organization speak for both:
+///
+/// ```
+/// use wacht_auth::models::CreateApiAuthAppRequest;
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// let request = CreateApiAuthAppRequest {
+///     app_slug: "billing".to_owned(),
+///     name: "Billing".to_owned(),
+///     key_prefix: "sk_live".to_owned(),
+///     ..Default::default()
+/// };
+/// let call = client.api_keys().create_api_auth_app(request);
+/// let app = call.user_id(5001).organization_id(6001).send().await?;
+/// assert_eq!((app.user_id, app.organization_id), (Some(5001), Some(6001)));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct CreateApiAuthAppBuilder {
@@ -57,6 +79,21 @@ pub struct CreateApiAuthAppBuilder {
 }
 
 /// Changes an app; made by [`ApiKeys::update_api_auth_app`].
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// wacht.app("billing");
+/// let unchanged = Default::default();
+/// let call = client.api_keys().update_api_auth_app("billing", unchanged);
+/// let app = call.permissions(["invoices:read", "invoices:write"]).send().await?;
+/// assert_eq!(app.permissions, ["invoices:read", "invoices:write"]);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct UpdateApiAuthAppBuilder {
@@ -127,6 +164,29 @@ impl ApiKeys {
     /// Changes an app. Switching it off refuses its keys, and switching it on again accepts them
     /// again: at once in every gate built on this client or a clone of it, and within a minute at
     /// Wacht's own gateway.
+    ///
+    /// ```
+    /// use wacht_auth::models::UpdateApiAuthAppRequest;
+    /// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let key = wacht.issue_key("billing").issue();
+    /// let gate = WachtAuthLayer::new(client.clone()).app("billing");
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/invoices");
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    ///
+    /// let off = UpdateApiAuthAppRequest { is_active: Some(false), ..Default::default() };
+    /// client.api_keys().update_api_auth_app("billing", off).send().await?;
+    /// let refused = gate.authenticate_key(key.secret(), &context).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::InvalidKey);
+    /// # Ok(()) }
+    /// ```
     pub fn update_api_auth_app(
         &self,
         app_slug: impl Into<String>,
@@ -144,6 +204,22 @@ impl ApiKeys {
     /// Deletes an app for good. Its keys are refused from then on, as by
     /// [`update_api_auth_app`](Self::update_api_auth_app); they can no longer be listed, revoked
     /// or rotated.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// wacht.app("billing");
+    /// let api_keys = client.api_keys();
+    /// api_keys.delete_api_auth_app("billing").send().await?;
+    ///
+    /// let again = api_keys.delete_api_auth_app("billing").send().await;
+    /// assert!(again.unwrap_err().is_not_found());
+    /// # Ok(()) }
+    /// ```
     pub fn delete_api_auth_app(&self, app_slug: impl Into<String>) -> DeleteApiAuthAppBuilder {
         DeleteApiAuthAppBuilder {
             client: self.client.clone(),
@@ -202,6 +278,27 @@ impl CreateApiAuthAppBuilder {
     }
 
     /// Makes the app. Sent once.
+    ///
+    /// ```
+    /// use wacht_auth::Error;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::models::CreateApiAuthAppRequest;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let request = CreateApiAuthAppRequest {
+    ///     app_slug: "billing".to_owned(),
+    ///     name: "Billing".to_owned(),
+    ///     key_prefix: "s".to_owned(), // too short: Wacht would take it and verify none of its keys
+    ///     ..Default::default()
+    /// };
+    /// let answer = client.api_keys().create_api_auth_app(request).send().await;
+    /// assert!(matches!(answer, Err(Error::InvalidRequest(_))));
+    /// assert_eq!(wacht.journal().management_calls(), 0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///

@@ -53,6 +53,24 @@ pub struct ApiAuthApp {
 }
 
 /// Lists apps; made by [`ApiKeys::list_api_auth_apps`].
+///
+/// An app that is switched off is listed when asked for:
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// wacht.app("billing");
+/// wacht.app("legacy").set_active(false);
+///
+/// let apps = client.api_keys().list_api_auth_apps();
+/// assert_eq!(apps.clone().send().await?.len(), 1);
+/// assert_eq!(apps.include_inactive(true).send().await?.len(), 2);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct ListApiAuthAppsBuilder {
@@ -83,6 +101,22 @@ pub struct GetApiAuthAppBuilder {
 impl ApiKeys {
     /// Lists the API auth apps of the deployment, the newest first; active ones only, unless
     /// told otherwise.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// wacht.app("billing");
+    /// wacht.app("orders");
+    ///
+    /// let apps = client.api_keys().list_api_auth_apps().send().await?;
+    /// let slugs: Vec<_> = apps.iter().map(|app| &*app.app_slug).collect();
+    /// assert_eq!(slugs, ["orders", "billing"], "the newest first");
+    /// # Ok(()) }
+    /// ```
     pub fn list_api_auth_apps(&self) -> ListApiAuthAppsBuilder {
         ListApiAuthAppsBuilder {
             client: self.client.clone(),
@@ -91,6 +125,24 @@ impl ApiKeys {
     }
 
     /// Fetches one API auth app by its slug, also an inactive one.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// wacht.app("billing").scheme([DevRule::per_key(100, "minute", 1)]);
+    ///
+    /// let api_keys = client.api_keys();
+    /// let app = api_keys.get_api_auth_app("billing").send().await?;
+    /// assert_eq!(app.rate_limits[0].max_requests, 100);
+    ///
+    /// let error = api_keys.get_api_auth_app("biling").send().await.unwrap_err();
+    /// assert!(error.is_not_found());
+    /// # Ok(()) }
+    /// ```
     pub fn get_api_auth_app(&self, app_slug: impl Into<String>) -> GetApiAuthAppBuilder {
         GetApiAuthAppBuilder {
             client: self.client.clone(),
@@ -110,6 +162,24 @@ impl ListApiAuthAppsBuilder {
     }
 
     /// Fetches at most `limit` apps, after skipping `offset`, in one call.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// for slug in ["a", "b", "c"] {
+    ///     wacht.app(slug);
+    /// }
+    /// let apps = client.api_keys().list_api_auth_apps();
+    /// let first = apps.clone().page(2, 0).send().await?;
+    /// assert_eq!((first.items.len(), first.has_more), (2, true));
+    /// let second = apps.page(2, 2).send().await?;
+    /// assert_eq!((second.items.len(), second.has_more), (1, false));
+    /// # Ok(()) }
+    /// ```
     pub fn page(self, limit: u32, offset: u64) -> ApiAuthAppsPageBuilder {
         let Self {
             client,

@@ -26,20 +26,23 @@ pub fn list_api_auth_apps() -> ListApiAuthAppsBuilder {
 /// [`ApiKeys::get_api_auth_app`] of [the process's client](crate::init).
 ///
 /// ```
-/// use wacht_auth::dev::DevGateway;
 /// use wacht_auth::{Error, api::api_keys};
+/// # use wacht_auth::dev::DevGateway;
 ///
-/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// # let gateway = DevGateway::start().await;
-/// # let client = gateway.client();
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
 /// wacht_auth::init(client)?;
 /// match api_keys::get_api_auth_app("my-integration").send().await {
 ///     Ok(app) => println!("App: {}", app.name),
-///     Err(Error::Api { status, message, .. }) => eprintln!("API error {status}: {message}"),
-///     Err(error) => eprintln!("{error}"),
+///     Err(Error::Api { status, message, .. }) => {
+///         eprintln!("API error {status}: {message}");
+/// #       assert_eq!(status, 404);
+///     }
+///     Err(error) => return Err(error.into()),
 /// }
-/// # Ok::<(), wacht_auth::Error>(())
-/// # }).unwrap();
+/// # Ok(()) }
 /// ```
 pub fn get_api_auth_app(app_slug: impl Into<String>) -> GetApiAuthAppBuilder {
     calls().get_api_auth_app(app_slug)

@@ -10,6 +10,31 @@ use crate::client::events::Deed;
 use crate::client::{Error, Result, WachtClient};
 
 /// A key to be made.
+///
+/// A key that ends by itself, and says whose it is to whoever serves its requests:
+///
+/// ```
+/// use chrono::{DateTime, Utc};
+/// use wacht_auth::models::CreateApiKeyRequest;
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// # wacht.app("billing");
+/// let end: DateTime<Utc> = "2099-12-31T00:00:00Z".parse()?;
+/// let request = CreateApiKeyRequest {
+///     name: "contractor".to_owned(),
+///     expires_at: Some(end),
+///     metadata: Some(serde_json::json!({"ticket": "OPS-12"})),
+///     ..Default::default()
+/// };
+/// let new = client.api_keys().create_api_key("billing", request).send().await?;
+/// assert_eq!(new.key.expires_at, Some(end));
+/// assert_eq!(new.key.metadata["ticket"], "OPS-12");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CreateApiKeyRequest {
     /// The key's name for people. May repeat.
@@ -28,7 +53,8 @@ pub struct CreateApiKeyRequest {
     /// When the key ends; never, without it. Cannot be changed later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
-    /// Whatever is to be noted on the key; each request with it will see this.
+    /// Whatever is to be noted on the key. Services that it is shown to read it:
+    /// [`Principal::metadata`](crate::Principal::metadata).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
 }
@@ -42,6 +68,23 @@ pub struct RevokeApiKeyRequest {
 }
 
 /// Lists keys; made by [`ApiKeys::list_api_keys`].
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let old = wacht.issue_key("billing").issue();
+/// wacht.issue_key("billing").issue();
+/// wacht.revoke(old.key_id());
+///
+/// let keys = client.api_keys().list_api_keys("billing");
+/// assert_eq!(keys.clone().send().await?.len(), 1);
+/// assert_eq!(keys.include_inactive(true).send().await?.len(), 2);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct ListApiKeysBuilder {
@@ -51,6 +94,29 @@ pub struct ListApiKeysBuilder {
 }
 
 /// Makes a key; made by [`ApiKeys::create_api_key`].
+///
+/// A name that no route could require is refused unsent. Wacht itself takes it:
+///
+/// ```
+/// use wacht_auth::Error;
+/// use wacht_auth::models::CreateApiKeyRequest;
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// # wacht.app("billing");
+/// let request = CreateApiKeyRequest {
+///     name: "ci".to_owned(),
+///     permissions: Some(vec!["invoices:read,invoices:write".to_owned()]), // meant as two
+///     ..Default::default()
+/// };
+/// let call = client.api_keys().create_api_key("billing", request);
+/// assert!(matches!(call.clone().send().await, Err(Error::InvalidRequest(_))));
+/// assert_eq!(call.unchecked().send().await?.key.permissions.len(), 1);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct CreateApiKeyBuilder {
@@ -61,6 +127,24 @@ pub struct CreateApiKeyBuilder {
 }
 
 /// Revokes a key; made by [`ApiKeys::revoke_api_key`].
+///
+/// An id that no key can have is refused unsent:
+///
+/// ```
+/// use wacht_auth::Error;
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// # wacht.app("billing");
+/// let api_keys = client.api_keys();
+/// let answer = api_keys.revoke_api_key("billing", "key_123", Default::default()).send().await;
+/// assert!(matches!(answer, Err(Error::InvalidRequest(_))));
+/// assert_eq!(wacht.journal().management_calls(), 0);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct RevokeApiKeyBuilder {
@@ -83,6 +167,23 @@ pub struct RotateApiKeyBuilder {
 
 impl ApiKeys {
     /// Lists the keys of an app, the newest first; active ones only, unless told otherwise.
+    ///
+    /// Keys are recognized by their last characters, as the secret is nowhere to be had:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let issued = wacht.issue_key("billing").name("ci").issue();
+    ///
+    /// let keys = client.api_keys().list_api_keys("billing").send().await?;
+    /// let found = keys.iter().find(|key| issued.secret().ends_with(&key.key_suffix));
+    /// assert_eq!(found.map(|key| &*key.name), Some("ci"));
+    /// # Ok(()) }
+    /// ```
     pub fn list_api_keys(&self, app_slug: impl Into<String>) -> ListApiKeysBuilder {
         ListApiKeysBuilder {
             client: self.client.clone(),
@@ -128,6 +229,29 @@ impl ApiKeys {
     ///
     /// It is refused from the moment the call is sent in every gate built on this client or a
     /// clone of it, and within a minute at Wacht's own gateway.
+    ///
+    /// ```
+    /// use wacht_auth::models::RevokeApiKeyRequest;
+    /// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let key = wacht.issue_key("billing").issue();
+    /// let gate = WachtAuthLayer::new(client.clone()).app("billing"); // on a clone of the client
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/invoices");
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    ///
+    /// let why = RevokeApiKeyRequest { reason: Some("left on a train".to_owned()) };
+    /// client.api_keys().revoke_api_key("billing", key.key_id(), why).send().await?;
+    /// let refused = gate.authenticate_key(key.secret(), &context).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::InvalidKey);
+    /// # Ok(()) }
+    /// ```
     pub fn revoke_api_key(
         &self,
         app_slug: impl Into<String>,
@@ -148,6 +272,21 @@ impl ApiKeys {
     ///
     /// The new key has another id and another secret, and the same name, prefix, permissions,
     /// metadata and end: rotating an expired key makes an expired key. The app must be active.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let old = wacht.issue_key("billing").name("ci").permissions(["invoices:read"]).issue();
+    ///
+    /// let new = client.api_keys().rotate_api_key("billing", old.key_id()).send().await?;
+    /// assert_ne!(new.key.id, old.key_id());
+    /// assert_eq!((&*new.key.name, &*new.key.permissions), ("ci", &["invoices:read".to_owned()][..]));
+    /// # Ok(()) }
+    /// ```
     pub fn rotate_api_key(
         &self,
         app_slug: impl Into<String>,

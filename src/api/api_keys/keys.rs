@@ -83,6 +83,22 @@ pub struct ApiKey {
 }
 
 /// A new API key with its secret, which is never shown again. `Debug` hides it.
+///
+/// ```
+/// use wacht_auth::models::CreateApiKeyRequest;
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// # wacht.app("billing");
+/// let request = CreateApiKeyRequest { name: "ci".to_owned(), ..Default::default() };
+/// let new = client.api_keys().create_api_key("billing", request).send().await?;
+/// let logged = format!("{new:?}");
+/// assert!(logged.contains("ci") && !logged.contains(&new.secret));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiKeyWithSecret {

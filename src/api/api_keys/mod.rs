@@ -2,6 +2,21 @@
 //!
 //! The calls are methods of [`ApiKeys`], from [`WachtClient::api_keys`], and also free functions
 //! on the client that [`init`](crate::init) was given.
+//!
+//! ```
+//! use wacht_auth::api::api_keys;
+//! # use wacht_auth::dev::DevGateway;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let wacht = DevGateway::start().await;
+//! # let client = wacht.client();
+//! # wacht.issue_key("billing").name("ci").issue();
+//! wacht_auth::init(client)?; // once, in `main`
+//! let keys = api_keys::list_api_keys("billing").send().await?;
+//! assert_eq!(keys[0].name, "ci");
+//! # Ok(()) }
+//! ```
 
 use crate::client::WachtClient;
 
@@ -38,6 +53,29 @@ pub use super::rate_limit_schemes::{
 };
 
 /// The calls about API auth apps, keys, schemes and audit; made by [`WachtClient::api_keys`].
+///
+/// ```
+/// use wacht_auth::models::{CreateApiAuthAppRequest, CreateApiKeyRequest};
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// let api_keys = client.api_keys();
+/// let app = CreateApiAuthAppRequest {
+///     app_slug: "billing".to_owned(),
+///     name: "Billing".to_owned(),
+///     key_prefix: "sk_live".to_owned(),
+///     ..Default::default()
+/// };
+/// api_keys.create_api_auth_app(app).send().await?;
+///
+/// let key = CreateApiKeyRequest { name: "ci".to_owned(), ..Default::default() };
+/// let new = api_keys.create_api_key("billing", key).send().await?;
+/// assert!(new.secret.starts_with("sk_live_"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ApiKeys {
     client: WachtClient,

@@ -11,6 +11,34 @@ use crate::api::api_keys::ApiKeys;
 use crate::client::{Error, Result, WachtClient};
 
 /// Which rows of the audit log to fetch.
+///
+/// A cursor goes on where a page ended, also when rows are written meanwhile:
+///
+/// ```
+/// use wacht_auth::api::gateway::CheckRequest;
+/// use wacht_auth::dev::{DevGateway, ManualClock};
+/// use wacht_auth::models::ListApiAuditLogsQuery;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let clock = ManualClock::new();
+/// # let wacht = DevGateway::start().await.clock(&clock);
+/// let client = wacht.client();
+/// let key = wacht.issue_key("billing").issue();
+/// for path in ["/a", "/b", "/c"] {
+///     client.gateway().check(CheckRequest::api_key(key.secret()).resource(path)).send().await?;
+/// #     clock.advance(std::time::Duration::from_secs(1));
+/// }
+/// let api_keys = client.api_keys();
+/// let mut query = ListApiAuditLogsQuery { limit: Some(2), ..Default::default() };
+/// let newest = api_keys.get_api_audit_logs("billing", query.clone()).send().await?;
+/// assert_eq!((&*newest.items[0].path, newest.has_more), ("GET /c", true));
+///
+/// query.cursor = newest.next_cursor;
+/// let older = api_keys.get_api_audit_logs("billing", query).send().await?;
+/// assert_eq!((&*older.items[0].path, older.has_more), ("GET /a", false));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListApiAuditLogsQuery {
     /// At most so many rows in one answer. Defaults to 100, at most 1000.
@@ -65,6 +93,28 @@ pub struct GetApiAuditTimeseriesQuery {
 }
 
 /// Fetches rows of the audit log; made by [`ApiKeys::get_api_audit_logs`].
+///
+/// A query that Wacht would take for another one is refused unsent:
+///
+/// ```
+/// use wacht_auth::Error;
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::models::ListApiAuditLogsQuery;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// wacht.app("billing");
+/// let query = ListApiAuditLogsQuery {
+///     end_date: Some("2026-01-31T00:00:00Z".parse()?), // and no `start_date`
+///     ..Default::default()
+/// };
+/// let call = client.api_keys().get_api_audit_logs("billing", query);
+/// assert!(matches!(call.clone().send().await, Err(Error::InvalidRequest(_))));
+/// assert!(call.unchecked().send().await.is_ok());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct GetApiAuditLogsBuilder {
@@ -97,20 +147,27 @@ pub struct GetApiAuditTimeseriesBuilder {
 impl ApiKeys {
     /// Fetches what Wacht's gateway noted about checks of an app's keys, newest first.
     ///
-    /// ```no_run
-    /// # async fn example(client: wacht_auth::WachtClient) -> wacht_auth::Result<()> {
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
     /// use wacht_auth::models::{AuditOutcome, ListApiAuditLogsQuery};
     ///
-    /// let query = ListApiAuditLogsQuery {
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("billing").issue();
+    /// let check = CheckRequest::api_key(key.secret()).required_permissions(["invoices:write"]);
+    /// client.gateway().check(check).send().await?;
+    ///
+    /// let blocked = ListApiAuditLogsQuery {
     ///     outcome: Some(AuditOutcome::Blocked),
     ///     ..Default::default()
     /// };
-    /// let page = client.api_keys().get_api_audit_logs("billing", query).send().await?;
-    /// for row in page.items {
-    ///     println!("{} {} {:?}", row.timestamp, row.path, row.blocked_by_rule);
-    /// }
-    /// # Ok(())
-    /// # }
+    /// let page = client.api_keys().get_api_audit_logs("billing", blocked).send().await?;
+    /// assert_eq!(page.items[0].path, "GET /");
+    /// assert_eq!(page.items[0].blocked_by_rule.as_deref(), Some("permission_denied"));
+    /// # Ok(()) }
     /// ```
     pub fn get_api_audit_logs(
         &self,
@@ -126,6 +183,25 @@ impl ApiKeys {
     }
 
     /// Fetches sums over the checks of an app's keys.
+    ///
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::models::GetApiAuditAnalyticsQuery;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("billing").name("ci").issue();
+    /// client.gateway().check(CheckRequest::api_key(key.secret())).send().await?;
+    ///
+    /// let query = GetApiAuditAnalyticsQuery { include_top_keys: Some(true), ..Default::default() };
+    /// let sums = client.api_keys().get_api_audit_analytics("billing", query).send().await?;
+    /// assert_eq!((sums.total_requests, sums.blocked_requests), (1, 0));
+    /// assert_eq!(sums.top_keys.unwrap_or_default()[0].key_name, "ci");
+    /// # Ok(()) }
+    /// ```
     pub fn get_api_audit_analytics(
         &self,
         app_slug: impl Into<String>,
@@ -140,6 +216,27 @@ impl ApiKeys {
     }
 
     /// Fetches sums over the checks of an app's keys, interval by interval.
+    ///
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::models::{AuditInterval, GetApiAuditTimeseriesQuery};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("billing").issue();
+    /// client.gateway().check(CheckRequest::api_key(key.secret())).send().await?;
+    ///
+    /// let query = GetApiAuditTimeseriesQuery {
+    ///     interval: Some(AuditInterval::Month),
+    ///     ..Default::default()
+    /// };
+    /// let series = client.api_keys().get_api_audit_timeseries("billing", query).send().await?;
+    /// assert_eq!(series.points.iter().map(|point| point.total_requests).sum::<i64>(), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn get_api_audit_timeseries(
         &self,
         app_slug: impl Into<String>,
@@ -193,18 +290,28 @@ impl GetApiAuditLogsBuilder {
     /// Rows that are written meanwhile do not appear. Of rows in the same millisecond some may be
     /// missing where one page ends and the next begins, as Wacht's cursor counts no finer.
     ///
-    /// ```no_run
-    /// # async fn example(client: wacht_auth::WachtClient) -> wacht_auth::Result<()> {
+    /// ```
     /// use futures_util::TryStreamExt;
-    /// use wacht_auth::models::ListApiAuditLogsQuery;
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
     ///
-    /// let all = ListApiAuditLogsQuery::default();
-    /// let mut rows = client.api_keys().get_api_audit_logs("billing", all).stream();
-    /// while let Some(row) = rows.try_next().await? {
-    ///     println!("{} {}", row.timestamp, row.path);
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("billing").issue();
+    /// for path in ["/a", "/b"] {
+    ///     client.gateway().check(CheckRequest::api_key(key.secret()).resource(path)).send().await?;
     /// }
-    /// # Ok(())
-    /// # }
+    /// let all = Default::default();
+    /// let mut rows = client.api_keys().get_api_audit_logs("billing", all).stream();
+    /// let mut seen = 0;
+    /// while let Some(row) = rows.try_next().await? {
+    ///     assert_eq!(row.app_slug, "billing");
+    ///     seen += 1;
+    /// }
+    /// assert_eq!(seen, 2);
+    /// # Ok(()) }
     /// ```
     #[must_use = "a stream does nothing until it is read"]
     pub fn stream(mut self) -> ApiAuditLogsStream {

@@ -43,6 +43,17 @@ pub struct AuditLog {
 }
 
 /// What the gateway said to a check.
+///
+/// ```
+/// use wacht_auth::models::AuditOutcome;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert_eq!(AuditOutcome::Blocked.as_str(), "blocked");
+/// # let json = serde_json::json!("THROTTLED");
+/// let newer: AuditOutcome = serde_json::from_value(json)?; // a word of a newer Wacht
+/// assert_eq!(newer, AuditOutcome::Unknown("THROTTLED".to_owned()));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuditOutcome {

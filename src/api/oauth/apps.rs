@@ -64,6 +64,26 @@ pub struct ListOAuthAppsBuilder {
 }
 
 /// Makes an OAuth app; made by [`OAuth::create_oauth_app`].
+///
+/// ```
+/// use wacht_auth::models::{CreateOAuthAppRequest, Logo};
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// # let png: &'static [u8] = b"\x89PNG\r\n\x1a\n";
+/// let request = CreateOAuthAppRequest {
+///     slug: "acme-oauth".to_owned(),
+///     name: "Acme".to_owned(),
+///     ..Default::default()
+/// };
+/// let call = client.oauth().create_oauth_app(request);
+/// let app = call.logo(Logo::new(png, "image/png")).send().await?;
+/// assert!(app.logo_url.is_some());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct CreateOAuthAppBuilder {
@@ -84,6 +104,25 @@ pub struct VerifyOAuthAppDomainBuilder {
 
 impl OAuth {
     /// Lists the OAuth apps of the deployment, the newest first, inactive ones included.
+    ///
+    /// ```
+    /// use wacht_auth::models::CreateOAuthAppRequest;
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// let apps = client.oauth().list_oauth_apps().send().await?;
+    /// assert_eq!(apps[0].slug, "acme-oauth");
+    /// # Ok(()) }
+    /// ```
     pub fn list_oauth_apps(&self) -> ListOAuthAppsBuilder {
         ListOAuthAppsBuilder {
             client: self.client.clone(),
@@ -91,6 +130,31 @@ impl OAuth {
     }
 
     /// Makes an OAuth app.
+    ///
+    /// ```
+    /// use wacht_auth::models::{CreateOAuthAppRequest, OAuthScopeCategory, OAuthScopeDefinition};
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// let request = CreateOAuthAppRequest {
+    ///     slug: "acme-oauth".to_owned(),
+    ///     name: "Acme".to_owned(),
+    ///     supported_scopes: Some(vec!["orders:read".to_owned()]),
+    ///     scope_definitions: Some(vec![OAuthScopeDefinition {
+    ///         scope: "orders:read".to_owned(),
+    ///         display_name: "Read your orders".to_owned(),
+    ///         category: OAuthScopeCategory::Personal,
+    ///         ..Default::default()
+    ///     }]),
+    ///     ..Default::default()
+    /// };
+    /// let app = client.oauth().create_oauth_app(request).send().await?;
+    /// assert_eq!(app.scope_definitions[0].display_name, "Read your orders");
+    /// # Ok(()) }
+    /// ```
     pub fn create_oauth_app(&self, request: CreateOAuthAppRequest) -> CreateOAuthAppBuilder {
         CreateOAuthAppBuilder {
             client: self.client.clone(),
@@ -102,6 +166,28 @@ impl OAuth {
     }
 
     /// Has Wacht look whether the domain of an OAuth app points to it.
+    ///
+    /// ```
+    /// use wacht_auth::models::CreateOAuthAppRequest;
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// let domain = client.oauth().verify_oauth_app_domain("acme-oauth").send().await?;
+    /// if !domain.verified {
+    ///     println!("{} needs a CNAME record: {}", domain.domain, domain.cname_target);
+    /// }
+    /// # assert!(!domain.verified && !domain.cname_target.is_empty());
+    /// # Ok(()) }
+    /// ```
     pub fn verify_oauth_app_domain(
         &self,
         app_slug: impl Into<String>,

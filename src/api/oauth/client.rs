@@ -77,7 +77,7 @@ pub struct OAuthClient {
     /// What access tokens are.
     #[serde(default)]
     pub access_token_format: Option<OAuthAccessTokenFormat>,
-    /// How long an access token lasts.
+    /// How long an access token lasts, in seconds.
     #[serde(default)]
     pub access_token_ttl_seconds: Option<i64>,
     /// Whether users are not asked for their consent.
@@ -90,6 +90,33 @@ pub struct OAuthClient {
 }
 
 /// A client that was just made, and its secret, which is shown this once. `Debug` hides it.
+///
+/// It gives the members of the client as its own:
+///
+/// ```
+/// use wacht_auth::models::{CreateOAuthAppRequest, CreateOAuthClientRequest};
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// # let request = CreateOAuthAppRequest {
+/// #     slug: "acme-oauth".to_owned(),
+/// #     name: "Acme".to_owned(),
+/// #     ..Default::default()
+/// # };
+/// # client.oauth().create_oauth_app(request).send().await?;
+/// let request = CreateOAuthClientRequest {
+///     redirect_uris: vec!["https://partner.example/callback".to_owned()],
+///     ..Default::default()
+/// };
+/// let made = client.oauth().create_oauth_client("acme-oauth", request).send().await?;
+/// assert_eq!(made.client_id, made.client.client_id);
+/// let secret = made.client_secret.as_deref().unwrap_or_default();
+/// assert!(!format!("{made:?}").contains(secret));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OAuthClientWithSecret {

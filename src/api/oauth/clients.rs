@@ -21,6 +21,35 @@ pub struct ListOAuthClientsBuilder {
 }
 
 /// Makes an OAuth client; made by [`OAuth::create_oauth_client`].
+///
+/// ```
+/// use wacht_auth::models::{CreateOAuthAppRequest, CreateOAuthClientRequest};
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// # let request = CreateOAuthAppRequest {
+/// #     slug: "acme-oauth".to_owned(),
+/// #     name: "Acme".to_owned(),
+/// #     ..Default::default()
+/// # };
+/// # client.oauth().create_oauth_app(request).send().await?;
+/// let request = CreateOAuthClientRequest {
+///     redirect_uris: vec!["https://partner.example/callback".to_owned()],
+///     ..Default::default()
+/// };
+/// let partner = client
+///     .oauth()
+///     .create_oauth_client("acme-oauth", request)
+///     .access_token_ttl_seconds(900)
+///     .post_logout_redirect_uris(["https://partner.example/bye"])
+///     .send()
+///     .await?;
+/// assert_eq!(partner.access_token_ttl_seconds, Some(900));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct CreateOAuthClientBuilder {
@@ -32,6 +61,33 @@ pub struct CreateOAuthClientBuilder {
 }
 
 /// Changes an OAuth client; made by [`OAuth::update_oauth_client`].
+///
+/// ```
+/// use wacht_auth::models::{CreateOAuthAppRequest, CreateOAuthClientRequest};
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// # let request = CreateOAuthAppRequest {
+/// #     slug: "acme-oauth".to_owned(),
+/// #     name: "Acme".to_owned(),
+/// #     ..Default::default()
+/// # };
+/// # client.oauth().create_oauth_app(request).send().await?;
+/// # let request = CreateOAuthClientRequest {
+/// #     redirect_uris: vec!["https://partner.example/callback".to_owned()],
+/// #     ..Default::default()
+/// # };
+/// # let partner = client.oauth().create_oauth_client("acme-oauth", request).send().await?;
+/// let unchanged = Default::default();
+/// let call = client.oauth().update_oauth_client("acme-oauth", partner.id, unchanged);
+/// let updated = call.access_token_ttl_seconds(300).skip_consent(true).send().await?;
+/// assert_eq!(updated.access_token_ttl_seconds, Some(300));
+/// assert!(updated.skip_consent);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct UpdateOAuthClientBuilder {
@@ -64,6 +120,30 @@ struct ClientOf {
 
 impl OAuth {
     /// Lists the clients of an OAuth app, the newest first, inactive ones included.
+    ///
+    /// ```
+    /// use wacht_auth::models::{CreateOAuthAppRequest, CreateOAuthClientRequest};
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// # let request = CreateOAuthClientRequest {
+    /// #     redirect_uris: vec!["https://partner.example/callback".to_owned()],
+    /// #     ..Default::default()
+    /// # };
+    /// # let partner = client.oauth().create_oauth_client("acme-oauth", request).send().await?;
+    /// let clients = client.oauth().list_oauth_clients("acme-oauth").send().await?;
+    /// assert_eq!(clients[0].client_id, partner.client_id);
+    /// # Ok(()) }
+    /// ```
     pub fn list_oauth_clients(&self, app_slug: impl Into<String>) -> ListOAuthClientsBuilder {
         ListOAuthClientsBuilder {
             client: self.client.clone(),
@@ -72,6 +152,33 @@ impl OAuth {
     }
 
     /// Makes a client of an OAuth app.
+    ///
+    /// ```
+    /// use wacht_auth::models::{
+    ///     CreateOAuthAppRequest, CreateOAuthClientRequest, OAuthClientAuthMethod,
+    /// };
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// let public = CreateOAuthClientRequest {
+    ///     client_auth_method: OAuthClientAuthMethod::None, // an app on a phone keeps no secret
+    ///     redirect_uris: vec!["https://phone.example/callback".to_owned()],
+    ///     ..Default::default()
+    /// };
+    /// let phone = client.oauth().create_oauth_client("acme-oauth", public).send().await?;
+    /// assert!(phone.client_id.starts_with("oc_"));
+    /// assert_eq!(phone.client_secret, None);
+    /// # Ok(()) }
+    /// ```
     pub fn create_oauth_client(
         &self,
         app_slug: impl Into<String>,
@@ -87,6 +194,35 @@ impl OAuth {
     }
 
     /// Changes a client, which must be active.
+    ///
+    /// ```
+    /// use wacht_auth::models::UpdateOAuthClientRequest;
+    /// # use wacht_auth::dev::DevGateway;
+    /// # use wacht_auth::models::{CreateOAuthAppRequest, CreateOAuthClientRequest};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// # let request = CreateOAuthClientRequest {
+    /// #     redirect_uris: vec!["https://partner.example/callback".to_owned()],
+    /// #     ..Default::default()
+    /// # };
+    /// # let partner = client.oauth().create_oauth_client("acme-oauth", request).send().await?;
+    /// let rename = UpdateOAuthClientRequest {
+    ///     client_name: Some("Partner Ltd".to_owned()),
+    ///     ..Default::default()
+    /// };
+    /// let partner = client.oauth().update_oauth_client("acme-oauth", partner.id, rename).send().await?;
+    /// assert_eq!(partner.client_name.as_deref(), Some("Partner Ltd"));
+    /// # Ok(()) }
+    /// ```
     pub fn update_oauth_client(
         &self,
         app_slug: impl Into<String>,
@@ -102,6 +238,32 @@ impl OAuth {
 
     /// Switches a client off for good. Access tokens it has keep passing until they end: what
     /// takes them back is [`revoke_oauth_grant`](Self::revoke_oauth_grant).
+    ///
+    /// ```
+    /// use wacht_auth::models::{CreateOAuthAppRequest, CreateOAuthClientRequest};
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// # let request = CreateOAuthClientRequest {
+    /// #     redirect_uris: vec!["https://partner.example/callback".to_owned()],
+    /// #     ..Default::default()
+    /// # };
+    /// # let partner = client.oauth().create_oauth_client("acme-oauth", request).send().await?;
+    /// let oauth = client.oauth();
+    /// oauth.deactivate_oauth_client("acme-oauth", partner.id).send().await?;
+    /// let clients = oauth.list_oauth_clients("acme-oauth").send().await?;
+    /// assert!(!clients[0].is_active);
+    /// # Ok(()) }
+    /// ```
     pub fn deactivate_oauth_client(
         &self,
         app_slug: impl Into<String>,
@@ -113,6 +275,31 @@ impl OAuth {
     }
 
     /// Gives a client a new secret. The old one ends at once.
+    ///
+    /// ```
+    /// use wacht_auth::models::{CreateOAuthAppRequest, CreateOAuthClientRequest};
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// # let request = CreateOAuthClientRequest {
+    /// #     redirect_uris: vec!["https://partner.example/callback".to_owned()],
+    /// #     ..Default::default()
+    /// # };
+    /// # let partner = client.oauth().create_oauth_client("acme-oauth", request).send().await?;
+    /// let rotate = client.oauth().rotate_oauth_client_secret("acme-oauth", partner.id);
+    /// let new = rotate.send().await?.client_secret;
+    /// assert_ne!(Some(new), partner.client_secret);
+    /// # Ok(()) }
+    /// ```
     pub fn rotate_oauth_client_secret(
         &self,
         app_slug: impl Into<String>,

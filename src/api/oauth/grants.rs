@@ -68,6 +68,37 @@ pub struct RevokeOAuthGrantBuilder {
 
 impl OAuth {
     /// Lists what users granted to a client, the newest first, revoked grants included.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::models::{
+    ///     CreateOAuthAppRequest, CreateOAuthClientRequest, OAuthGrantStatus,
+    /// };
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// # let request = CreateOAuthClientRequest {
+    /// #     redirect_uris: vec!["https://partner.example/callback".to_owned()],
+    /// #     ..Default::default()
+    /// # };
+    /// # let partner = client.oauth().create_oauth_client("acme-oauth", request).send().await?;
+    /// // A user agrees, and the partner has a token.
+    /// let token = wacht.issue_token("orders").oauth_client(partner.id).scopes(["orders:read"]);
+    /// let _token = token.issue();
+    ///
+    /// let grants = client.oauth().list_oauth_grants("acme-oauth", partner.id).send().await?;
+    /// assert_eq!(grants[0].status, OAuthGrantStatus::Active);
+    /// assert_eq!(grants[0].scopes, ["orders:read"]);
+    /// # Ok(()) }
+    /// ```
     pub fn list_oauth_grants(
         &self,
         app_slug: impl Into<String>,
@@ -83,6 +114,37 @@ impl OAuth {
 
     /// Takes a grant back. The gateway refuses its opaque access tokens at once; a gate in front
     /// of it when it asks again, as its [`CachePolicy`](crate::CachePolicy) says.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::models::{
+    ///     CreateOAuthAppRequest, CreateOAuthClientRequest, OAuthGrantStatus,
+    /// };
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// # let request = CreateOAuthClientRequest {
+    /// #     redirect_uris: vec!["https://partner.example/callback".to_owned()],
+    /// #     ..Default::default()
+    /// # };
+    /// # let partner = client.oauth().create_oauth_client("acme-oauth", request).send().await?;
+    /// let _token = wacht.issue_token("orders").oauth_client(partner.id).issue();
+    /// let oauth = client.oauth();
+    /// let of_partner = oauth.list_oauth_grants("acme-oauth", partner.id);
+    /// for grant in of_partner.clone().send().await? {
+    ///     oauth.revoke_oauth_grant("acme-oauth", partner.id, &grant).send().await?;
+    /// }
+    /// assert_eq!(of_partner.send().await?[0].status, OAuthGrantStatus::Revoked);
+    /// # Ok(()) }
+    /// ```
     pub fn revoke_oauth_grant(
         &self,
         app_slug: impl Into<String>,

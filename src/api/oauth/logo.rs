@@ -12,11 +12,24 @@ use crate::client::{Error, FileHead, Result};
 /// are is not looked at: the content type is taken at its word.
 ///
 /// ```
-/// use wacht_auth::models::Logo;
+/// use wacht_auth::Error;
+/// use wacht_auth::models::{CreateOAuthAppRequest, Logo};
+/// # use wacht_auth::dev::DevGateway;
 ///
-/// # let bytes: &'static [u8] = b"";
-/// let logo = Logo::new(bytes, "image/png");
-/// assert_eq!(logo.content_type(), "image/png");
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// # let drawing: &'static [u8] = b"<svg/>";
+/// let request = CreateOAuthAppRequest {
+///     slug: "acme-oauth".to_owned(),
+///     name: "Acme".to_owned(),
+///     ..Default::default()
+/// };
+/// let logo = Logo::new(drawing, "image/svg+xml"); // not one of the five
+/// let answer = client.oauth().create_oauth_app(request).logo(logo).send().await;
+/// assert!(matches!(answer, Err(Error::InvalidRequest(_))));
+/// # Ok(()) }
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Logo {

@@ -9,6 +9,23 @@ use crate::client::{Error, Result};
 /// text, or by the object itself.
 ///
 /// For a client it is [`OAuthClient::id`], not the public `client_id` that begins with `oc_`.
+///
+/// ```
+/// use wacht_auth::Error;
+/// use wacht_auth::models::RecordId;
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// assert_eq!(RecordId::from(8_000_000_000_000_001), RecordId::from("8000000000000001"));
+///
+/// // A public id in the place of the record's is noticed before anything is sent.
+/// let answer = client.oauth().list_oauth_grants("acme-oauth", "oc_8fJ2").send().await;
+/// assert!(matches!(answer, Err(Error::InvalidRequest(_))));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordId(String);
 

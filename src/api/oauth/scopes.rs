@@ -94,6 +94,31 @@ struct ScopeOf {
 
 impl OAuth {
     /// Changes the words in which a scope is put to users.
+    ///
+    /// ```
+    /// use wacht_auth::models::{CreateOAuthAppRequest, UpdateOAuthScopeRequest};
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     supported_scopes: Some(vec!["orders:read".to_owned()]),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// let words = UpdateOAuthScopeRequest {
+    ///     description: Some("See what you ordered, and when".to_owned()),
+    ///     ..Default::default()
+    /// };
+    /// let oauth = client.oauth();
+    /// let app = oauth.update_oauth_scope("acme-oauth", "orders:read", words).send().await?;
+    /// assert_eq!(app.scope_definitions[0].description, "See what you ordered, and when");
+    /// # Ok(()) }
+    /// ```
     pub fn update_oauth_scope(
         &self,
         app_slug: impl Into<String>,
@@ -107,6 +132,30 @@ impl OAuth {
     }
 
     /// Takes a scope out of use. Doing so twice is fine.
+    ///
+    /// ```
+    /// use wacht_auth::models::CreateOAuthAppRequest;
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     supported_scopes: Some(vec!["orders:read".to_owned()]),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// let oauth = client.oauth();
+    /// let app = oauth.archive_oauth_scope("acme-oauth", "orders:read").send().await?;
+    /// assert!(app.scope_definitions[0].archived);
+    ///
+    /// let app = oauth.unarchive_oauth_scope("acme-oauth", "orders:read").send().await?;
+    /// assert!(!app.scope_definitions[0].archived);
+    /// # Ok(()) }
+    /// ```
     pub fn archive_oauth_scope(
         &self,
         app_slug: impl Into<String>,
@@ -132,6 +181,34 @@ impl OAuth {
     ///
     /// Once set, neither can be set to anything else by this call: Wacht answers 400, also when
     /// a later call leaves a permission out.
+    ///
+    /// ```
+    /// use wacht_auth::models::{
+    ///     CreateOAuthAppRequest, OAuthScopeCategory, SetOAuthScopeMappingRequest,
+    /// };
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # let request = CreateOAuthAppRequest {
+    /// #     slug: "acme-oauth".to_owned(),
+    /// #     name: "Acme".to_owned(),
+    /// #     supported_scopes: Some(vec!["orders:read".to_owned()]),
+    /// #     ..Default::default()
+    /// # };
+    /// # client.oauth().create_oauth_app(request).send().await?;
+    /// let mapping = SetOAuthScopeMappingRequest {
+    ///     category: OAuthScopeCategory::Organization,
+    ///     organization_permission: Some("organization:orders:view".to_owned()),
+    ///     ..Default::default()
+    /// };
+    /// let call = client.oauth().set_oauth_scope_mapping("acme-oauth", "orders:read", mapping);
+    /// let app = call.send().await?;
+    /// assert_eq!(app.scope_definitions[0].category, OAuthScopeCategory::Organization);
+    /// # Ok(()) }
+    /// ```
     pub fn set_oauth_scope_mapping(
         &self,
         app_slug: impl Into<String>,

@@ -19,6 +19,32 @@ use crate::client::{Error, Result, WachtClient};
 /// they are. What somebody else changes about them between these two calls is lost.
 ///
 /// With `Some` definitions these are sent as given, and nothing is fetched.
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::models::{CreateOAuthAppRequest, UpdateOAuthAppRequest};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// # let request = CreateOAuthAppRequest {
+/// #     slug: "acme-oauth".to_owned(),
+/// #     name: "Acme".to_owned(),
+/// #     ..Default::default()
+/// # };
+/// # client.oauth().create_oauth_app(request).send().await?;
+/// let off = UpdateOAuthAppRequest { is_active: Some(false), ..Default::default() };
+/// let call = client.oauth().update_oauth_app("acme-oauth", off);
+/// wacht.journal().clear();
+/// assert!(!call.clone().send().await?.is_active);
+/// assert_eq!(wacht.journal().management_calls(), 2, "the app is fetched first");
+///
+/// wacht.journal().clear();
+/// call.reset_scope_definitions().send().await?;
+/// assert_eq!(wacht.journal().management_calls(), 1);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct UpdateOAuthAppBuilder {

@@ -24,6 +24,30 @@ pub struct GetRateLimitSchemeBuilder {
 }
 
 /// Makes a scheme; made by [`ApiKeys::create_rate_limit_scheme`].
+///
+/// What Wacht would refuse is refused unsent:
+///
+/// ```
+/// use wacht_auth::Error;
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::models::{CreateRateLimitSchemeRequest, RateLimit, RateLimitUnit};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let client = wacht.client();
+/// let scheme = CreateRateLimitSchemeRequest {
+///     slug: "quarterly".to_owned(),
+///     name: "Quarterly".to_owned(),
+///     // More than 30 days.
+///     rules: vec![RateLimit { unit: RateLimitUnit::Day, duration: 90, max_requests: 1, mode: None }],
+///     ..Default::default()
+/// };
+/// let answer = client.api_keys().create_rate_limit_scheme(scheme).send().await;
+/// assert!(matches!(answer, Err(Error::InvalidRequest(_))));
+/// assert_eq!(wacht.journal().management_calls(), 0);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a call does nothing until `send` is called"]
 pub struct CreateRateLimitSchemeBuilder {
@@ -52,6 +76,20 @@ pub struct DeleteRateLimitSchemeBuilder {
 
 impl ApiKeys {
     /// Lists the rate-limit schemes of the deployment, the last changed first.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// wacht.app("billing").scheme([DevRule::per_key(100, "minute", 1)]);
+    ///
+    /// let schemes = client.api_keys().list_rate_limit_schemes().send().await?;
+    /// assert_eq!(schemes[0].slug, "billing-limits");
+    /// # Ok(()) }
+    /// ```
     pub fn list_rate_limit_schemes(&self) -> ListRateLimitSchemesBuilder {
         ListRateLimitSchemesBuilder {
             client: self.client().clone(),
@@ -59,6 +97,21 @@ impl ApiKeys {
     }
 
     /// Fetches one rate-limit scheme by its slug.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule};
+    /// use wacht_auth::models::RateLimitMode;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// wacht.app("billing").scheme([DevRule::per_key(100, "minute", 1)]);
+    ///
+    /// let scheme = client.api_keys().get_rate_limit_scheme("billing-limits").send().await?;
+    /// assert_eq!(scheme.rules[0].mode, Some(RateLimitMode::PerKey));
+    /// # Ok(()) }
+    /// ```
     pub fn get_rate_limit_scheme(&self, slug: impl Into<String>) -> GetRateLimitSchemeBuilder {
         GetRateLimitSchemeBuilder {
             client: self.client().clone(),
@@ -67,6 +120,33 @@ impl ApiKeys {
     }
 
     /// Makes a rate-limit scheme, which apps can then be attached to.
+    ///
+    /// ```
+    /// use wacht_auth::models::{
+    ///     CreateRateLimitSchemeRequest, RateLimit, RateLimitMode, RateLimitUnit,
+    /// };
+    /// # use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// let per_minute = |max_requests| RateLimit {
+    ///     unit: RateLimitUnit::Minute,
+    ///     duration: 1,
+    ///     max_requests,
+    ///     mode: Some(RateLimitMode::PerKey),
+    /// };
+    /// let scheme = CreateRateLimitSchemeRequest {
+    ///     slug: "standard".to_owned(),
+    ///     name: "Standard".to_owned(),
+    ///     rules: vec![per_minute(100).into(), per_minute(5).with_endpoints(["/reports"])],
+    ///     ..Default::default()
+    /// };
+    /// let made = client.api_keys().create_rate_limit_scheme(scheme).send().await?;
+    /// assert_eq!(made.rules.len(), 2);
+    /// # Ok(()) }
+    /// ```
     pub fn create_rate_limit_scheme<R: Into<RateLimitRule>>(
         &self,
         request: CreateRateLimitSchemeRequest<R>,
@@ -86,6 +166,25 @@ impl ApiKeys {
     /// Changes a rate-limit scheme for all apps attached to it.
     ///
     /// A gate follows within about a minute, Wacht's own gateway within an hour.
+    ///
+    /// ```
+    /// use wacht_auth::models::UpdateRateLimitSchemeRequest;
+    /// # use wacht_auth::dev::{DevGateway, DevRule};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// # let client = wacht.client();
+    /// # wacht.app("billing").scheme([DevRule::per_key(100, "minute", 1)]);
+    /// let api_keys = client.api_keys();
+    /// let mut rules = api_keys.get_rate_limit_scheme("billing-limits").send().await?.rules;
+    /// rules[0].max_requests = 250;
+    ///
+    /// let change = UpdateRateLimitSchemeRequest { rules: Some(rules), ..Default::default() };
+    /// let scheme = api_keys.update_rate_limit_scheme("billing-limits", change).send().await?;
+    /// assert_eq!(scheme.rules[0].max_requests, 250);
+    /// # Ok(()) }
+    /// ```
     pub fn update_rate_limit_scheme(
         &self,
         slug: impl Into<String>,
@@ -100,6 +199,24 @@ impl ApiKeys {
     }
 
     /// Deletes a rate-limit scheme. Wacht refuses while an app or an active key refers to it.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use wacht_auth::dev::{DevGateway, DevRule};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// # wacht.app("billing").scheme([DevRule::per_key(100, "minute", 1)]);
+    /// let api_keys = client.api_keys();
+    /// let in_use = api_keys.delete_rate_limit_scheme("billing-limits").send().await;
+    /// assert_eq!(in_use.unwrap_err().status(), Some(StatusCode::BAD_REQUEST));
+    ///
+    /// wacht.app("billing").no_scheme();
+    /// api_keys.delete_rate_limit_scheme("billing-limits").send().await?;
+    /// # Ok(()) }
+    /// ```
     pub fn delete_rate_limit_scheme(
         &self,
         slug: impl Into<String>,

@@ -31,6 +31,23 @@ pub struct RateLimit {
 }
 
 /// A [`RateLimit`] with the endpoints it is about and its place among others.
+///
+/// Rules that match a request all apply to it, so a tight one may stand beside a wide one:
+///
+/// ```
+/// use wacht_auth::models::{RateLimit, RateLimitMode, RateLimitRule, RateLimitUnit};
+///
+/// let everywhere = RateLimit {
+///     unit: RateLimitUnit::Hour,
+///     duration: 1,
+///     max_requests: 10_000,
+///     mode: Some(RateLimitMode::PerKey),
+/// };
+/// let reports = RateLimit { max_requests: 20, ..everywhere.clone() }.with_endpoints(["/reports"]);
+/// let rules: [RateLimitRule; 2] = [everywhere.into(), reports.with_priority(1)];
+/// assert_eq!(rules[0].endpoints, None);
+/// assert_eq!(rules[1].endpoints.as_deref(), Some(&["/reports".to_owned()][..]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RateLimitRule {
     /// What `duration` counts.
@@ -52,6 +69,17 @@ pub struct RateLimitRule {
 }
 
 /// What the length of a window is counted in.
+///
+/// A word of a newer Wacht is kept as it is, and written back as it came:
+///
+/// ```
+/// use wacht_auth::models::RateLimitUnit;
+///
+/// assert_eq!(RateLimitUnit::from("calendar_day".to_owned()), RateLimitUnit::CalendarDay);
+/// let newer = RateLimitUnit::from("fortnight".to_owned());
+/// assert_eq!(newer, RateLimitUnit::Unknown("fortnight".to_owned()));
+/// assert_eq!(newer.as_str(), "fortnight");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RateLimitUnit {
@@ -76,6 +104,38 @@ pub enum RateLimitUnit {
 }
 
 /// Who shares one count.
+///
+/// A limit per address, whatever the key, is for fixed rules of a gate alone:
+///
+/// ```
+/// use wacht_auth::models::{
+///     CreateRateLimitSchemeRequest, RateLimit, RateLimitMode, RateLimitUnit,
+/// };
+/// use wacht_auth::{Error, Limits};
+/// # use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let wacht = DevGateway::start().await;
+/// # let client = wacht.client();
+/// let limit = RateLimit {
+///     unit: RateLimitUnit::Minute,
+///     duration: 1,
+///     max_requests: 100,
+///     mode: Some(RateLimitMode::PerIp),
+/// };
+/// assert!(Limits::local().rules([limit.clone()]).is_ok());
+///
+/// let scheme = CreateRateLimitSchemeRequest {
+///     slug: "standard".to_owned(),
+///     name: "Standard".to_owned(),
+///     rules: vec![limit],
+///     ..Default::default()
+/// };
+/// let answer = client.api_keys().create_rate_limit_scheme(scheme).send().await;
+/// assert!(matches!(answer, Err(Error::InvalidRequest(_))));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RateLimitMode {

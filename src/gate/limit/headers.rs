@@ -36,6 +36,33 @@ use super::seconds_up;
 ///         x-ratelimit-60s-remaining: 2
 ///         x-ratelimit-60s-reset: 20
 /// ```
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use wacht_auth::dev::{DevGateway, DevRule};
+/// use wacht_auth::{RateLimitHeaders, WachtAuthLayer};
+/// # use std::convert::Infallible;
+/// # use http_body_util::Full;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// wacht.app("orders").scheme([DevRule::per_key(3, "minute", 1)]);
+/// let key = wacht.issue_key("orders").issue();
+/// let gate = WachtAuthLayer::new(wacht.client())
+///     .app("orders")
+///     .rate_limit_headers(RateLimitHeaders::Wacht);
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let service = gate.layer(service_fn(async |_: Request<String>| {
+///     Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::default()))
+/// }));
+/// let request = Request::get("/orders").header("authorization", format!("Bearer {}", key.secret()));
+/// let answer = service.oneshot(request.body(String::new())?).await?;
+/// assert_eq!(answer.headers()["x-ratelimit-60s-remaining"], "2");
+/// assert!(!answer.headers().contains_key("ratelimit"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RateLimitHeaders {

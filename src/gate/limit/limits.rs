@@ -18,9 +18,11 @@ use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
 ///
 /// let limits = Limits::local()
 ///     .algorithm(Algorithm::SlidingWindow)
-///     .replicas(REPLICAS);
-/// let layer = WachtAuthLayer::new(WachtClient::new("wk_live_...")).limits(limits);
-/// # let _ = layer;
+///     .replicas(REPLICAS)
+///     .capacity(1_000_000);
+/// assert_ne!(limits, Limits::default());
+/// let gate = WachtAuthLayer::new(WachtClient::new("wk_live_...")).limits(limits);
+/// # let _ = gate;
 /// ```
 ///
 /// # Which rules are counted here
@@ -79,6 +81,39 @@ pub(crate) enum Authority {
 ///
 /// To a counter's state comes the entry that finds it, about 150 bytes, for every mode but
 /// `per_app`.
+///
+/// Half a window after its limit was used up, a caller has half of it again under `Gcra`, and
+/// nothing yet under `SlidingWindow`:
+///
+/// ```
+/// use std::time::Duration;
+/// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+/// use wacht_auth::{Algorithm, AuthContext, Limits, WachtAuthLayer};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let clock = ManualClock::new();
+/// let wacht = DevGateway::start().await.clock(&clock);
+/// wacht.app("orders").scheme([DevRule::per_key(4, "minute", 1)]);
+/// for (algorithm, expected) in [(Algorithm::Gcra, 2), (Algorithm::SlidingWindow, 0)] {
+///     let key = wacht.issue_key("orders").issue();
+///     let limits = Limits::local().algorithm(algorithm);
+///     let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).limits(limits);
+/// #     let gate = gate.deadline(std::time::Duration::from_secs(60));
+///     let gate = gate.handle();
+///     let context = AuthContext::new("/orders");
+///     for _ in 0..4 {
+///         gate.authenticate_key(key.secret(), &context).await?;
+///     }
+///     clock.advance(Duration::from_secs(30));
+///     let mut admitted = 0;
+///     while gate.authenticate_key(key.secret(), &context).await.is_ok() {
+///         admitted += 1;
+///     }
+///     assert_eq!(admitted, expected);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -102,6 +137,31 @@ impl Limits {
     /// Limits are per process: two replicas admit up to twice as much, unless
     /// [`replicas`](Self::replicas) says so. An app without rules gets the gateway's default of
     /// 1000 requests a minute per app.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, Limits, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.app("orders").scheme([DevRule::per_key(2, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::local());
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// let refused = gate.authenticate_key(key.secret(), &context).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::RateLimited);
+    /// assert!(refused.violated_policies().eq(["per_key:2/60s"]));
+    /// assert_eq!(wacht.journal().checks(), 1, "counted here");
+    /// # Ok(()) }
+    /// ```
     pub fn local() -> Self {
         Self {
             authority: Authority::Local,
@@ -121,6 +181,30 @@ impl Limits {
     /// no rate-limit fields then; a refusal has `Retry-After`, at most 60 s. A
     /// requirement that is a plain list of permissions travels with the check, so the gateway
     /// refuses before it charges; any other is checked here, after it has charged.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, Limits, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.app("orders").scheme([DevRule::per_key(2, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::gateway());
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// let refused = gate.authenticate_key(key.secret(), &context).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::RateLimited);
+    /// assert_eq!(wacht.journal().checks(), 3, "one for each request");
+    /// # Ok(()) }
+    /// ```
     pub fn gateway() -> Self {
         Self {
             authority: Authority::Gateway,
@@ -129,6 +213,24 @@ impl Limits {
     }
 
     /// Nobody counts. The options below have no effect then.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule};
+    /// use wacht_auth::{AuthContext, Limits, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::off());
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// for _ in 0..10 {
+    ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn off() -> Self {
         Self {
             authority: Authority::Nobody,
@@ -151,6 +253,32 @@ impl Limits {
     /// A limit smaller than `count` has no share. With such a rule in the app's scheme, every
     /// request of the app's keys is counted by the gateway instead, as one check each. Under
     /// fixed [`rules`](Self::rules) that is an error in the configuration.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, Limits, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
+    ///
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.app("orders").scheme([DevRule::per_key(6, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let limits = Limits::local().replicas(TWO);
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// for _ in 0..3 {
+    ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
+    /// }
+    /// let refused = gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await;
+    /// assert!(refused.unwrap_err().violated_policies().eq(["per_key:3/60s"]), "half of 6");
+    /// # Ok(()) }
+    /// ```
     pub fn replicas(mut self, count: NonZeroU32) -> Self {
         self.replicas = count;
         self
@@ -160,17 +288,28 @@ impl Limits {
     /// deactivated or deleted are refused all the same.
     ///
     /// ```
-    /// use wacht_auth::Limits;
+    /// use wacht_auth::dev::{DevGateway, ManualClock};
     /// use wacht_auth::models::{RateLimit, RateLimitMode, RateLimitUnit};
+    /// use wacht_auth::{AuthContext, Limits, WachtAuthLayer};
     ///
-    /// # fn main() -> wacht_auth::Result<()> {
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
     /// let limits = Limits::local().rules([RateLimit {
     ///     unit: RateLimitUnit::Minute,
     ///     duration: 1,
-    ///     max_requests: 60,
+    ///     max_requests: 1,
     ///     mode: Some(RateLimitMode::PerKey),
     /// }])?;
-    /// # let _ = limits;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
     /// # Ok(()) }
     /// ```
     ///
@@ -206,6 +345,27 @@ impl Limits {
     /// fields say that nothing is left; there is no `Retry-After`. Requests that could only be
     /// counted by the gateway pass uncounted, and so do those without an address where a rule
     /// counts by it.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, Limits, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.app("orders").scheme([DevRule::per_key(2, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::local().shadow());
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// for _ in 0..5 {
+    ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
+    /// }
+    /// assert_eq!(gate.stats().shadow_refusals, 3);
+    /// # Ok(()) }
+    /// ```
     pub fn shadow(mut self) -> Self {
         self.shadow = true;
         self
@@ -217,6 +377,28 @@ impl Limits {
     /// Where paths have parts that callers choose, let
     /// [`WachtAuthLayer::resource`](crate::WachtAuthLayer::resource) name the route instead of
     /// the path: otherwise each path has the whole limit.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, Limits, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let limits = Limits::local().per_resource_counters();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let (orders, invoices) = (AuthContext::new("/orders"), AuthContext::new("/invoices"));
+    /// assert!(gate.authenticate_key(key.secret(), &orders).await.is_ok());
+    /// assert!(gate.authenticate_key(key.secret(), &invoices).await.is_ok());
+    /// assert!(gate.authenticate_key(key.secret(), &orders).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn per_resource_counters(mut self) -> Self {
         self.per_resource = true;
         self
@@ -226,6 +408,30 @@ impl Limits {
     ///
     /// Counters at rest are forgotten. When there is no room left, newcomers share one counter
     /// per rule rather than pushing out one that is in use.
+    ///
+    /// ```
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, Limits, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// # let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
+    /// let limits = Limits::local().capacity(1);
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
+    /// # let gate = gate.clock(&clock);
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let mut admitted = Vec::new();
+    /// for _ in 0..3 {
+    ///     let key = wacht.issue_key("orders").issue();
+    ///     let caller = gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await;
+    ///     admitted.push(caller.is_ok());
+    /// }
+    /// assert_eq!(admitted, [true, true, false], "the second and the third share a counter");
+    /// # Ok(()) }
+    /// ```
     pub fn capacity(mut self, subjects: usize) -> Self {
         self.capacity = subjects;
         self

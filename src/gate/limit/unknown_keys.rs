@@ -30,13 +30,32 @@ use crate::gate::client_ip::ClientIp;
 /// wait.
 ///
 /// ```
-/// use wacht_auth::{ClientIp, UnknownKeyLimit, WachtAuthLayer, WachtClient};
+/// use std::net::IpAddr;
+/// use wacht_auth::dev::{DevGateway, ManualClock};
+/// use wacht_auth::{AuthContext, RejectionKind, UnknownKeyLimit, WachtAuthLayer};
 ///
-/// # fn main() -> Result<(), wacht_auth::Error> {
-/// let layer = WachtAuthLayer::new(WachtClient::new("wk_live_..."))
-///     .client_ip(ClientIp::trusted_proxies(["10.0.0.0/8"])?)
-///     .unknown_key_limit(UnknownKeyLimit::per_second(2).burst(20));
-/// # let _ = layer;
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let clock = ManualClock::new();
+/// # let wacht = DevGateway::start().await.clock(&clock);
+/// let good = wacht.issue_key("orders").issue();
+/// let gate = WachtAuthLayer::new(wacht.client())
+///     .app("orders")
+///     .unknown_key_limit(UnknownKeyLimit::per_second(1).burst(2));
+/// # let gate = gate.clock(&clock);
+/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let gate = gate.handle();
+/// let from = AuthContext::new("/orders").client_ip(IpAddr::from([192, 0, 2, 7]));
+/// gate.authenticate_key(good.secret(), &from).await?;
+///
+/// let mut met = Vec::new();
+/// for guess in 0..3 {
+///     let guess = format!("sk_test_{guess:043}");
+///     met.push(gate.authenticate_key(&guess, &from).await.unwrap_err().kind());
+/// }
+/// let (wrong, limited) = (RejectionKind::InvalidKey, RejectionKind::RateLimited);
+/// assert_eq!(met, [wrong, wrong, limited]);
+/// assert!(gate.authenticate_key(good.secret(), &from).await.is_ok(), "known before");
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +95,33 @@ impl UnknownKeyLimit {
     }
 
     /// Nobody is limited.
+    ///
+    /// Where every caller comes from one address, and a gate that is told about its proxies would
+    /// limit them all together:
+    ///
+    /// ```
+    /// use std::net::IpAddr;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, ClientIp, RejectionKind, UnknownKeyLimit, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// wacht.app("orders");
+    /// let gate = WachtAuthLayer::new(wacht.client())
+    ///     .app("orders")
+    ///     .client_ip(ClientIp::trusted_proxies(["10.0.0.0/8"])?) // which would switch it on
+    ///     .unknown_key_limit(UnknownKeyLimit::off());
+    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = gate.handle();
+    /// let from = AuthContext::new("/orders").client_ip(IpAddr::from([192, 0, 2, 7]));
+    /// for guess in 0..120 {
+    ///     let guess = format!("sk_test_{guess:043}");
+    ///     let refused = gate.authenticate_key(&guess, &from).await.unwrap_err();
+    ///     assert_eq!(refused.kind(), RejectionKind::InvalidKey);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn off() -> Self {
         Self(None)
     }
