@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::client::Error;
 use crate::client::WachtClient;
-use crate::clock::{Clock, Now, nanoseconds};
+use crate::clock::{Clock, Monotonic, Now, nanoseconds};
 use crate::gate::LOG;
 use crate::gate::limit::{Limiter, RuleSet, RuleSpec};
 use crate::models::RateLimitRule;
@@ -38,7 +38,7 @@ pub(crate) struct Management {
     client: WachtClient,
     clock: Clock,
     deadline: Duration,
-    budget: RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>,
+    budget: RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>,
 }
 
 /// Why a management call brought no answer.
@@ -73,7 +73,10 @@ impl Management {
         Self {
             client,
             deadline,
-            budget: RateLimiter::direct_with_clock(Quota::per_minute(BURST), clock.clone()),
+            budget: RateLimiter::direct_with_clock(
+                Quota::per_minute(BURST),
+                Monotonic(clock.clone()),
+            ),
             clock,
         }
     }
