@@ -65,7 +65,7 @@
 //! |---|---|
 //! | the options, what clones share, where the layer goes | [`WachtAuthLayer`] |
 //! | the caller | [`Principal`], [`Permissions`] |
-//! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`] |
+//! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`]; in a handler's signature `wacht_auth::axum::Permitted` |
 //! | how stale an answer may be | [`CachePolicy`] |
 //! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`], [`UnknownKeyLimit`] |
 //! | proxies and client addresses | [`ClientIp`] |
@@ -110,6 +110,7 @@
 //! | `axum` (default) | [`Principal`] as an extractor, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
+//! | `wacht` | `wacht_auth::interop`: a client from the configuration of the SDK, the crate `wacht`, and callers in its types |
 //!
 //! hyper and other tower services need none.
 //!
@@ -121,6 +122,8 @@ pub mod api;
 pub mod client;
 #[cfg(feature = "test-util")]
 pub mod dev;
+#[cfg(feature = "wacht")]
+pub mod interop;
 pub mod models;
 
 mod clock;
@@ -140,11 +143,12 @@ pub use gate::{
 
 pub use clock::Clock;
 
-/// What only axum needs: see [`WachtAuthLayer::resource`]. Name it in full: a glob import of this
+/// What only axum needs: a handler's [`Permitted`](axum::Permitted) caller, and the matched route
+/// for [`WachtAuthLayer::resource`]. Name it in full: a glob import of this
 /// crate would hide the crate `axum`.
 #[cfg(feature = "axum")]
 pub mod axum {
-    pub use crate::gate::axum::matched_path;
+    pub use crate::gate::axum::{Permission, Permitted, matched_path};
 }
 
 // The code in the README is compiled with the doc tests.
