@@ -107,7 +107,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `axum` (default) | [`Principal`] as an extractor, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
+//! | `axum` (default) | [`Principal`] and `wacht_auth::axum::Permitted` as extractors, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
 //! | `wacht` | `wacht_auth::interop`: a client from the configuration of the SDK, the crate `wacht`, and callers in its types |

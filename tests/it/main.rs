@@ -33,6 +33,7 @@ mod scene;
 mod secrets;
 mod tenancy;
 mod tower_contract;
+mod tower_http_stack;
 mod unknown_keys;
 mod verdicts;
 mod wire;

@@ -11,11 +11,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use wacht_auth::axum::{Permission, Permitted};
 use wacht_auth::dev::{DevKey, DevRule};
 use wacht_auth::{Principal, Rejection, RejectionKind, WachtAuthLayer};
 
 use crate::scene::{Met, Scene};
+use crate::secrets::Log;
 
 struct ReadItems;
 
@@ -210,6 +212,36 @@ async fn a_text_that_only_the_parser_refuses_is_a_500_and_never_a_pass() {
     ask(&app, "/umlaut", Some(&key))
         .await
         .assert_refused(RejectionKind::PermissionDenied);
+}
+
+struct UnseenAndLogged;
+
+impl Permission for UnseenAndLogged {
+    const REQUIREMENT: &'static str = "items:\u{200b}logged";
+}
+
+#[tokio::test]
+async fn the_log_says_at_the_first_request_what_is_wrong_with_a_text() {
+    let log = Log::default();
+    let _logging = tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .finish()
+        .set_default();
+    let scene = Scene::new().await;
+    let key = holder(&scene, &[]);
+    let logged = get(|_: Permitted<UnseenAndLogged>| async {});
+    let app = Router::new().route("/", logged).layer(scene.layer());
+    for _ in 0..2 {
+        ask(&app, "/", Some(&key))
+            .await
+            .assert_refused(RejectionKind::Misconfigured);
+    }
+    let log = log.text();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains("UnseenAndLogged"), "{log}");
+    assert!(lines[0].contains("only visible characters"), "{log}");
 }
 
 /// Counts the handlers' runs: a refusal must come before the handler, not from it.

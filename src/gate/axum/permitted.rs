@@ -108,9 +108,9 @@ pub trait Permission {
     /// let app: Router = Router::new().route("/orders", get(orders));
     /// ```
     ///
-    /// What the compiler does not judge is a character outside ASCII. A text that is no
-    /// requirement because of one, such as a zero-width space in a name, answers every request
-    /// with 500 and says so in the log once.
+    /// What the compiler does not judge is a character outside ASCII. Where a text is no
+    /// requirement because of one, such as a zero-width space in a name, every request is a 500,
+    /// and the log says why at the first.
     const REQUIREMENT: &'static str;
 }
 
