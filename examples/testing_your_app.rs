@@ -69,6 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 // --- its tests: tests/api.rs, where each would be a `#[tokio::test]` and no more ---
 
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use std::time::Duration;
 

@@ -327,8 +327,8 @@ async fn a_middleware_outside_the_gate_sees_refusals_and_their_reason_but_no_cal
     let observe = |request: axum::extract::Request, next: Next| async {
         assert!(request.extensions().get::<Principal>().is_none());
         let mut response = next.run(request).await;
-        let why = response.extensions().get::<Rejection>();
-        let why = why.map_or("admitted".to_owned(), |why| format!("{:?}", why.kind()));
+        let why = response.extensions().get().map(Rejection::kind);
+        let why = why.map_or_else(|| "admitted".to_owned(), |why| format!("{why:?}"));
         let name = HeaderName::from_static("x-why");
         response.headers_mut().insert(name, why.parse().unwrap());
         response

@@ -267,9 +267,10 @@ const fn is_ascii_name(word: &[u8]) -> bool {
         }
         at += 1;
     }
-    !matches!(word, b"true" | b"false")
-        && !word.eq_ignore_ascii_case(b"and")
-        && !word.eq_ignore_ascii_case(b"or")
+    !matches!(
+        word,
+        b"true" | b"false" | [b'A' | b'a', b'N' | b'n', b'D' | b'd'] | [b'O' | b'o', b'R' | b'r']
+    )
 }
 
 #[cfg(test)]
