@@ -8,33 +8,32 @@
 //!
 //! One line changes. Before:
 //!
-//! ```no_run
-//! # fn example() -> Result<(), wacht::Error> {
+//! ```
 //! let config = wacht::WachtConfig::new("wk_live_...", "https://your-frontend.example");
 //! let client = wacht::WachtClient::new(config)?;
-//! # Ok(()) }
+//! # Ok::<(), wacht::Error>(())
 //! ```
 //!
 //! After, with the calls of this crate and fit for a gate:
 //!
 //! ```
-//! # fn example() -> Result<(), wacht_auth::Error> {
 //! let config = wacht::WachtConfig::new("wk_live_...", "https://your-frontend.example");
 //! let client = wacht_auth::WachtClient::try_from(&config)?;
-//! # Ok(()) }
+//! # Ok::<(), wacht_auth::Error>(())
 //! ```
 //!
-//! A client of the SDK lends its configuration: `WachtClient::try_from(sdk_client.config())`. What
-//! the configuration cannot say is said in between, to a [`WachtClientBuilder`]:
+//! A client of the SDK lends its configuration: `WachtClient::try_from(sdk_client.config())`. Where
+//! the SDK had `wacht::init(config)` for its free functions, there is
+//! [`wacht_auth::init(client)`](crate::init) for ours. What the configuration cannot say is said in between, to a [`WachtClientBuilder`]:
 //!
 //! ```
-//! # fn example(config: &wacht::WachtConfig) -> Result<(), wacht_auth::Error> {
 //! use wacht_auth::client::WachtClientBuilder;
 //!
-//! let client = WachtClientBuilder::from(config)
+//! let config = wacht::WachtConfig::new("wk_live_...", "https://your-frontend.example");
+//! let client = WachtClientBuilder::from(&config)
 //!     .gateway_url("http://127.0.0.1:3002")
 //!     .build()?;
-//! # Ok(()) }
+//! # Ok::<(), wacht_auth::Error>(())
 //! ```
 //!
 //! | of `WachtConfig` | becomes |
@@ -133,19 +132,26 @@ impl TryFrom<&WachtConfig> for WachtClient {
 impl Gateway {
     /// Asks the gateway about a key, in the SDK's types.
     ///
-    /// ```no_run
-    /// # async fn example(client: wacht_auth::WachtClient) -> wacht_auth::Result<()> {
+    #[cfg_attr(feature = "test-util", doc = "```")]
+    #[cfg_attr(not(feature = "test-util"), doc = "```ignore")]
     /// use wacht::gateway::{GatewayAuthzOptions, GatewayPrincipalType};
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> wacht_auth::Result<()> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("shop").name("ci").issue();
     ///
     /// let kind = GatewayPrincipalType::ApiKey;
     /// let options = GatewayAuthzOptions::default();
-    /// let answer = client
+    /// let answer = wacht
+    ///     .client()
     ///     .gateway()
-    ///     .check_authz_with_principal_type(kind, "sk_...", "GET", "/orders", options)
+    ///     .check_authz_with_principal_type(kind, key.secret(), "GET", "/orders", options)
     ///     .await?;
-    /// println!("{} of deployment {}", answer.key_name, answer.deployment_id);
-    /// # Ok(())
-    /// # }
+    /// assert!(answer.allowed);
+    /// assert_eq!(answer.key_name, "ci");
+    /// # Ok(()) }
     /// ```
     ///
     /// # Errors

@@ -91,9 +91,10 @@ pub struct Permitted<P> {
 pub trait Permission {
     /// The text of a [`Requirement`](crate::Requirement).
     ///
-    /// A text that is no requirement does not compile where a handler takes it:
+    /// A text that is no requirement does not compile where a handler takes it. `cargo build` and
+    /// `cargo test` find it; `cargo check` does not look that far.
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0080
     /// use axum::{Router, routing::get};
     /// use wacht_auth::axum::{Permission, Permitted};
     ///
