@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
-use tracing_subscriber::util::SubscriberInitExt;
 use wacht_auth::axum::{Permission, Permitted};
 use wacht_auth::dev::{DevKey, DevRule};
 use wacht_auth::{Principal, Rejection, RejectionKind, WachtAuthLayer};
@@ -222,12 +221,7 @@ impl Permission for UnseenAndLogged {
 
 #[tokio::test]
 async fn the_log_says_at_the_first_request_what_is_wrong_with_a_text() {
-    let log = Log::default();
-    let _logging = tracing_subscriber::fmt()
-        .with_writer(log.clone())
-        .with_ansi(false)
-        .finish()
-        .set_default();
+    let (log, _logging) = Log::begin();
     let scene = Scene::new().await;
     let key = holder(&scene, &[]);
     let logged = get(|_: Permitted<UnseenAndLogged>| async {});

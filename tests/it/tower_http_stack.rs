@@ -29,7 +29,6 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
-use tracing_subscriber::util::SubscriberInitExt;
 use wacht_auth::axum::{Permission, Permitted};
 use wacht_auth::dev::{DevKey, DevRule, Fault, On};
 use wacht_auth::{Principal, Rejection, RejectionKind, RequirePermissionsLayer, WachtAuthLayer};
@@ -191,13 +190,7 @@ async fn a_caller_whom_the_time_limit_cut_off_spoils_the_verification_for_nobody
 
 /// What a trace that writes all headers shows of a request with this key.
 async fn traced(scene: &Scene, key: &DevKey, marked_before: bool, inside: bool) -> String {
-    let log = Log::default();
-    let _logging = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish()
-        .set_default();
+    let (log, _logging) = Log::begin();
     let trace =
         || TraceLayer::new_for_http().make_span_with(DefaultMakeSpan::new().include_headers(true));
     let mark = || SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]);
