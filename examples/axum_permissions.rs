@@ -1,4 +1,4 @@
-//! What this shows: the four places where permissions can be asked for.
+//! What this shows: the five places where permissions can be asked for.
 //!
 //! ```sh
 //! cargo run --example axum_permissions                  # serves, and prints curl lines to paste
@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `.require_with(..)` on the layer | before any rate limit is charged, by looking at the request |
 //! | `RequirePermissionsLayer` on a route | after the charge, where the route is |
+//! | `Permitted<P>` in a handler's signature | after the charge, and cannot be forgotten elsewhere |
 //! | `caller.require(..)` in a handler | when it depends on the data |
 //! | `Option<Principal>` in a handler | never refused: strangers are served too |
 
@@ -26,6 +27,7 @@ use axum::routing;
 use http::Method;
 use http::request::Parts;
 use tokio::net::TcpListener;
+use wacht_auth::axum::{Permission, Permitted};
 use wacht_auth::dev::{DevGateway, DevKey, DevRule};
 use wacht_auth::{Principal, RequirePermissionsLayer, Requirement, WachtAuthLayer};
 
@@ -51,6 +53,7 @@ fn service(gate: WachtAuthLayer) -> Result<Router, wacht_auth::Error> {
         .route("/", routing::get(welcome))
         .route("/books", books)
         .route("/books/{title}", routing::get(read_one))
+        .route("/audit", routing::get(audit))
         .with_state(rare)
         .layer(gate))
 }
@@ -69,6 +72,17 @@ async fn list() -> &'static str {
 
 async fn add(caller: Principal) -> String {
     format!("added by {}", caller.key_name())
+}
+
+struct Audit;
+
+impl Permission for Audit {
+    const REQUIREMENT: &'static str = "books:audit OR (books:read AND books:rare)";
+}
+
+/// Whoever reads this line knows who gets here, wherever it is routed to.
+async fn audit(caller: Permitted<Audit>) -> String {
+    format!("the loans, audited by {}", caller.key_name())
 }
 
 /// Which permissions it takes depends on the book.
@@ -122,6 +136,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         println!("{curl} {url}/books -X POST");
         println!("{curl} {url}/books/emma");
         println!("{curl} {url}/books/first-folio");
+        println!("{curl} {url}/audit");
         serving.await?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -137,6 +152,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let (get, post) = (&Method::GET, &Method::POST);
     let (books, emma, rare) = ("/books", "/books/emma", "/books/first-folio");
+    let loans = "/audit";
     let [visitor, reader, curator] = [visitor, reader, curator].map(Some);
     for (what, method, path, key, promised) in [
         ("guard, no key", get, books, None, "401"),
@@ -145,6 +161,9 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         ("require_with, no key", post, books, None, "401"),
         ("require_with, reader", post, books, reader, "403"),
         ("require_with, curator", post, books, curator, "200 charged"),
+        ("signature, no key", get, loans, None, "401"),
+        ("signature, reader", get, loans, reader, "403 charged"),
+        ("signature, curator", get, loans, curator, "200 charged"),
         ("handler, visitor", get, emma, visitor, "200 charged"),
         ("handler, rare, reader", get, rare, reader, "403 charged"),
         ("handler, rare, curator", get, rare, curator, "200 charged"),

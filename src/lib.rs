@@ -142,6 +142,8 @@ pub mod api;
 pub mod client;
 #[cfg(feature = "test-util")]
 pub mod dev;
+#[cfg(feature = "wacht")]
+pub mod interop;
 pub mod models;
 
 // The text of the guide, and nothing else: no part of the library that is compiled.
@@ -165,11 +167,12 @@ pub use gate::{
 
 pub use clock::Clock;
 
-/// What only axum needs: see [`WachtAuthLayer::resource`]. Name it in full: a glob import of this
+/// What only axum needs: a handler's [`Permitted`](axum::Permitted) caller, and the matched route
+/// for [`WachtAuthLayer::resource`]. Name it in full: a glob import of this
 /// crate would hide the crate `axum`.
 #[cfg(feature = "axum")]
 pub mod axum {
-    pub use crate::gate::axum::matched_path;
+    pub use crate::gate::axum::{Permission, Permitted, matched_path};
 }
 
 // The code in the README is compiled with the doc tests.

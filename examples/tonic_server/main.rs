@@ -1,5 +1,5 @@
-//! What this shows: one tonic service behind the gate, another left open, and what a tonic client
-//! sees of it.
+//! What this shows: one tonic service behind the gate, health and reflection left open, and what a
+//! tonic client sees of it, in single answers and in streams.
 //!
 //! ```text
 //! cargo run --example tonic_server                  # serves, and prints how to call it
@@ -21,6 +21,10 @@ use tonic::transport::{Endpoint, Server};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tower::Layer;
 use wacht_auth::dev::{DevGateway, DevRule};
 use wacht_auth::{Principal, Requirement, WachtAuthLayer};
@@ -74,8 +78,13 @@ async fn main() -> Result<()> {
         .require_with(move |parts| (parts.uri.path() == CANCEL).then(|| Arc::clone(&write)));
 
     let (_reporter, health) = tonic_health::server::health_reporter();
+    // `Orders` has no descriptor, as it is not made from a `.proto` file. Yours goes in here too.
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
     let server = Server::builder()
         .add_service(health)
+        .add_service(reflection)
         .add_service(gate.layer(OrdersServer::new(Shop)));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -111,6 +120,7 @@ fn request(key: Option<&str>) -> Result<Request<String>> {
 async fn self_test(url: String, reader: &str, writer: &str) -> Result<()> {
     let channel = Endpoint::from_shared(url)?.connect().await?;
     let mut health = HealthClient::new(channel.clone());
+    let mut reflection = ServerReflectionClient::new(channel.clone());
     let mut orders = OrdersClient::new(channel);
     let unknown = "sk_test_0000000000000000000000000000000000000000000";
 
@@ -135,6 +145,23 @@ async fn self_test(url: String, reader: &str, writer: &str) -> Result<()> {
     let healthy = health.check(HealthCheckRequest::default()).await;
     let healthy = healthy.map(|_| "open to all".to_owned());
     promise(Code::Ok, "health, no key", healthy);
+    let question = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let asked = tokio_stream::once(question);
+    let answers = reflection.server_reflection_info(asked).await?;
+    let services = answers.into_inner().next().await.map(|answer| {
+        Ok(match answer?.message_response {
+            Some(MessageResponse::ListServicesResponse(list)) => {
+                let names = list.service.into_iter().map(|service| service.name);
+                names.collect::<Vec<_>>().join(", ")
+            }
+            _ => return Err(Status::internal("no list of services")),
+        })
+    });
+    let services = services.ok_or("no answer about services")?;
+    promise(Code::Ok, "reflection, no key", services);
     for (code, case, key) in [
         (Code::Unauthenticated, "List, no key", None),
         (Code::Unauthenticated, "List, unknown key", Some(unknown)),

@@ -1,4 +1,4 @@
-//! The caller as an axum extractor, and the route as the resource.
+//! The caller as an axum extractor, with or without a permission, and the route as the resource.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,10 @@ use crate::gate::connection;
 use crate::gate::guard::caller;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::rejection::Rejection;
+
+mod permitted;
+
+pub use permitted::{Permission, Permitted};
 
 /// The route that axum matched, such as `/orders/{id}`, as the resource that endpoint rules and
 /// the gateway see.

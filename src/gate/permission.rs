@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::client::Error;
 
 /// The longest requirement, in bytes.
-const MAX_LENGTH: usize = 4096;
+pub(crate) const MAX_LENGTH: usize = 4096;
 /// The deepest nesting of parentheses.
-const MAX_NESTING: usize = 32;
+pub(crate) const MAX_NESTING: usize = 32;
 
 /// The permissions a caller holds. Cheap to clone.
 ///
