@@ -4,9 +4,11 @@
 //! on the gate's own clock, because moka's cannot be moved by hand.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use moka::ops::compute::Op;
 
 use crate::clock::{Now, nanoseconds};
@@ -106,10 +108,17 @@ impl Default for CachePolicy {
 }
 
 /// What a verdict is filed under: never the key itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VerdictKey {
     pub(crate) digest: KeyDigest,
     pub(crate) kind: PrincipalKind,
+}
+
+impl Hash for VerdictKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // One key is hardly ever asked about as both kinds.
+        self.digest.hash(state);
+    }
 }
 
 /// A yes of the gateway, about a key of our own deployment.
@@ -332,10 +341,10 @@ impl VerdictCache {
         let positive = moka::sync::Cache::builder()
             .max_capacity(policy.capacity_bytes)
             .weigher(|_, verdict: &Arc<Verdict>| verdict.weight())
-            .build();
+            .build_with_hasher(RandomState::default());
         let negative = moka::sync::Cache::builder()
             .max_capacity(NEGATIVE_CAPACITY)
-            .build();
+            .build_with_hasher(RandomState::default());
         Self {
             policy,
             positive: cache(positive),

@@ -21,6 +21,7 @@ mod window;
 #[cfg(all(test, wacht_shuttle))]
 mod interleavings;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -47,6 +48,7 @@ pub(crate) use self::counter::Window;
 use self::gcra::Level;
 use self::gcra::Moment;
 use self::headers::Label;
+pub(crate) use self::headers::RateLimitFields;
 pub use self::headers::RateLimitHeaders;
 pub use self::limits::Algorithm;
 pub(crate) use self::limits::Authority;
@@ -117,6 +119,8 @@ pub(crate) struct RuleSet {
     entries: Vec<Entry>,
     /// `RateLimit-Policy` for a resource that all rules match, where it is always the same.
     policy: Option<HeaderValue>,
+    /// Whether any rule at all counts by address.
+    counts_by_address: bool,
 }
 
 /// A request that may go on: what it left in each counter.
@@ -301,9 +305,12 @@ impl Limiter {
     ) -> Result<Charged, Denied> {
         let now = Reading::from(now);
         let claims = self.claims(rules, caller, now)?;
-        for (place, claim) in claims.iter().enumerate() {
-            if let Err(wait) = claim.look(now) {
-                return Err(refused(rules, &claims, (place, wait), now));
+        // Where there is one, its charge says as much.
+        if claims.len() > 1 {
+            for (place, claim) in claims.iter().enumerate() {
+                if let Err(wait) = claim.look(now) {
+                    return Err(refused(rules, &claims, (place, wait), now));
+                }
             }
         }
         charge_all(rules, &claims, now)
@@ -441,7 +448,7 @@ fn seconds_up(time: Duration) -> u32 {
 impl RuleSet {
     fn new(rules: Vec<Arc<Rule>>) -> Self {
         let mut labels = headers::Labels::default();
-        let entries = rules
+        let entries: Vec<Entry> = rules
             .into_iter()
             .map(|rule| {
                 let Identity {
@@ -458,6 +465,9 @@ impl RuleSet {
             })
             .collect();
         Self {
+            counts_by_address: entries
+                .iter()
+                .any(|entry| entry.rule.identity.mode.needs_address()),
             entries,
             policy: labels.policy(),
         }
@@ -501,16 +511,17 @@ impl RuleSet {
     }
 
     /// Whether a rule that matches `resource` counts by address.
-    pub(crate) fn needs_address(&self, resource: &str) -> bool {
-        self.matching(resource)
-            .any(|(_, entry)| entry.rule.identity.mode.needs_address())
+    fn needs_address(&self, resource: &str) -> bool {
+        self.counts_by_address
+            && self
+                .matching(resource)
+                .any(|(_, entry)| entry.rule.identity.mode.needs_address())
     }
 
-    /// Whether any rule at all counts by address.
-    pub(crate) fn may_need_address(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.rule.identity.mode.needs_address())
+    /// Whether a request for this resource cannot be counted without its address. The resource is
+    /// only asked for where that depends on it.
+    pub(crate) fn needs_address_for<'a>(&self, resource: impl FnOnce() -> Cow<'a, str>) -> bool {
+        self.counts_by_address && self.needs_address(&resource())
     }
 
     fn matching(&self, resource: &str) -> impl Iterator<Item = (u32, &Entry)> {
@@ -744,7 +755,7 @@ impl Deref for Counter<'_> {
 }
 
 /// Up to this many matching rules, admitting allocates nothing.
-const INLINE_RULES: usize = 8;
+const INLINE_RULES: usize = 4;
 
 const SMALL_REGISTRY: usize = 64;
 

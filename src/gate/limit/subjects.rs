@@ -1,7 +1,6 @@
 //! The counters of keys and addresses: as many as fit, and no more.
 
 use std::hash::BuildHasher;
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,6 +8,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::RawEntryApiV1;
 
@@ -51,7 +51,7 @@ struct Shard {
 
 impl Subjects {
     pub(super) fn new(capacity: usize) -> Self {
-        let hasher = RandomState::new();
+        let hasher = RandomState::default();
         let shard = || {
             Mutex::new(Shard {
                 buckets: IndexMap::with_hasher(hasher.clone()),
