@@ -154,10 +154,6 @@ fn request(secret: Option<&str>) -> Request<()> {
     .unwrap()
 }
 
-fn requests(secret: Option<&str>) -> Vec<Request<()>> {
-    (0..CALLS).map(|_| request(secret)).collect()
-}
-
 /// One case: warmed up, then counted.
 fn run(name: &str) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -165,7 +161,7 @@ fn run(name: &str) {
     let _guard = runtime.enter();
     if name == BARE {
         let some_key = format!("sk_{}", "k".repeat(43));
-        count_bare(&mut inner(), requests(Some(&some_key)));
+        count_bare(&mut inner(), &request(Some(&some_key)));
         return;
     }
     let mut case = case(&wacht, name);
@@ -173,29 +169,35 @@ fn run(name: &str) {
     // The first call verifies, and spends what "limited" has. The others fill memory and caches.
     let first = case.gate.clone().oneshot(request(secret));
     let _ = runtime.block_on(first);
-    for request in requests(secret) {
-        let response = case.gate.call(request).now_or_never().unwrap().unwrap();
+    let request = request(secret);
+    for _ in 0..CALLS {
+        let response = case
+            .gate
+            .call(request.clone())
+            .now_or_never()
+            .unwrap()
+            .unwrap();
         let rejection = response.extensions().get::<wacht_auth::Rejection>();
         let met = rejection.map(wacht_auth::Rejection::kind);
         assert_eq!(met, case.meets, "{name}");
     }
-    count_gate(&mut case.gate, requests(secret));
+    count_gate(&mut case.gate, &request);
 }
 
 // The two functions whose instructions are counted, and those of all they call. callgrind finds
 // them by name, so neither may hold a closure: it would have the name as well.
 
 #[inline(never)]
-fn count_bare(service: &mut Inner, requests: Vec<Request<()>>) {
-    for request in requests {
-        black_box(service.call(request).now_or_never());
+fn count_bare(service: &mut Inner, request: &Request<()>) {
+    for _ in 0..CALLS {
+        black_box(service.call(request.clone()).now_or_never());
     }
 }
 
 #[inline(never)]
-fn count_gate(service: &mut WachtAuth<Inner>, requests: Vec<Request<()>>) {
-    for request in requests {
-        black_box(service.call(request).now_or_never());
+fn count_gate(service: &mut WachtAuth<Inner>, request: &Request<()>) {
+    for _ in 0..CALLS {
+        black_box(service.call(request.clone()).now_or_never());
     }
 }
 

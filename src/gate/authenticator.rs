@@ -226,7 +226,7 @@ impl Gate {
             return Progress::Refused(Rejection::invalid_key());
         }
         let asks_always = state.limits.authority == Authority::Gateway;
-        if let (Some(verdict), false) = (state.cache.positive(&key), asks_always) {
+        if let (Some(verdict), false) = (state.cache.look_up(&key, now), asks_always) {
             let age = verdict.age(&state.cache.policy, now);
             // A check of this request's own brings the same, and two would be charged twice.
             if age == Age::Stale

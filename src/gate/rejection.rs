@@ -436,7 +436,7 @@ impl Rejection {
                 require(WWW_AUTHENTICATE, value);
             }
             for (name, value) in refusal.rate_limit_fields.iter() {
-                require(name.clone(), value.clone());
+                require(name, value);
             }
         }
         vary_by(headers, &challenge.vary);

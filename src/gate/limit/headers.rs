@@ -61,7 +61,7 @@ pub enum RateLimitHeaders {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RateLimitFields {
     draft: Option<Draft>,
-    wacht: Vec<(HeaderName, HeaderValue)>,
+    wacht: Option<Box<[(HeaderName, HeaderValue)]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,28 +81,27 @@ impl RateLimitFields {
         if let Some(Draft { policy, rate_limit }) = self.draft {
             // Lists, so a line of the service's own may stand beside ours. An answer so full of
             // headers that no more fit goes out without.
-            let _ = headers.try_append(&RATE_LIMIT_POLICY, policy);
-            let _ = headers.try_append(&RATE_LIMIT, rate_limit);
+            let _ = headers.try_append(RATE_LIMIT_POLICY, policy);
+            let _ = headers.try_append(RATE_LIMIT, rate_limit);
         }
         // The last to insert a name wins, which is the one with the least left.
-        for (name, value) in self.wacht {
+        for (name, value) in self.wacht.into_iter().flatten() {
             let _ = headers.try_insert(name, value);
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let draft = self.draft.iter().flat_map(|draft| {
             [
-                (&RATE_LIMIT_POLICY, &draft.policy),
-                (&RATE_LIMIT, &draft.rate_limit),
+                (RATE_LIMIT_POLICY, draft.policy.clone()),
+                (RATE_LIMIT, draft.rate_limit.clone()),
             ]
         });
-        let wacht = self.wacht.iter().map(|(name, value)| (name, value));
-        draft.chain(wacht)
+        draft.chain(self.wacht.iter().flatten().cloned())
     }
 
     fn is_empty(&self) -> bool {
-        self.draft.is_none() && self.wacht.is_empty()
+        self.draft.is_none() && self.wacht.is_none()
     }
 }
 
@@ -121,10 +120,7 @@ impl Standings {
                 policy: self.policy(rules),
                 rate_limit: self.rate_limit(rules),
             }),
-            wacht: match wacht {
-                true => self.wacht(rules),
-                false => Vec::new(),
-            },
+            wacht: wacht.then(|| self.wacht(rules)),
         }
     }
 
@@ -160,7 +156,7 @@ impl Standings {
     }
 
     /// Of two rules with the same window, the one with the least left comes last.
-    fn wacht(&self, rules: &RuleSet) -> Vec<(HeaderName, HeaderValue)> {
+    fn wacht(&self, rules: &RuleSet) -> Box<[(HeaderName, HeaderValue)]> {
         let mut tightest_last = self.0.clone();
         tightest_last.sort_by_key(|standing| std::cmp::Reverse(standing.remaining));
         tightest_last
@@ -305,28 +301,14 @@ fn next_item(text: &mut Text, item: &str) {
 
 /// Decimal digits, without the cost of `fmt`: this runs on every answer.
 fn write_number(text: &mut Text, number: u32) {
-    let mut digits = [0; MOST_DIGITS];
-    let mut rest = number;
-    let mut start = MOST_DIGITS;
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + (rest % 10) as u8;
-        start -= 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    text.extend_from_slice(digits.get(start..).unwrap_or_default());
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
-
-/// Of a `u32`.
-const MOST_DIGITS: usize = 10;
 
 /// Room for the entries of a few rules without allocating.
 type Text = SmallVec<[u8; 256]>;
 
-static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 #[cfg(test)]

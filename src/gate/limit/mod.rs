@@ -304,16 +304,44 @@ impl Limiter {
         now: Now,
     ) -> Result<Charged, Denied> {
         let now = Reading::from(now);
+        if let Some(charged) = self.charge_the_only(rules, caller, now) {
+            return Ok(charged);
+        }
         let claims = self.claims(rules, caller, now)?;
-        // Where there is one, its charge says as much.
-        if claims.len() > 1 {
-            for (place, claim) in claims.iter().enumerate() {
-                if let Err(wait) = claim.look(now) {
-                    return Err(refused(rules, &claims, (place, wait), now));
-                }
+        for (place, claim) in claims.iter().enumerate() {
+            if let Err(wait) = claim.look(now) {
+                return Err(refused(rules, &claims, (place, wait), now));
             }
         }
         charge_all(rules, &claims, now)
+    }
+
+    /// The usual case in short: where one rule is all there is, its charge says as much as a look,
+    /// and nobody has to hold on to its counter. `None` if there is more to it, or it refuses.
+    fn charge_the_only(
+        &self,
+        rules: &RuleSet,
+        caller: &Caller<'_>,
+        now: Reading,
+    ) -> Option<Charged> {
+        let [Entry { rule, replaced, .. }] = &*rules.entries else {
+            return None;
+        };
+        if rules.counts_by_address
+            || self.limits.per_resource
+            || !replaced.is_empty()
+            || !rule.identity.matches(caller.resource)
+        {
+            return None;
+        }
+        let charge = |bucket: &Bucket| rule.meter.charge(bucket, now).ok();
+        let (level, _) = match rule.subject(caller.key, None, 0) {
+            None => charge(&rule.shared)?,
+            Some(subject) => self.subjects.with_known(subject, |own| charge(own))??,
+        };
+        let mut standings = Standings::default();
+        standings.add(rule.standing(0, level, now));
+        Some(Charged { standings })
     }
 
     /// How many keys and addresses are being counted.
@@ -629,6 +657,16 @@ impl Rule {
         })
     }
 
+    /// What its counter says, where it has this place in its set.
+    fn standing(&self, entry: u32, level: Level, now: Reading) -> Standing {
+        Standing {
+            entry,
+            remaining: level.remaining,
+            more_in: seconds_up(level.more_in),
+            period: self.meter.period(now).map_or(0, seconds_up),
+        }
+    }
+
     /// Whether all that a rule unused since `since` has counted is certainly forgotten.
     fn is_idle(&self, since: Moment, now: Reading) -> bool {
         match self.identity.mode {
@@ -732,12 +770,7 @@ impl Claim<'_> {
     }
 
     fn standing(&self, level: Level, now: Reading) -> Standing {
-        Standing {
-            entry: self.entry,
-            remaining: level.remaining,
-            more_in: seconds_up(level.more_in),
-            period: self.rule.meter.period(now).map_or(0, seconds_up),
-        }
+        self.rule.standing(self.entry, level, now)
     }
 }
 

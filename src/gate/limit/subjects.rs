@@ -69,6 +69,16 @@ impl Subjects {
 
     /// The subject's bucket, if it has one already.
     pub(super) fn known(&self, subject: Subject) -> Option<Arc<Bucket>> {
+        self.with_known(subject, Arc::clone)
+    }
+
+    /// What `read` makes of the subject's bucket, if it has one already. Others who want a bucket
+    /// nearby wait meanwhile.
+    pub(super) fn with_known<T>(
+        &self,
+        subject: Subject,
+        read: impl FnOnce(&Arc<Bucket>) -> T,
+    ) -> Option<T> {
         let hash = self.hasher.hash_one(subject);
         let shard = self.shards[self.home(hash)]
             .lock()
@@ -77,7 +87,7 @@ impl Subjects {
             .buckets
             .raw_entry_v1()
             .from_key_hashed_nocheck(hash, &subject);
-        known.map(|(_, bucket)| Arc::clone(bucket))
+        known.map(|(_, bucket)| read(bucket))
     }
 
     /// The subject's bucket. `None` when there is no room for another subject.
