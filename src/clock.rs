@@ -4,8 +4,10 @@
 //! clock. So one request sees one moment, and a test can choose which.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 #[cfg(feature = "test-util")]
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Where a gate takes the time from: the system, or a hand that moves it.
@@ -19,6 +21,7 @@ pub struct Clock(Source);
 enum Source {
     System {
         origin: Instant,
+        wall: Arc<Wall>,
     },
     #[cfg(feature = "test-util")]
     Manual(Arc<Mutex<Now>>),
@@ -47,20 +50,71 @@ impl Clock {
     pub fn system() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the clock")]
         let origin = Instant::now();
-        Self(Source::System { origin })
+        let wall = Arc::default();
+        Self(Source::System { origin, wall })
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub(crate) fn now(&self) -> Now {
         match &self.0 {
-            Source::System { origin } => Now {
-                monotonic: origin.elapsed(),
-                unix: SystemTime::now()
-                    .duration_since(SystemTime::UNIX_EPOCH)
-                    .unwrap_or_default(),
-            },
+            Source::System { origin, wall } => {
+                let monotonic = origin.elapsed();
+                Now {
+                    monotonic,
+                    unix: wall.at(monotonic),
+                }
+            }
             #[cfg(feature = "test-util")]
             Source::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+/// The wall clock, read once a millisecond of the monotonic one: twice as many readings would be a
+/// tenth of what a request costs, and nothing here depends on a millisecond of wall-clock time.
+#[derive(Debug)]
+struct Wall {
+    /// From the monotonic clock to the time since 1970, in nanoseconds.
+    ahead: AtomicI64,
+    /// Monotonic nanoseconds up to which that is good.
+    good_until: AtomicU64,
+}
+
+impl Wall {
+    const GOOD_FOR: u64 = 1_000_000;
+
+    fn at(&self, monotonic: Duration) -> Duration {
+        let now = nanoseconds(monotonic);
+        // Acquire: who sees how long it is good sees what is.
+        let ahead = if now < self.good_until.load(Ordering::Acquire) {
+            self.ahead.load(Ordering::Relaxed)
+        } else {
+            self.read(now)
+        };
+        let unix = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(ahead);
+        Duration::from_nanos(u64::try_from(unix).unwrap_or(0))
+    }
+
+    #[cold]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    fn read(&self, now: u64) -> i64 {
+        let unix = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let unix = i64::try_from(unix.as_nanos()).unwrap_or(i64::MAX);
+        let ahead = unix.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
+        self.ahead.store(ahead, Ordering::Relaxed);
+        self.good_until
+            .store(now.saturating_add(Self::GOOD_FOR), Ordering::Release);
+        ahead
+    }
+}
+
+impl Default for Wall {
+    fn default() -> Self {
+        Self {
+            ahead: AtomicI64::new(0),
+            good_until: AtomicU64::new(0),
         }
     }
 }

@@ -16,14 +16,12 @@ use crate::clock::Now;
 use crate::gate::LOG;
 use crate::gate::asker::Asker;
 use crate::gate::cache::{Age, Refusal, Verdict, VerdictKey};
-use crate::gate::credential::{Credential, drop_identity_headers};
-use crate::gate::limit::{
-    Authority, Caller, Denied, KeySubject, Payer, RateLimitHeaders, RuleSet, Standings,
-};
+use crate::gate::credential::Credential;
+use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields};
 use crate::gate::metrics::{Effect, LimitedBy, VerdictSource};
 use crate::gate::options::Options;
 use crate::gate::permission::Requirement;
-use crate::gate::policy::{Reserved, Rules, Standing, is_reserved};
+use crate::gate::policy::{Policy, Reserved, Rules, Standing, is_reserved};
 use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
 use crate::gate::rejection::{Rejection, RejectionKind};
 use crate::gate::state::State;
@@ -54,27 +52,20 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Arrived> + Send>>;
 /// What the gate adds to the answer of the inner service.
 #[derive(Default)]
 pub(crate) struct Stamp {
-    counted: Option<Counted>,
-    headers: RateLimitHeaders,
+    rate_limit: RateLimitFields,
     vary: Option<HeaderValue>,
-}
-
-/// What a request has been charged, by which rules.
-pub(crate) struct Counted {
-    rules: Arc<RuleSet>,
-    standings: Standings,
 }
 
 /// How far a caller got.
 pub(crate) enum Progress {
-    Admitted(Arc<Verdict>, Option<Counted>),
+    Admitted(Arc<Verdict>, RateLimitFields),
     Refused(Rejection),
     Wait(Pending),
 }
 
 /// Step 5 in one word.
 enum Charge {
-    Paid(Option<Counted>),
+    Paid(RateLimitFields),
     Refused(Rejection),
     /// Only the gateway can count this one.
     Ask,
@@ -96,8 +87,7 @@ impl Gate {
     /// Steps 0 to 6 of a request, as far as they go without waiting.
     pub(crate) fn decide(self: &Arc<Self>, parts: &mut Parts, now: Now) -> Decision {
         // 0 clean
-        drop_identity_headers(&mut parts.headers);
-        self.options.credentials.mark_sensitive(&mut parts.headers);
+        self.options.credentials.clean(&mut parts.headers);
         if self.options.skip.as_ref().is_some_and(|skip| skip(parts)) {
             return self.pass_anonymous(parts);
         }
@@ -105,8 +95,13 @@ impl Gate {
             if Arc::ptr_eq(&outer.gate().state, &self.state) {
                 let verdict = Arc::clone(outer.verdict());
                 // Verified and charged by a gate further out; this one's own conditions remain.
-                return match self.admissible(&verdict, &Asker::Request(parts), now) {
-                    Ok(()) => self.conclude(Progress::Admitted(verdict, None), parts),
+                let policy = verdict.app.policy();
+                let asker = &Asker::Request(parts);
+                return match self.admissible(&verdict, policy.as_deref(), asker, now) {
+                    Ok(()) => {
+                        let free = RateLimitFields::default();
+                        self.conclude(Progress::Admitted(verdict, free), parts)
+                    }
                     Err(rejection) => Decision::Refuse(self.refusal(rejection)),
                 };
             }
@@ -148,10 +143,10 @@ impl Gate {
     /// Step 6, or the refusal.
     fn conclude(self: &Arc<Self>, progress: Progress, parts: &mut Parts) -> Decision {
         match progress {
-            Progress::Admitted(verdict, counted) => {
+            Progress::Admitted(verdict, rate_limit) => {
                 let principal = Principal::new(verdict, Arc::clone(self));
                 parts.extensions.insert(principal);
-                self.pass(counted, parts)
+                self.pass(rate_limit, parts)
             }
             Progress::Refused(rejection) => Decision::Refuse(rejection.of(self)),
             Progress::Wait(pending) => Decision::Wait(pending),
@@ -183,16 +178,15 @@ impl Gate {
     fn pass_anonymous(self: &Arc<Self>, parts: &mut Parts) -> Decision {
         parts.extensions.remove::<Principal>();
         parts.extensions.insert(Anonymous(Arc::clone(self)));
-        self.pass(None, parts)
+        self.pass(RateLimitFields::default(), parts)
     }
 
-    fn pass(&self, counted: Option<Counted>, parts: &mut Parts) -> Decision {
+    fn pass(&self, rate_limit: RateLimitFields, parts: &mut Parts) -> Decision {
         if self.options.strip_credential {
             self.options.credentials.strip(&mut parts.headers);
         }
         Decision::Pass(Stamp {
-            counted,
-            headers: self.options.rate_limit_headers,
+            rate_limit,
             vary: self.options.vary.clone(),
         })
     }
@@ -240,7 +234,7 @@ impl Gate {
     }
 
     pub(crate) fn key_of(&self, credential: Credential<'_>) -> VerdictKey {
-        let is_token = self.options.accept_oauth_tokens && credential.expose().starts_with("oat_");
+        let is_token = self.options.accept_oauth_tokens && credential.is_oauth_access_token();
         VerdictKey {
             digest: credential.digest(),
             kind: match is_token {
@@ -258,7 +252,7 @@ impl Gate {
             return self.refused(Rejection::invalid_key(), VerdictSource::Negative);
         }
         let asks_always = state.limits.authority == Authority::Gateway;
-        if let (Some(verdict), false) = (state.cache.positive(&key), asks_always) {
+        if let (Some(verdict), false) = (state.cache.look_up(&key, now), asks_always) {
             let age = verdict.age(&state.cache.policy, now);
             // A check of this request's own brings the same, and two would be charged twice.
             if age == Age::Stale
@@ -335,7 +329,10 @@ impl Gate {
                 }
             }
             Outcome::Denied(verdict) => {
-                let refused = self.admissible(&verdict, asker, now).err();
+                let policy = verdict.app.policy();
+                let refused = self
+                    .admissible(&verdict, policy.as_deref(), asker, now)
+                    .err();
                 let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
                 return self.refused(refused, source);
             }
@@ -368,15 +365,16 @@ impl Gate {
         asker: &mut Asker<'_>,
         now: Now,
     ) -> Progress {
-        if let Err(rejection) = self.admissible(&verdict, asker, now) {
+        let policy = verdict.app.policy();
+        if let Err(rejection) = self.admissible(&verdict, policy.as_deref(), asker, now) {
             return Progress::Refused(rejection);
         }
-        match self.charge(&verdict, key, asker, now) {
-            Charge::Paid(counted) => Progress::Admitted(verdict, counted),
+        match self.charge(&verdict, policy.as_deref(), key, asker, now) {
+            Charge::Paid(rate_limit) => Progress::Admitted(verdict, rate_limit),
             Charge::Refused(rejection) => Progress::Refused(rejection),
             Charge::Ask => match word {
                 None => self.wait_for_own_check(key, asker),
-                Some(Word::Admit) => Progress::Admitted(verdict, None),
+                Some(Word::Admit) => Progress::Admitted(verdict, RateLimitFields::default()),
                 Some(Word::Limit(wait)) => {
                     let metrics = &self.state.metrics;
                     metrics.limit_refusal(LimitedBy::Gateway, Effect::Refused);
@@ -388,7 +386,13 @@ impl Gate {
     }
 
     /// Step 4: may this key come in here? Decided before any limit is charged.
-    fn admissible(&self, verdict: &Verdict, asker: &Asker<'_>, now: Now) -> Result<(), Rejection> {
+    fn admissible(
+        &self,
+        verdict: &Verdict,
+        policy: Option<&Policy>,
+        asker: &Asker<'_>,
+        now: Now,
+    ) -> Result<(), Rejection> {
         let state = &self.state;
         let identity = &verdict.identity;
         if state.tombstones.covers_identity(identity, now)
@@ -398,11 +402,11 @@ impl Gate {
             return Err(Rejection::invalid_key());
         }
         if is_reserved(&identity.app_slug) != Some(Reserved::Management)
-            && verdict.app.claim_refresh(now)
+            && verdict.app.claim_refresh(policy, now)
         {
             state.refresh_policy_behind(&verdict.app);
         }
-        if let Some(policy) = verdict.app.policy().as_deref()
+        if let Some(policy) = policy
             && !matches!(policy.standing, Standing::Active(_))
         {
             return Err(Rejection::invalid_key());
@@ -456,6 +460,7 @@ impl Gate {
     fn charge(
         &self,
         verdict: &Verdict,
+        policy: Option<&Policy>,
         key: VerdictKey,
         asker: &mut Asker<'_>,
         now: Now,
@@ -464,18 +469,17 @@ impl Gate {
         match state.limits.authority {
             Authority::Local => {}
             Authority::Gateway => return Charge::Ask,
-            Authority::Nobody => return Charge::Paid(None),
+            Authority::Nobody => return Charge::Paid(RateLimitFields::default()),
         }
-        let policy = verdict.app.policy();
-        let standing = policy.as_deref().map(|policy| &policy.standing);
+        let standing = policy.map(|policy| &policy.standing);
         let rules = match (state.limiter.fixed(), standing) {
             (Some(fixed), _) => verdict.app.fixed_rules(fixed, &state.limiter, now),
             (None, Some(Standing::Active(Rules::Local(rules)))) => rules,
             // The gateway would refuse.
-            (None, _) if state.limits.shadow => return Charge::Paid(None),
+            (None, _) if state.limits.shadow => return Charge::Paid(RateLimitFields::default()),
             (None, _) => return Charge::Ask,
         };
-        let address = match rules.may_need_address() && rules.needs_address(&asker.resource(self)) {
+        let address = match rules.needs_address_for(|| asker.resource(self)) {
             true => asker
                 .address(self)
                 .map(|address| state.client_ip.subject(address)),
@@ -489,11 +493,9 @@ impl Gate {
             },
             address: &|| address,
         };
+        let headers = self.options.rate_limit_headers;
         match state.limiter.admit(rules, &caller, now) {
-            Ok(charged) => Charge::Paid(Some(Counted {
-                rules: Arc::clone(rules),
-                standings: charged.standings,
-            })),
+            Ok(charged) => Charge::Paid(charged.standings.fields(rules, headers)),
             Err(Denied::Limited(refused)) if state.limits.shadow => {
                 state
                     .metrics
@@ -506,19 +508,14 @@ impl Gate {
                     violated = ?refused.violated,
                     "would have been refused for a rate limit"
                 );
-                Charge::Paid(Some(Counted {
-                    rules: Arc::clone(rules),
-                    standings: refused.standings,
-                }))
+                Charge::Paid(refused.standings.fields(rules, headers))
             }
             Err(Denied::Limited(refused)) => {
                 state
                     .metrics
                     .limit_refusal(refused.mode.into(), Effect::Refused);
-                let mut fields = HeaderMap::new();
-                let headers = self.options.rate_limit_headers;
-                refused.standings.write_headers(rules, headers, &mut fields);
-                Charge::Refused(Rejection::rate_limited(&refused, fields))
+                let fields = refused.standings.fields(rules, headers);
+                Charge::Refused(Rejection::rate_limited(*refused, fields))
             }
             Err(Denied::MissingAddress) => {
                 state.notices.address.error_once(
@@ -526,7 +523,7 @@ impl Gate {
                     WIRE_UP_THE_ADDRESS,
                 );
                 if state.limits.shadow {
-                    return Charge::Paid(None);
+                    return Charge::Paid(RateLimitFields::default());
                 }
                 Charge::Refused(Rejection::misconfigured())
             }
@@ -631,13 +628,11 @@ impl Gate {
 }
 
 impl Stamp {
-    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        if let Some(Counted { rules, standings }) = &self.counted {
-            standings.write_headers(rules, self.headers, headers);
-        }
-        if let Some(vary) = &self.vary {
+    pub(crate) fn apply(self, headers: &mut HeaderMap) {
+        self.rate_limit.write(headers);
+        if let Some(vary) = self.vary {
             // Full of headers already: then without.
-            let _ = headers.try_append(VARY, vary.clone());
+            let _ = headers.try_append(VARY, vary);
         }
     }
 }

@@ -4,14 +4,17 @@
 //! on the gate's own clock, because moka's cannot be moved by hand.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 
 use crate::clock::{Now, nanoseconds};
 use crate::gate::credential::KeyDigest;
+use crate::gate::front::{Front, one_in};
 use crate::gate::policy::App;
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::tombstones::Tombstones;
@@ -245,14 +248,22 @@ impl Default for CachePolicy {
 }
 
 /// What a verdict is filed under: never the key itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VerdictKey {
     pub(crate) digest: KeyDigest,
     pub(crate) kind: PrincipalKind,
 }
 
+impl Hash for VerdictKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // One key is hardly ever asked about as both kinds.
+        self.digest.hash(state);
+    }
+}
+
 /// A yes of the gateway, about a key of our own deployment.
 pub(crate) struct Verdict {
+    digest: KeyDigest,
     pub(crate) identity: Identity,
     /// The app whose policy judges the key.
     pub(crate) app: Arc<App>,
@@ -260,6 +271,9 @@ pub(crate) struct Verdict {
     end: End,
     // Contradicted or forgotten: whoever still holds the `Arc` must not use it.
     dead: AtomicBool,
+    // No longer in moka. A request that has found it before may use it, the front may not hand it
+    // out. Std's in models, too: moka sets it while it holds a lock.
+    left: std::sync::atomic::AtomicBool,
     // The last refresh was answered, but not understood: the gateway is up, so the grace for
     // outages does not apply.
     undecided: AtomicBool,
@@ -294,13 +308,21 @@ pub(crate) enum Age {
 }
 
 impl Verdict {
-    pub(crate) fn new(identity: Identity, app: Arc<App>, sent: Now, end: End) -> Self {
+    pub(crate) fn new(
+        digest: KeyDigest,
+        identity: Identity,
+        app: Arc<App>,
+        sent: Now,
+        end: End,
+    ) -> Self {
         Self {
+            digest,
             identity,
             app,
             sent,
             end,
             dead: AtomicBool::new(false),
+            left: std::sync::atomic::AtomicBool::new(false),
             undecided: AtomicBool::new(false),
             refreshing: AtomicBool::new(false),
             retry_at: AtomicU64::new(0),
@@ -375,6 +397,20 @@ impl Verdict {
 
     pub(crate) fn refresh_over(&self) {
         self.refreshing.store(false, Ordering::Release);
+    }
+
+    /// Whether it is what the gateway said of this key.
+    pub(crate) fn is_of(&self, key: &VerdictKey) -> bool {
+        self.digest == key.digest && self.identity.kind == key.kind
+    }
+
+    /// Tells whoever points to it that moka does not hold it any more.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.load(std::sync::atomic::Ordering::SeqCst) || self.is_dead()
     }
 
     pub(crate) fn kill(&self) {
@@ -465,6 +501,7 @@ pub(crate) enum Filed {
 /// Verdicts, positive and negative apart, so that made-up keys cannot push out good ones.
 pub(crate) struct VerdictCache {
     pub(crate) policy: CachePolicy,
+    front: Front,
     positive: Cache<VerdictKey, Arc<Verdict>>,
     negative: Cache<VerdictKey, Negative>,
     evictions: Arc<Evictions>,
@@ -503,19 +540,37 @@ impl VerdictCache {
         let positive = moka::sync::Cache::builder()
             .max_capacity(policy.capacity_bytes)
             .weigher(|_, verdict: &Arc<Verdict>| verdict.weight())
-            .eviction_listener(move |_, _, cause| count_eviction(&counted.good_keys, cause))
-            .build();
+            .eviction_listener(move |_, verdict: Arc<Verdict>, cause| {
+                verdict.leave();
+                count_eviction(&counted.good_keys, cause);
+            })
+            .build_with_hasher(RandomState::default());
         let counted = Arc::clone(&evictions);
         let negative = moka::sync::Cache::builder()
             .max_capacity(NEGATIVE_CAPACITY)
             .eviction_listener(move |_, _, cause| count_eviction(&counted.refused_keys, cause))
-            .build();
+            .build_with_hasher(RandomState::default());
         Self {
+            front: Front::new(policy.capacity_bytes),
             policy,
             positive: cache(positive),
             negative: cache(negative),
             evictions,
         }
+    }
+
+    /// The yes about a key, however old, for a request that is about to use it.
+    pub(crate) fn look_up(&self, key: &VerdictKey, now: Now) -> Option<Arc<Verdict>> {
+        if let Some(verdict) = self.front.get(key) {
+            // moka forgets first what is seldom asked for, so it hears of some of the reads.
+            if one_in(16, now) {
+                self.positive.get(key);
+            }
+            return Some(verdict);
+        }
+        let verdict = self.positive(key)?;
+        self.front.put(key, &verdict, now);
+        Some(verdict)
     }
 
     /// The yes about a key, however old.
@@ -637,6 +692,8 @@ impl VerdictCache {
         if let Some(verdict) = self.positive.remove(key) {
             verdict.kill();
         }
+        // moka may have pushed it out without having said so yet.
+        self.front.kill(key);
     }
 
     /// Forgets every verdict that `which` chooses. Walks the whole cache: not for a request.
@@ -728,7 +785,8 @@ pub(crate) mod tests {
             permissions: Permissions::default(),
             metadata: serde_json::Value::Null,
         };
-        Arc::new(Verdict::new(identity, app, sent, End::Unknown))
+        let digest = key().digest;
+        Arc::new(Verdict::new(digest, identity, app, sent, End::Unknown))
     }
 
     pub(crate) const TTL: Duration = Duration::from_secs(10);

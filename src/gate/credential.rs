@@ -166,14 +166,20 @@ impl Credentials {
         Ok(found)
     }
 
-    /// Keeps keys out of everything that prints headers: each line of each source, and
-    /// `Authorization` whether it is a source or not.
-    pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
-        // `HeaderMap::entry` would be shorter, but may grow the map of a request without the header.
+    /// Removes forged identity headers, and keeps keys out of everything that prints headers: each
+    /// line of each source, and `Authorization` whether it is a source or not.
+    pub(crate) fn clean(&self, headers: &mut HeaderMap) {
+        let mut forged = false;
+        // One walk for both. `HeaderMap::entry` would be shorter for the marks, but may grow the
+        // map of a request without the header.
         for (name, value) in headers.iter_mut() {
+            forged |= is_identity_header(name);
             if name == AUTHORIZATION || self.header_names().any(|source| source == name) {
                 value.set_sensitive(true);
             }
+        }
+        if forged {
+            drop_identity_headers(headers);
         }
     }
 
@@ -223,47 +229,58 @@ impl Source {
 
 /// A key as it stands in a request: visible ASCII, nothing more is known.
 #[derive(Clone, Copy)]
-pub(crate) struct Credential<'h>(&'h str);
+pub(crate) struct Credential<'h>(&'h [u8]);
 
 impl<'h> Credential<'h> {
     pub(crate) fn parse(key: &'h [u8]) -> Result<Self, Malformed> {
-        let visible = |byte: &u8| byte.is_ascii_graphic() && *byte != b',';
-        if key.is_empty() || !key.iter().all(visible) {
+        let visible = |byte: u8| byte.is_ascii_graphic() & (byte != b',');
+        if key.is_empty() || !all(key, visible) {
             return Err(Malformed);
         }
-        std::str::from_utf8(key).map(Self).map_err(|_| Malformed)
+        Ok(Self(key))
     }
 
     /// The key itself. For the one call that verifies it.
+    #[expect(clippy::expect_used, reason = "`parse` lets visible ASCII pass alone")]
     pub(crate) fn expose(&self) -> &'h str {
-        self.0
+        std::str::from_utf8(self.0).expect("visible ASCII")
     }
 
     /// Whether Wacht could have issued it. If not, there is no need to ask.
+    ///
+    /// The format of the gateway, with an upper bound of ours: 46 to 512 bytes, of which the last
+    /// 43 are URL-safe base64.
     pub(crate) fn is_well_formed(&self) -> bool {
-        is_well_formed(self.0)
+        let base64 = |byte: u8| byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_');
+        (46..=512).contains(&self.0.len())
+            && self
+                .0
+                .last_chunk::<43>()
+                .is_some_and(|tail| all(tail, base64))
+    }
+
+    /// Whether it is an OAuth access token by its first letters.
+    pub(crate) fn is_oauth_access_token(&self) -> bool {
+        self.0.starts_with(b"oat_")
     }
 
     pub(crate) fn digest(&self) -> KeyDigest {
-        KeyDigest::of(self.0)
+        KeyDigest(Sha256::digest(self.0).into())
     }
+}
+
+/// Looks at every byte even after one that fails: without a way out, the compiler looks at
+/// sixteen at a time.
+fn all(bytes: &[u8], accepts: impl Fn(u8) -> bool) -> bool {
+    bytes
+        .iter()
+        .fold(true, |so_far, byte| so_far & accepts(*byte))
 }
 
 impl fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credential(..)")
     }
-}
-
-/// The format of the gateway, with an upper bound of ours: 46 to 512 bytes, of which the last 43
-/// are URL-safe base64.
-pub(crate) fn is_well_formed(key: &str) -> bool {
-    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (46..=512).contains(&key.len())
-        && key
-            .as_bytes()
-            .last_chunk::<43>()
-            .is_some_and(|tail| tail.iter().all(base64))
 }
 
 /// SHA-256 of a key: what stands for it wherever something is remembered about it.
@@ -275,11 +292,18 @@ impl KeyDigest {
     pub(crate) fn of(key: &str) -> Self {
         Self(Sha256::digest(key.trim().as_bytes()).into())
     }
+
+    /// Where the digest belongs in a table of verdicts, by bits that its [`Hash`] does not use.
+    pub(crate) fn place(&self) -> u64 {
+        let [.., a, b, c, d, e, f, g, h] = self.0;
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    }
 }
 
 impl Hash for KeyDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // The bytes of a digest are evenly spread: eight of them tell entries apart as well as 32.
+        // Who chooses keys chooses them all the same, so maps hash them with a secret seed.
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
     }
@@ -293,7 +317,7 @@ impl fmt::Debug for KeyDigest {
 
 /// Removes every inbound `x-wacht-*` header, also when spelt with `_`: a service behind the
 /// gate, or a CGI-like server that folds both into one, might take it for the gate's word.
-pub(crate) fn drop_identity_headers(headers: &mut HeaderMap) {
+fn drop_identity_headers(headers: &mut HeaderMap) {
     let forged: SmallVec<[HeaderName; 4]> = headers
         .keys()
         .filter(|name| is_identity_header(name))
@@ -324,29 +348,29 @@ fn is_identity_header(name: &HeaderName) -> bool {
 /// What follows the scheme word, if that is `Bearer`; empty when the two are not set apart by
 /// spaces, so that it is malformed and not merely absent.
 fn bearer_token(line: &HeaderValue) -> Option<&[u8]> {
-    let value = trim(line.as_bytes());
-    let end = value
-        .iter()
-        .position(|byte| !is_token_byte(*byte))
-        .unwrap_or(value.len());
-    let (scheme, rest) = value.split_at_checked(end)?;
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
+    const BEARER: &[u8] = b"bearer";
+    let (scheme, rest) = trim(line.as_bytes()).split_at_checked(BEARER.len())?;
+    if !scheme.eq_ignore_ascii_case(BEARER) {
         return None;
     }
-    let first = rest
-        .iter()
-        .position(|byte| *byte != b' ')
-        .unwrap_or(rest.len());
-    Some(if first == 0 {
-        &[]
-    } else {
-        rest.get(first..).unwrap_or_default()
-    })
+    match rest {
+        [b' ', token @ ..] => Some(without_leading_spaces(token)),
+        // The word goes on: another scheme.
+        [byte, ..] if is_token_byte(*byte) => None,
+        _ => Some(&[]),
+    }
 }
 
 /// `tchar` of RFC 9110, section 5.6.2.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn without_leading_spaces(mut value: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Drops the white space that RFC 9110 allows around a header's value.
@@ -439,6 +463,10 @@ mod tests {
                 "{shown:?}"
             );
         }
+    }
+
+    fn is_well_formed(key: &str) -> bool {
+        Credential(key.as_bytes()).is_well_formed()
     }
 
     #[test]
@@ -537,7 +565,7 @@ mod tests {
             ("authorization", b"Basic abc"),
             ("accept", b"*/*"),
         ]);
-        sources.mark_sensitive(&mut headers);
+        sources.clean(&mut headers);
         assert!(
             headers
                 .get_all("x-api-key")
@@ -585,7 +613,7 @@ mod tests {
             ("x-wacht", b"stays"),
             ("authorization", b"stays"),
         ]);
-        drop_identity_headers(&mut forged);
+        Credentials::default().clean(&mut forged);
         assert_eq!(forged.len(), 3);
         assert!(forged.values().all(|value| value == "stays"));
     }

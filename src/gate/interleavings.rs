@@ -67,7 +67,7 @@ impl Gate {
         if self.tombstones.covers_secret(&key(), now) {
             return;
         }
-        let verdict = self.cache.positive(&key());
+        let verdict = self.cache.look_up(&key(), now);
         let verdict = verdict.filter(|yes| yes.age(&self.cache.policy, now) == Age::Fresh);
         if let Some(verdict) = verdict {
             self.passes(&verdict, now);
@@ -91,7 +91,7 @@ impl Gate {
     /// Nothing that was said before the end may be used when the grave is no more.
     fn nothing_is_left(&self) {
         assert!(
-            self.cache.positive(&key()).is_none(),
+            self.cache.look_up(&key(), at(9)).is_none(),
             "a yes outlives the grave"
         );
     }

@@ -33,6 +33,7 @@ mod cache;
 mod client_ip;
 mod connection;
 mod credential;
+mod front;
 mod future;
 mod guard;
 mod handle;

@@ -261,18 +261,15 @@ impl App {
         self.policy.load()
     }
 
-    fn is_fresh(&self, now: Now) -> bool {
+    fn is_fresh(&self, policy: Option<&Policy>, now: Now) -> bool {
         self.heeded.load(Ordering::Acquire) == self.news.load(Ordering::Acquire)
-            && self
-                .policy
-                .load()
-                .as_ref()
-                .is_some_and(|policy| now.monotonic < policy.fresh_until)
+            && policy.is_some_and(|policy| now.monotonic < policy.fresh_until)
     }
 
     /// Whether the policy should be asked for, and may be.
-    fn is_due(&self, now: Now) -> bool {
-        !self.is_fresh(now) && self.retry_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic)
+    fn is_due(&self, policy: Option<&Policy>, now: Now) -> bool {
+        !self.is_fresh(policy, now)
+            && self.retry_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic)
     }
 
     /// Lets the policy count as due.
@@ -292,9 +289,9 @@ impl App {
             .is_some_and(|policy| matches!(policy.standing, Standing::Gone))
     }
 
-    /// Whether the caller should send the one refresh of this policy.
-    pub(crate) fn claim_refresh(&self, now: Now) -> bool {
-        self.is_due(now) && !self.refreshing.swap(true, Ordering::AcqRel)
+    /// Whether the caller, who has this policy of the app, should send its one refresh.
+    pub(crate) fn claim_refresh(&self, policy: Option<&Policy>, now: Now) -> bool {
+        self.is_due(policy, now) && !self.refreshing.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn refresh_over(&self) {
@@ -304,12 +301,12 @@ impl App {
     /// Brings the policy up to date if it is due. Whoever comes meanwhile waits for the same
     /// answer; a failure leaves what was known, and so does dropping the future.
     pub(crate) async fn refresh(&self, management: &Management, limits: &Limiter) {
-        if !self.is_due(management.clock.now()) {
+        if !self.is_due(self.policy().as_deref(), management.clock.now()) {
             return;
         }
         let mut backoff = self.loading.lock().await;
         let now = management.clock.now();
-        if !self.is_due(now) {
+        if !self.is_due(self.policy().as_deref(), now) {
             return;
         }
         // Before asking, so that news which comes meanwhile makes the answer due again.

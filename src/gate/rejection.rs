@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::gate::authenticator::Gate;
-use crate::gate::limit::Refused;
+use crate::gate::limit::{RateLimitFields, Refused};
 use crate::gate::permission::Requirement;
 
 /// Why a request was refused.
@@ -22,7 +22,7 @@ use crate::gate::permission::Requirement;
 /// A rejection holds nothing of the key and nothing of the gateway's words. What an operator has
 /// to know goes to the log.
 #[derive(Clone)]
-pub struct Rejection(Box<Refusal>);
+pub struct Rejection(Arc<Refusal>);
 
 #[derive(Clone)]
 struct Refusal {
@@ -31,7 +31,7 @@ struct Refusal {
     // RFC 6750 `scope`, where the requirement can be said in it.
     scope: Option<String>,
     violated_policies: Vec<Arc<str>>,
-    rate_limit_fields: HeaderMap,
+    rate_limit_fields: RateLimitFields,
     // Whose realm, `Vary` and `on_reject` the answer takes.
     gate: Option<Arc<Gate>>,
 }
@@ -81,9 +81,34 @@ pub enum RejectionKind {
 struct Row {
     status: StatusCode,
     grpc: u8,
-    problem: &'static str,
-    title: &'static str,
     detail: &'static str,
+    /// The RFC 9457 body.
+    problem: &'static str,
+}
+
+/// A row whose body is put together by the compiler: a refusal costs no serialisation.
+macro_rules! row {
+    ($status:literal, $grpc:literal, $type:literal, $title:literal, $detail:literal) => {
+        Row {
+            status: match StatusCode::from_u16($status) {
+                Ok(status) => status,
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+            grpc: $grpc,
+            detail: $detail,
+            problem: concat!(
+                r#"{"type":""#,
+                $type,
+                r#"","title":""#,
+                $title,
+                r#"","status":"#,
+                $status,
+                r#","detail":""#,
+                $detail,
+                r#""}"#
+            ),
+        }
+    };
 }
 
 impl RejectionKind {
@@ -102,57 +127,56 @@ impl RejectionKind {
     }
 
     const fn row(self) -> Row {
-        const BLANK: &str = "about:blank";
         match self {
-            Self::MissingCredential => Row {
-                status: StatusCode::UNAUTHORIZED,
-                grpc: 16,
-                problem: BLANK,
-                title: "Unauthorized",
-                detail: "This request carries no API key.",
-            },
-            Self::MalformedCredential => Row {
-                status: StatusCode::BAD_REQUEST,
-                grpc: 16,
-                problem: BLANK,
-                title: "Bad Request",
-                detail: "The credentials of this request cannot be read: send exactly one API key.",
-            },
-            Self::InvalidKey => Row {
-                status: StatusCode::UNAUTHORIZED,
-                grpc: 16,
-                problem: BLANK,
-                title: "Unauthorized",
-                detail: "This API key is not valid.",
-            },
-            Self::PermissionDenied => Row {
-                status: StatusCode::FORBIDDEN,
-                grpc: 7,
-                problem: BLANK,
-                title: "Forbidden",
-                detail: "This API key does not permit this request.",
-            },
-            Self::RateLimited => Row {
-                status: StatusCode::TOO_MANY_REQUESTS,
-                grpc: 8,
-                problem: "https://iana.org/assignments/http-problem-types#quota-exceeded",
-                title: "Too Many Requests",
-                detail: "A rate limit is reached: try again later.",
-            },
-            Self::Unavailable => Row {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                grpc: 14,
-                problem: BLANK,
-                title: "Service Unavailable",
-                detail: "API keys cannot be verified at the moment: try again later.",
-            },
-            Self::Misconfigured => Row {
-                status: StatusCode::INTERNAL_SERVER_ERROR,
-                grpc: 13,
-                problem: BLANK,
-                title: "Internal Server Error",
-                detail: "This service is not set up to verify API keys.",
-            },
+            Self::MissingCredential => row!(
+                401,
+                16,
+                "about:blank",
+                "Unauthorized",
+                "This request carries no API key."
+            ),
+            Self::MalformedCredential => row!(
+                400,
+                16,
+                "about:blank",
+                "Bad Request",
+                "The credentials of this request cannot be read: send exactly one API key."
+            ),
+            Self::InvalidKey => row!(
+                401,
+                16,
+                "about:blank",
+                "Unauthorized",
+                "This API key is not valid."
+            ),
+            Self::PermissionDenied => row!(
+                403,
+                7,
+                "about:blank",
+                "Forbidden",
+                "This API key does not permit this request."
+            ),
+            Self::RateLimited => row!(
+                429,
+                8,
+                "https://iana.org/assignments/http-problem-types#quota-exceeded",
+                "Too Many Requests",
+                "A rate limit is reached: try again later."
+            ),
+            Self::Unavailable => row!(
+                503,
+                14,
+                "about:blank",
+                "Service Unavailable",
+                "API keys cannot be verified at the moment: try again later."
+            ),
+            Self::Misconfigured => row!(
+                500,
+                13,
+                "about:blank",
+                "Internal Server Error",
+                "This service is not set up to verify API keys."
+            ),
         }
     }
 
@@ -256,12 +280,12 @@ fn challenge(realm: &str, error: &str, scope: Option<&str>) -> HeaderValue {
 
 impl Rejection {
     fn new(kind: RejectionKind) -> Self {
-        Self(Box::new(Refusal {
+        Self(Arc::new(Refusal {
             kind,
             retry_after: None,
             scope: None,
             violated_policies: Vec::new(),
-            rate_limit_fields: HeaderMap::new(),
+            rate_limit_fields: RateLimitFields::default(),
             gate: None,
         }))
     }
@@ -279,9 +303,7 @@ impl Rejection {
     }
 
     pub(crate) fn permission_denied(requirement: &Requirement) -> Self {
-        let mut rejection = Self::permission_denied_by_gateway();
-        rejection.0.scope = requirement.scope();
-        rejection
+        Self::permission_denied_by_gateway().with(|refusal| refusal.scope = requirement.scope())
     }
 
     pub(crate) fn permission_denied_by_gateway() -> Self {
@@ -289,24 +311,22 @@ impl Rejection {
     }
 
     /// `fields` are the rate-limit header fields that go with the answer.
-    pub(crate) fn rate_limited(refused: &Refused, fields: HeaderMap) -> Self {
-        let mut rejection = Self::rate_limited_plainly(refused.retry_after);
-        rejection.0.violated_policies = refused.violated.clone();
-        rejection.0.rate_limit_fields = fields;
-        rejection
+    pub(crate) fn rate_limited(refused: Refused, fields: RateLimitFields) -> Self {
+        Self::rate_limited_plainly(refused.retry_after).with(|refusal| {
+            refusal.violated_policies = refused.violated;
+            refusal.rate_limit_fields = fields;
+        })
     }
 
     /// Without the name of a policy: the gateway gives none, and strangers need none.
     pub(crate) fn rate_limited_plainly(retry_after: Duration) -> Self {
-        let mut rejection = Self::new(RejectionKind::RateLimited);
-        rejection.0.retry_after = Some(retry_after);
-        rejection
+        Self::new(RejectionKind::RateLimited)
+            .with(|refusal| refusal.retry_after = Some(retry_after))
     }
 
     pub(crate) fn unavailable(retry_after: Duration) -> Self {
-        let mut rejection = Self::new(RejectionKind::Unavailable);
-        rejection.0.retry_after = Some(retry_after);
-        rejection
+        Self::new(RejectionKind::Unavailable)
+            .with(|refusal| refusal.retry_after = Some(retry_after))
     }
 
     pub(crate) fn misconfigured() -> Self {
@@ -314,8 +334,13 @@ impl Rejection {
     }
 
     /// Lets the answer take this gate's realm, `Vary` and `on_reject`.
-    pub(crate) fn of(mut self, gate: &Arc<Gate>) -> Self {
-        self.0.gate = Some(Arc::clone(gate));
+    pub(crate) fn of(self, gate: &Arc<Gate>) -> Self {
+        self.with(|refusal| refusal.gate = Some(Arc::clone(gate)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Refusal)) -> Self {
+        // Copies only what somebody else has already been handed.
+        change(Arc::make_mut(&mut self.0));
         self
     }
 
@@ -373,50 +398,50 @@ impl Rejection {
     /// ```
     #[must_use]
     pub fn to_response(&self, parts: &Parts) -> Response<Bytes> {
-        let row = self.0.kind.row();
-        let mut response = if is_grpc(&parts.headers) {
-            let mut response = Response::new(Bytes::new());
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(row.grpc)));
-            headers.insert(GRPC_MESSAGE, HeaderValue::from_static(row.detail));
-            response
-        } else {
-            let mut response = Response::new(self.problem(&row));
-            *response.status_mut() = row.status;
-            response.headers_mut().insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/problem+json"),
-            );
-            response
-        };
-        self.complete(&mut response, parts);
-        response
+        self.default_response(is_grpc(&parts.headers))
     }
 
     /// What the gate sends: the default answer or its own `on_reject`'s, and always with what the
     /// table requires.
     pub(crate) fn answer(&self, parts: &Parts) -> Response<Bytes> {
-        let on_reject = self
-            .0
-            .gate
-            .as_ref()
-            .and_then(|gate| gate.options.on_reject.as_ref());
-        let mut response = match on_reject {
+        let is_grpc = is_grpc(&parts.headers);
+        let gate = self.0.gate.as_ref();
+        let mut response = match gate.and_then(|gate| gate.options.on_reject.as_ref()) {
             // A gRPC client reads trailers, and nobody's house format.
-            Some(on_reject) if !is_grpc(&parts.headers) => {
+            Some(on_reject) if !is_grpc => {
                 let mut response = on_reject(self, parts);
-                self.complete(&mut response, parts);
+                self.complete(&mut response, is_grpc);
                 response
             }
-            _ => self.to_response(parts),
+            _ => self.default_response(is_grpc),
         };
         response.extensions_mut().insert(self.clone());
         response
     }
 
+    fn default_response(&self, is_grpc: bool) -> Response<Bytes> {
+        let row = self.0.kind.row();
+        let mut response;
+        if is_grpc {
+            response = Response::new(Bytes::new());
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(row.grpc)));
+            headers.insert(GRPC_MESSAGE, HeaderValue::from_static(row.detail));
+        } else {
+            response = Response::new(self.problem(&row));
+            *response.status_mut() = row.status;
+            response.headers_mut().insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/problem+json"),
+            );
+        }
+        self.complete(&mut response, is_grpc);
+        response
+    }
+
     /// Adds what the table requires and the answer does not have.
-    fn complete(&self, response: &mut Response<Bytes>, parts: &Parts) {
+    fn complete(&self, response: &mut Response<Bytes>, is_grpc: bool) {
         let refusal = &*self.0;
         let fallback;
         let challenge = match &refusal.gate {
@@ -438,41 +463,41 @@ impl Rejection {
             require(RETRY_AFTER, HeaderValue::from(seconds));
         }
         // Neither field may stand in trailers, which is what a gRPC client takes them for.
-        if !is_grpc(&parts.headers) {
+        if !is_grpc {
             if let Some(value) = challenge.of(refusal) {
                 require(WWW_AUTHENTICATE, value);
             }
-            for (name, value) in &refusal.rate_limit_fields {
-                require(name.clone(), value.clone());
+            for (name, value) in refusal.rate_limit_fields.iter() {
+                require(name, value);
             }
         }
         vary_by(headers, &challenge.vary);
     }
 
     fn problem(&self, row: &Row) -> Bytes {
-        #[derive(Serialize)]
-        struct Problem<'a> {
-            r#type: &'a str,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
-            violated_policies: Vec<&'a str>,
+        let violated = &self.0.violated_policies;
+        match row.problem.strip_suffix('}') {
+            Some(open) if !violated.is_empty() => {
+                let mut body = Vec::with_capacity(open.len() + 48 * violated.len() + 32);
+                body.extend_from_slice(open.as_bytes());
+                body.extend_from_slice(br#","violated-policies":"#);
+                let names: SmallVec<[&str; 4]> = self.violated_policies().collect();
+                // Writing strings into memory does not fail.
+                let _ = serde_json::to_writer(&mut body, &*names);
+                body.push(b'}');
+                body.into()
+            }
+            _ => Bytes::from_static(row.problem.as_bytes()),
         }
-        let problem = Problem {
-            r#type: row.problem,
-            title: row.title,
-            status: row.status.as_u16(),
-            detail: row.detail,
-            violated_policies: self.violated_policies().collect(),
-        };
-        // Strings and a number always serialise; an empty body would still be a right answer.
-        serde_json::to_vec(&problem).unwrap_or_default().into()
     }
 }
 
 /// Adds to `Vary` what it does not name yet, of a list of header names.
 fn vary_by(headers: &mut HeaderMap, names: &HeaderValue) {
+    if !headers.contains_key(VARY) {
+        let _ = headers.try_append(VARY, names.clone());
+        return;
+    }
     let listed = |value: &HeaderValue, name: &str| {
         let mut members = value.as_bytes().split(|byte| *byte == b',');
         members.any(|member| {
@@ -498,11 +523,13 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Whether the request speaks gRPC. grpc-web is left to the layer that translates it.
 fn is_grpc(headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
     headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes().to_ascii_lowercase();
-        value
-            .strip_prefix(b"application/grpc")
-            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+        let split = value.as_bytes().split_at_checked(GRPC.len());
+        split.is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(GRPC)
+                && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+        })
     })
 }
 

@@ -451,6 +451,7 @@ async fn ours(
         }
     };
     let verdict = Arc::new(Verdict::new(
+        check.key.digest,
         Identity {
             kind: check.key.kind,
             key_id: identity.key_id,

@@ -84,33 +84,70 @@ pub enum RateLimitHeaders {
     None,
 }
 
-impl Standings {
-    /// Adds the chosen headers. `rules` must be the set that these standings came from.
-    pub(crate) fn write_headers(
-        &self,
-        rules: &RuleSet,
-        chosen: RateLimitHeaders,
-        headers: &mut HeaderMap,
-    ) {
+/// The rate-limit header fields of one answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RateLimitFields {
+    draft: Option<Draft>,
+    wacht: Option<Box<[(HeaderName, HeaderValue)]>>,
+}
+
+#[derive(Clone, Debug)]
+struct Draft {
+    policy: HeaderValue,
+    rate_limit: HeaderValue,
+}
+
+impl RateLimitFields {
+    /// Adds them to an answer, beside what the service itself has set.
+    pub(crate) fn write(self, headers: &mut HeaderMap) {
         // A gRPC client takes the headers of an answer that is already over for its trailers, and
         // the fields must not stand in trailers.
-        if self.0.is_empty() || headers.contains_key(GRPC_STATUS) {
+        if self.is_empty() || headers.contains_key(GRPC_STATUS) {
             return;
         }
+        if let Some(Draft { policy, rate_limit }) = self.draft {
+            // Lists, so a line of the service's own may stand beside ours. An answer so full of
+            // headers that no more fit goes out without.
+            let _ = headers.try_append(RATE_LIMIT_POLICY, policy);
+            let _ = headers.try_append(RATE_LIMIT, rate_limit);
+        }
+        // The last to insert a name wins, which is the one with the least left.
+        for (name, value) in self.wacht.into_iter().flatten() {
+            let _ = headers.try_insert(name, value);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let draft = self.draft.iter().flat_map(|draft| {
+            [
+                (RATE_LIMIT_POLICY, draft.policy.clone()),
+                (RATE_LIMIT, draft.rate_limit.clone()),
+            ]
+        });
+        draft.chain(self.wacht.iter().flatten().cloned())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.draft.is_none() && self.wacht.is_none()
+    }
+}
+
+impl Standings {
+    /// The chosen fields. `rules` must be the set that these standings came from.
+    pub(crate) fn fields(&self, rules: &RuleSet, chosen: RateLimitHeaders) -> RateLimitFields {
         let (draft, wacht) = match chosen {
+            _ if self.0.is_empty() => (false, false),
             RateLimitHeaders::Draft => (true, false),
             RateLimitHeaders::Wacht => (false, true),
             RateLimitHeaders::Both => (true, true),
             RateLimitHeaders::None => (false, false),
         };
-        if draft {
-            // Lists, so a line of the service's own may stand beside ours. An answer so full of
-            // headers that no more fit goes out without.
-            let _ = headers.try_append(RATE_LIMIT_POLICY, self.policy(rules));
-            let _ = headers.try_append(RATE_LIMIT, self.rate_limit(rules));
-        }
-        if wacht {
-            self.write_wacht(rules, headers);
+        RateLimitFields {
+            draft: draft.then(|| Draft {
+                policy: self.policy(rules),
+                rate_limit: self.rate_limit(rules),
+            }),
+            wacht: wacht.then(|| self.wacht(rules)),
         }
     }
 
@@ -145,17 +182,26 @@ impl Standings {
         value(Bytes::copy_from_slice(&text))
     }
 
-    fn write_wacht(&self, rules: &RuleSet, headers: &mut HeaderMap) {
-        // The last to insert a name wins, which is to be the one with the least left.
+    /// Of two rules with the same window, the one with the least left comes last.
+    fn wacht(&self, rules: &RuleSet) -> Box<[(HeaderName, HeaderValue)]> {
         let mut tightest_last = self.0.clone();
         tightest_last.sort_by_key(|standing| std::cmp::Reverse(standing.remaining));
-        for standing in &tightest_last {
-            if let Some(label) = rules.label(standing.entry) {
-                let _ = headers.try_insert(&label.wacht.limit, label.max_requests.into());
-                let _ = headers.try_insert(&label.wacht.remaining, standing.remaining.into());
-                let _ = headers.try_insert(&label.wacht.reset, standing.more_in.into());
-            }
-        }
+        tightest_last
+            .iter()
+            .filter_map(|standing| Some((standing, rules.label(standing.entry)?)))
+            .flat_map(|(standing, label)| {
+                let WachtNames {
+                    limit,
+                    remaining,
+                    reset,
+                } = &label.wacht;
+                [
+                    (limit.clone(), label.max_requests.into()),
+                    (remaining.clone(), standing.remaining.into()),
+                    (reset.clone(), standing.more_in.into()),
+                ]
+            })
+            .collect()
     }
 }
 
@@ -282,16 +328,7 @@ fn next_item(text: &mut Text, item: &str) {
 
 /// Decimal digits, without the cost of `fmt`: this runs on every answer.
 fn write_number(text: &mut Text, number: u32) {
-    let start = text.len();
-    let mut rest = number;
-    loop {
-        let digit = rest % 10;
-        text.insert(start, b'0' + digit as u8);
-        rest /= 10;
-        if rest == 0 {
-            return;
-        }
-    }
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Room for the entries of a few rules without allocating.

@@ -21,6 +21,7 @@ mod window;
 #[cfg(all(test, wacht_shuttle))]
 mod interleavings;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -47,6 +48,7 @@ pub(crate) use self::counter::Window;
 use self::gcra::Level;
 use self::gcra::Moment;
 use self::headers::Label;
+pub(crate) use self::headers::RateLimitFields;
 pub use self::headers::RateLimitHeaders;
 pub use self::limits::Algorithm;
 pub(crate) use self::limits::Authority;
@@ -117,6 +119,8 @@ pub(crate) struct RuleSet {
     entries: Vec<Entry>,
     /// `RateLimit-Policy` for a resource that all rules match, where it is always the same.
     policy: Option<HeaderValue>,
+    /// Whether any rule at all counts by address.
+    counts_by_address: bool,
 }
 
 /// A request that may go on: what it left in each counter.
@@ -302,6 +306,9 @@ impl Limiter {
         now: Now,
     ) -> Result<Charged, Denied> {
         let now = Reading::from(now);
+        if let Some(charged) = self.charge_the_only(rules, caller, now) {
+            return Ok(charged);
+        }
         let claims = self.claims(rules, caller, now)?;
         for (place, claim) in claims.iter().enumerate() {
             if let Err(wait) = claim.look(now) {
@@ -309,6 +316,34 @@ impl Limiter {
             }
         }
         charge_all(rules, &claims, now)
+    }
+
+    /// The usual case in short: where one rule is all there is, its charge says as much as a look,
+    /// and nobody has to hold on to its counter. `None` if there is more to it, or it refuses.
+    fn charge_the_only(
+        &self,
+        rules: &RuleSet,
+        caller: &Caller<'_>,
+        now: Reading,
+    ) -> Option<Charged> {
+        let [Entry { rule, replaced, .. }] = &*rules.entries else {
+            return None;
+        };
+        if rules.counts_by_address
+            || self.limits.per_resource
+            || !replaced.is_empty()
+            || !rule.identity.matches(caller.resource)
+        {
+            return None;
+        }
+        let charge = |bucket: &Bucket| rule.meter.charge(bucket, now).ok();
+        let (level, _) = match rule.subject(caller.key, None, 0) {
+            None => charge(&rule.shared)?,
+            Some(subject) => self.subjects.with_known(subject, |own| charge(own))??,
+        };
+        let mut standings = Standings::default();
+        standings.add(rule.standing(0, level, now));
+        Some(Charged { standings })
     }
 
     /// How many keys and addresses are being counted.
@@ -444,7 +479,7 @@ fn seconds_up(time: Duration) -> u32 {
 impl RuleSet {
     fn new(rules: Vec<Arc<Rule>>) -> Self {
         let mut labels = headers::Labels::default();
-        let entries = rules
+        let entries: Vec<Entry> = rules
             .into_iter()
             .map(|rule| {
                 let Identity {
@@ -461,6 +496,9 @@ impl RuleSet {
             })
             .collect();
         Self {
+            counts_by_address: entries
+                .iter()
+                .any(|entry| entry.rule.identity.mode.needs_address()),
             entries,
             policy: labels.policy(),
         }
@@ -504,16 +542,17 @@ impl RuleSet {
     }
 
     /// Whether a rule that matches `resource` counts by address.
-    pub(crate) fn needs_address(&self, resource: &str) -> bool {
-        self.matching(resource)
-            .any(|(_, entry)| entry.rule.identity.mode.needs_address())
+    fn needs_address(&self, resource: &str) -> bool {
+        self.counts_by_address
+            && self
+                .matching(resource)
+                .any(|(_, entry)| entry.rule.identity.mode.needs_address())
     }
 
-    /// Whether any rule at all counts by address.
-    pub(crate) fn may_need_address(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.rule.identity.mode.needs_address())
+    /// Whether a request for this resource cannot be counted without its address. The resource is
+    /// only asked for where that depends on it.
+    pub(crate) fn needs_address_for<'a>(&self, resource: impl FnOnce() -> Cow<'a, str>) -> bool {
+        self.counts_by_address && self.needs_address(&resource())
     }
 
     fn matching(&self, resource: &str) -> impl Iterator<Item = (u32, &Entry)> {
@@ -621,6 +660,16 @@ impl Rule {
         })
     }
 
+    /// What its counter says, where it has this place in its set.
+    fn standing(&self, entry: u32, level: Level, now: Reading) -> Standing {
+        Standing {
+            entry,
+            remaining: level.remaining,
+            more_in: seconds_up(level.more_in),
+            period: self.meter.period(now).map_or(0, seconds_up),
+        }
+    }
+
     /// Whether all that a rule unused since `since` has counted is certainly forgotten.
     fn is_idle(&self, since: Moment, now: Reading) -> bool {
         match self.identity.mode {
@@ -724,12 +773,7 @@ impl Claim<'_> {
     }
 
     fn standing(&self, level: Level, now: Reading) -> Standing {
-        Standing {
-            entry: self.entry,
-            remaining: level.remaining,
-            more_in: seconds_up(level.more_in),
-            period: self.rule.meter.period(now).map_or(0, seconds_up),
-        }
+        self.rule.standing(self.entry, level, now)
     }
 }
 
@@ -747,7 +791,7 @@ impl Deref for Counter<'_> {
 }
 
 /// Up to this many matching rules, admitting allocates nothing.
-const INLINE_RULES: usize = 8;
+const INLINE_RULES: usize = 4;
 
 const SMALL_REGISTRY: usize = 64;
 

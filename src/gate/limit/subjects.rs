@@ -1,7 +1,6 @@
 //! The counters of keys and addresses: as many as fit, and no more.
 
 use std::hash::BuildHasher;
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,6 +8,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::RawEntryApiV1;
 
@@ -51,7 +51,7 @@ struct Shard {
 
 impl Subjects {
     pub(super) fn new(capacity: usize) -> Self {
-        let hasher = RandomState::new();
+        let hasher = RandomState::default();
         let shard = || {
             Mutex::new(Shard {
                 buckets: IndexMap::with_hasher(hasher.clone()),
@@ -69,6 +69,16 @@ impl Subjects {
 
     /// The subject's bucket, if it has one already.
     pub(super) fn known(&self, subject: Subject) -> Option<Arc<Bucket>> {
+        self.with_known(subject, Arc::clone)
+    }
+
+    /// What `read` makes of the subject's bucket, if it has one already. Others who want a bucket
+    /// nearby wait meanwhile.
+    pub(super) fn with_known<T>(
+        &self,
+        subject: Subject,
+        read: impl FnOnce(&Arc<Bucket>) -> T,
+    ) -> Option<T> {
         let hash = self.hasher.hash_one(subject);
         let shard = self.shards[self.home(hash)]
             .lock()
@@ -77,7 +87,7 @@ impl Subjects {
             .buckets
             .raw_entry_v1()
             .from_key_hashed_nocheck(hash, &subject);
-        known.map(|(_, bucket)| Arc::clone(bucket))
+        known.map(|(_, bucket)| read(bucket))
     }
 
     /// The subject's bucket. `None` when there is no room for another subject.

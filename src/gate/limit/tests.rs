@@ -75,7 +75,7 @@ impl Gate {
 
     fn headers(&self, standings: &Standings, chosen: RateLimitHeaders) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        standings.write_headers(&self.rules, chosen, &mut headers);
+        standings.fields(&self.rules, chosen).write(&mut headers);
         headers
     }
 }
@@ -373,7 +373,7 @@ fn an_address_is_asked_for_once_and_only_when_a_rule_needs_it() {
         only(&["/pay"], spec(Mode::Ip, 9, MINUTE)),
         only(&["/pay"], spec(Mode::AppAndIp, 9, MINUTE)),
     ]);
-    assert!(gate.rules.may_need_address());
+    assert!(gate.rules.needs_address_for(|| "/pay".into()));
     assert!(gate.rules.needs_address("/pay"));
     assert!(!gate.rules.needs_address("/"));
     for (resource, times) in [("/", 0), ("/pay", 1)] {
@@ -504,7 +504,8 @@ fn an_unlimited_resource_has_no_headers_and_a_services_own_stay() {
     headers.insert("ratelimit", HeaderValue::from_static("\"mine\";r=1"));
     charged
         .standings
-        .write_headers(&gate.rules, RateLimitHeaders::Draft, &mut headers);
+        .fields(&gate.rules, RateLimitHeaders::Draft)
+        .write(&mut headers);
     assert_eq!(headers.get_all("ratelimit").iter().count(), 2);
 }
 

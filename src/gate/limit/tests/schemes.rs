@@ -140,7 +140,7 @@ proptest! {
                     Ok(charged) => {
                         prop_assert!(!never);
                         let mut headers = HeaderMap::new();
-                        charged.standings.write_headers(&rules, RateLimitHeaders::Both, &mut headers);
+                        charged.standings.fields(&rules, RateLimitHeaders::Both).write(&mut headers);
                     }
                     Err(Denied::Limited(refused)) => {
                         prop_assert!(refused.retry_after >= Duration::from_secs(1));
