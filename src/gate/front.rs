@@ -158,7 +158,7 @@ mod tests {
         let verdict = yes(at(1));
         filed(&cache, &verdict);
         cache.look_up(&key(), at(1));
-        cache.len();
+        cache.settle();
         assert!(verdict.has_left());
         assert!(cache.look_up(&key(), at(1)).is_none());
     }

@@ -111,7 +111,6 @@ impl RateLimitFields {
             let _ = headers.try_append(RATE_LIMIT_POLICY, policy);
             let _ = headers.try_append(RATE_LIMIT, rate_limit);
         }
-        // The last to insert a name wins, which is the one with the least left.
         for (name, value) in self.wacht.into_iter().flatten() {
             let _ = headers.try_insert(name, value);
         }
@@ -182,26 +181,28 @@ impl Standings {
         value(Bytes::copy_from_slice(&text))
     }
 
-    /// Of two rules with the same window, the one with the least left comes last.
+    /// Of two rules with the same window, only the one with the least left.
     fn wacht(&self, rules: &RuleSet) -> Box<[(HeaderName, HeaderValue)]> {
         let mut tightest_last = self.0.clone();
         tightest_last.sort_by_key(|standing| std::cmp::Reverse(standing.remaining));
-        tightest_last
-            .iter()
-            .filter_map(|standing| Some((standing, rules.label(standing.entry)?)))
-            .flat_map(|(standing, label)| {
-                let WachtNames {
-                    limit,
-                    remaining,
-                    reset,
-                } = &label.wacht;
-                [
-                    (limit.clone(), label.max_requests.into()),
-                    (remaining.clone(), standing.remaining.into()),
-                    (reset.clone(), standing.more_in.into()),
-                ]
-            })
-            .collect()
+        let mut fields = Vec::with_capacity(3 * tightest_last.len());
+        for standing in tightest_last.iter().rev() {
+            let Some(label) = rules.label(standing.entry) else {
+                continue;
+            };
+            let WachtNames {
+                limit,
+                remaining,
+                reset,
+            } = &label.wacht;
+            if fields.iter().any(|(name, _)| name == limit) {
+                continue;
+            }
+            fields.push((limit.clone(), HeaderValue::from(label.max_requests)));
+            fields.push((remaining.clone(), standing.remaining.into()));
+            fields.push((reset.clone(), standing.more_in.into()));
+        }
+        fields.into()
     }
 }
 
