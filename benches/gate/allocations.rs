@@ -41,7 +41,11 @@ fn main() {
     };
     let mut bare = inner();
     let request = Caller::of_key(&format!("sk_{}", "x".repeat(43))).request();
-    row("bare", count(|| drop(call(&mut bare, request))), 0);
+    row(
+        "bare inner service",
+        count(|| drop(call(&mut bare, request))),
+        0,
+    );
     for mut case in cases {
         let http = of_http(&mut case);
         let request = case.caller.request();

@@ -26,8 +26,11 @@ pub(crate) fn measure(criterion: &mut Criterion, run: &Run) {
     let mut group = criterion.benchmark_group("gate");
     let anybody = Caller::of_key(&format!("sk_{}", "x".repeat(43)));
     for (name, caller) in [
-        ("bare", anybody.clone()),
-        ("bare, with an address", anybody.with_address()),
+        ("bare inner service", anybody.clone()),
+        (
+            "bare inner service, with an address",
+            anybody.with_address(),
+        ),
     ] {
         let mut bare = inner();
         group.bench_function(name, |b| {

@@ -18,8 +18,11 @@ use wacht_auth::{CachePolicy, Limits, WachtAuth, WachtAuthLayer, WachtClient};
 
 use super::service::{Inner, inner, request};
 
-/// The path that the app's one rule is for: so many requests a minute for each key.
+/// A path with a limit per key that is regained so slowly that a counter, once used, stays: one
+/// that is at rest may be forgotten when another key needs room.
 pub(crate) const COUNTED: &str = "/counted";
+/// A path with a limit per key that a single key cannot use up.
+pub(crate) const PLENTY: &str = "/plenty";
 /// A path without rules.
 pub(crate) const UNCOUNTED: &str = "/uncounted";
 
@@ -216,8 +219,15 @@ fn verdict(request: &[u8]) -> Option<String> {
 }
 
 fn app() -> String {
+    let rule = |max: u32, unit: &str, path: &str| {
+        format!(
+            r#"{{"unit":"{unit}","duration":1,"max_requests":{max},"mode":"per_key","priority":0,"endpoints":["{path}"]}}"#
+        )
+    };
+    let slow = rule(50_000, "month", COUNTED);
+    let plenty = rule(2_000_000_000, "minute", PLENTY);
     format!(
-        r#"{{"deployment_id":"{DEPLOYMENT}","app_slug":"{APP}","name":"Crowd","description":null,"is_active":true,"key_prefix":"sk","permissions":[],"resources":[],"rate_limits":[{{"unit":"minute","duration":1,"max_requests":2000000000,"mode":"per_key","priority":0,"endpoints":["{COUNTED}"]}}],"created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:00Z","deleted_at":null}}"#
+        r#"{{"deployment_id":"{DEPLOYMENT}","app_slug":"{APP}","name":"Crowd","description":null,"is_active":true,"key_prefix":"sk","permissions":[],"resources":[],"rate_limits":[{slow},{plenty}],"created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:00Z","deleted_at":null}}"#
     )
 }
 

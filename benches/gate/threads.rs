@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::run::Run;
 use super::service::{call, inner};
-use super::stand_in::{COUNTED, StandIn, fill, request_of};
+use super::stand_in::{COUNTED, PLENTY, StandIn, fill, request_of};
 
 /// Calls between two starts: the requests of one batch are made while no clock runs.
 const BATCH: u64 = 512;
@@ -64,7 +64,7 @@ pub(crate) fn measure(run: &Run) -> Value {
             )
         })
     });
-    row("bare", &|threads| {
+    row("bare inner service", &|threads| {
         rate(threads, |_| {
             let mut bare = inner();
             (
@@ -86,7 +86,7 @@ pub(crate) fn measure(run: &Run) -> Value {
         rate(threads, |_| {
             let mut gate = gate.clone();
             (
-                |_| request_of(0, COUNTED),
+                |_| request_of(0, PLENTY),
                 move |request| drop(call(&mut gate, request)),
             )
         })
