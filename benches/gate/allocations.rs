@@ -1,28 +1,50 @@
-//! The allocations of every case of `cargo bench --bench gate`, counted.
+//! What the gate allocates: for a call, in every case of `cargo bench --bench gate`, and for a key
+//! that it knows.
 //!
-//! `cargo bench --bench allocations`. The request is made before and both it and the answer are
+//! `cargo bench --bench allocations`. Of a call: the request is made before and both it and the answer are
 //! dropped within. What `http` does by itself is counted by itself: the first insert into the
 //! extensions (a hit's request, a refusal's answer) and, into an empty header map, as many fields
-//! as the answer carries. The rest is the gate's own. The table also goes to
-//! `bench/allocations.json` in the target directory.
+//! as the answer carries. The rest is the gate's own. Of a key: see
+//! `memory.rs`. All of it also goes to `bench/allocations.json` in the target directory
+//! (`bench/allocations-short.json` after `-- --test`, which knows but few keys),
+//! unless `-- calls` or `-- memory` chooses one of the two.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::env;
-use std::fs;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use wacht_auth::dev::DevGateway;
 use wacht_auth::{PeerAddr, Rejection};
 
 mod cases;
+mod memory;
+mod run;
 mod service;
+mod stand_in;
 
 use cases::{Caller, Case};
+use run::Run;
 use service::{call, inner};
 
 fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [role, url, count] = arguments.as_slice()
+        && role == memory::ROLE
+    {
+        memory::measure_here(url, count.parse().unwrap());
+        return;
+    }
+    let run = Run::of(&arguments);
+    let rows = run.wants("calls").then(of_calls);
+    let memory = run.wants("memory").then(|| memory::measure(&run));
+    if let (Some(rows), Some(memory)) = (rows, memory) {
+        run.keep("allocations", &json!({ "rows": rows, "memory": memory }));
+    }
+}
+
+fn of_calls() -> Value {
     let runtime = Runtime::new().unwrap();
     let wacht = runtime.block_on(DevGateway::start());
     let cases = cases::cases(&wacht, &runtime);
@@ -55,17 +77,7 @@ fn main() {
             http,
         );
     }
-
-    // <target>/release/deps/allocations-…
-    let program = env::current_exe().unwrap();
-    let directory = program.ancestors().nth(3).unwrap().join("bench");
-    fs::create_dir_all(&directory).unwrap();
-    let figures = json!({ "rows": rows });
-    fs::write(
-        directory.join("allocations.json"),
-        serde_json::to_vec_pretty(&figures).unwrap(),
-    )
-    .unwrap();
+    json!(rows)
 }
 
 fn of_http(case: &mut Case) -> u64 {

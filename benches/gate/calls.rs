@@ -7,8 +7,9 @@ use tokio::runtime::Runtime;
 use tower::ServiceExt;
 use wacht_auth::dev::DevGateway;
 
+use super::BATCH;
 use super::cases::{Caller, cases};
-use super::run::{BATCH, Run};
+use super::run::Run;
 use super::service::{call, inner};
 use super::stand_in::{COUNTED, StandIn, request_of};
 

@@ -8,7 +8,8 @@ use criterion::Criterion;
 use moka::sync::Cache;
 use tokio::runtime::Runtime;
 
-use super::run::{BATCH, Run};
+use super::BATCH;
+use super::run::Run;
 use super::service::call;
 use super::stand_in::{COUNTED, StandIn, UNCOUNTED, fill, mixed, request_of};
 

@@ -6,10 +6,10 @@
 //! * `parts`: what a hit cannot do without, each measured with the crate that does it;
 //! * `keys`: a hit among 1 000, 100 000 and 1 000 000 known keys.
 //!
-//! Two tables beside them: the rate of two threads against one, and the memory of a known key.
-//! They also go to `bench/gate.json` in the target directory (`bench/gate-short.json` after
-//! `-- --test`). Allocations have a bench of their own, `cargo bench --bench allocations`: the
-//! allocator that counts them would slow down what is timed here.
+//! A table beside them says what two threads do against one. It also goes to `bench/gate.json` in
+//! the target directory (`bench/gate-short.json` after `-- --test`). Allocations and memory have
+//! a bench of their own, `cargo bench --bench allocations`: the allocator that counts would slow
+//! down what is timed here.
 //!
 //! `-- keys` and the like run one group or table: the name of the group first, as in
 //! `-- 'gate/no key'`. With `-- --test` everything runs once, with few keys.
@@ -25,36 +25,35 @@
 )]
 
 use std::env;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion};
+use serde_json::json;
 
 mod calls;
 mod cases;
-mod figures;
 mod keys;
-mod memory;
 mod parts;
 mod run;
 mod service;
 mod stand_in;
 mod threads;
 
+/// See above.
+const BATCH: BatchSize = BatchSize::NumIterations(32);
+
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [role, url, count] = arguments.as_slice()
-        && role == memory::ROLE
-    {
-        memory::measure_here(url, count.parse().unwrap());
-        return;
-    }
     let run = run::Run::of(&arguments);
-    let mut criterion = run.criterion();
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .configure_from_args();
     calls::measure(&mut criterion, &run);
     parts::measure(&mut criterion, &run);
     keys::measure(&mut criterion, &run);
     if run.wants("threads") {
-        figures::keep(&run, "threads", &threads::measure(&run));
-    }
-    if run.wants("memory") {
-        figures::keep(&run, "memory", &memory::measure(&run));
+        run.keep("gate", &json!({ "threads": threads::measure(&run) }));
     }
     criterion.final_summary();
 }

@@ -1,17 +1,21 @@
-//! What a known key takes of the resident memory of a process.
+//! What a known key takes: of the heap, counted, and of the resident memory of a process.
 //!
-//! The gate is in a process of its own, which is this program again; the stand-in for Wacht is
-//! here. The keys themselves are nowhere: each is made from its number when it is needed.
+//! The resident memory is that of a process that has nothing but the gate in it, which is this
+//! program again; the stand-in for Wacht is here. It contains what the allocator cannot give back
+//! of the memory that verifying took. The keys themselves are nowhere: each is made from its
+//! number when it is needed.
 
 use std::env;
 use std::fs;
+use std::ops::Range;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
+use wacht_auth::WachtAuth;
 
 use super::run::Run;
-use super::service::call;
+use super::service::{Inner, call};
 use super::stand_in::{COUNTED, StandIn, fill, request_of};
 
 /// The first argument of the process that is measured.
@@ -22,16 +26,16 @@ const BEFORE: u64 = 1_000;
 
 pub(crate) fn measure(run: &Run) -> Value {
     let stand_in = StandIn::start();
-    println!("resident bytes of a known key with four permissions:");
+    println!("bytes of a known key with four permissions:");
     println!(
-        "{:>10} {:>14} {:>24}",
-        "keys", "verdict", "verdict and counter"
+        "{:>10} {:>12} {:>22} {:>12} {:>22}",
+        "keys", "heap", "heap with counter", "resident", "resident with counter"
     );
     let mut rows = Vec::new();
     // The first population is too small to see beside what the process itself takes.
     for keys in &run.populations()[1..] {
         let measured = Command::new(env::current_exe().unwrap())
-            .args([ROLE, stand_in.url(), &keys.to_string()])
+            .args([ROLE, &stand_in.url, &keys.to_string()])
             .output()
             .unwrap();
         let words = String::from_utf8(measured.stdout).unwrap();
@@ -45,25 +49,52 @@ pub(crate) fn measure(run: &Run) -> Value {
         };
         let verdict = (known - before) / *keys as f64;
         let both = (counted - before) / *keys as f64;
-        println!("{keys:>10} {verdict:>14.0} {both:>24.0}");
-        rows.push(json!({ "keys": keys, "verdict": verdict, "with_counter": both }));
+        let (heap, heap_both) = on_the_heap(&stand_in, *keys);
+        println!("{keys:>10} {heap:>12.0} {heap_both:>22.0} {verdict:>12.0} {both:>22.0}");
+        rows.push(json!({
+            "keys": keys, "heap": heap, "heap_with_counter": heap_both,
+            "resident": verdict, "resident_with_counter": both,
+        }));
     }
     json!(rows)
+}
+
+/// Bytes a key that stay allocated, with the key known and with it counted. All of the gate's work
+/// is on this thread, where allocations are counted.
+fn on_the_heap(stand_in: &StandIn, keys: u64) -> (f64, f64) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut gate = stand_in.gate();
+    let _guard = runtime.enter();
+    fill(&gate, &runtime, 0..BEFORE);
+    let all = BEFORE..BEFORE + keys;
+    let known = allocation_counter::measure(|| fill(&gate, &runtime, all.clone()));
+    let counted = allocation_counter::measure(|| count_all(&mut gate, all));
+    let known = known.bytes_current as f64 / keys as f64;
+    let counted = counted.bytes_current as f64 / keys as f64;
+    (known, known + counted)
+}
+
+/// One request that is counted of each key.
+fn count_all(gate: &mut WachtAuth<Inner>, numbers: Range<u64>) {
+    for number in numbers {
+        assert_eq!(call(gate, request_of(number, COUNTED)).status(), 200);
+    }
 }
 
 /// Prints the bytes that are resident at first, with all keys known, and with all keys counted.
 pub(crate) fn measure_here(url: &str, keys: u64) {
     let runtime = Runtime::new().unwrap();
-    let mut gate = StandIn::at(url).gate();
+    let stand_in = StandIn {
+        url: url.to_owned(),
+    };
+    let mut gate = stand_in.gate();
     let _guard = runtime.enter();
     fill(&gate, &runtime, 0..BEFORE);
     let before = resident();
     let all = BEFORE..BEFORE + keys;
     fill(&gate, &runtime, all.clone());
     let known = resident();
-    for number in all {
-        assert_eq!(call(&mut gate, request_of(number, COUNTED)).status(), 200);
-    }
+    count_all(&mut gate, all);
     println!("{before} {known} {}", resident());
 }
 

@@ -16,9 +16,10 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
+use super::BATCH;
 use super::cases::Caller;
 use super::keys::{Digest, Entry};
-use super::run::{BATCH, Run};
+use super::run::Run;
 
 pub(crate) fn measure(criterion: &mut Criterion, run: &Run) {
     if !run.wants("parts") {

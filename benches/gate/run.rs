@@ -1,11 +1,9 @@
-//! How much of everything this run measures.
+//! How much of everything this run measures, and where its figures go.
 
-use std::time::Duration;
+use std::env;
+use std::fs;
 
-use criterion::{BatchSize, Criterion};
-
-/// See the docs of the bench.
-pub(crate) const BATCH: BatchSize = BatchSize::NumIterations(32);
+use serde_json::Value;
 
 pub(crate) struct Run {
     /// `-- --test`: everything once.
@@ -30,18 +28,25 @@ impl Run {
         filter.is_none_or(|filter| filter.starts_with(name))
     }
 
-    pub(crate) fn criterion(&self) -> Criterion {
-        Criterion::default()
-            .warm_up_time(Duration::from_secs(1))
-            .measurement_time(Duration::from_secs(3))
-            .configure_from_args()
-    }
-
     /// How many keys the gate knows, from step to step.
     pub(crate) fn populations(&self) -> &'static [u64] {
         match self.is_short {
             true => &[1_000, 2_000],
             false => &[1_000, 100_000, 1_000_000],
         }
+    }
+
+    /// Leaves the figures in the target directory, for a program to read.
+    pub(crate) fn keep(&self, name: &str, figures: &Value) {
+        // <target>/release/deps/gate-…
+        let program = env::current_exe().unwrap();
+        let directory = program.ancestors().nth(3).unwrap().join("bench");
+        let name = match self.is_short {
+            true => format!("{name}-short.json"),
+            false => format!("{name}.json"),
+        };
+        fs::create_dir_all(&directory).unwrap();
+        let text = serde_json::to_vec_pretty(figures).unwrap();
+        fs::write(directory.join(name), text).unwrap();
     }
 }

@@ -27,7 +27,7 @@ pub(crate) const PLENTY: &str = "/plenty";
 pub(crate) const UNCOUNTED: &str = "/uncounted";
 
 pub(crate) struct StandIn {
-    url: String,
+    pub(crate) url: String,
 }
 
 impl StandIn {
@@ -40,16 +40,6 @@ impl StandIn {
         let url = format!("http://{}", listener.local_addr().unwrap());
         thread::spawn(move || runtime.block_on(serve(listener)));
         Self { url }
-    }
-
-    pub(crate) fn at(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-        }
-    }
-
-    pub(crate) fn url(&self) -> &str {
-        &self.url
     }
 
     /// A gate with room for all keys, which knows none yet.

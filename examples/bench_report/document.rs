@@ -170,12 +170,17 @@ fn keys_section(figures: &Figures) -> Result<String> {
         table.push('\n');
     }
     let mut memory = String::from(
-        "| known keys | verdict, bytes a key | verdict and counter |\n|---|---|---|\n",
+        "| known keys | heap, bytes a key | with a counter | resident, bytes a key | with a counter |\n\
+         |---|---|---|---|---|\n",
     );
     for row in &figures.memory {
         let keys = spaced(row.keys as f64);
-        let (verdict, both) = (row.verdict, row.with_counter);
-        writeln!(memory, "| {keys} | {verdict:.0} | {both:.0} |")?;
+        let (heap, resident) = (row.heap, row.resident);
+        let (heap_both, resident_both) = (row.heap_with_counter, row.resident_with_counter);
+        writeln!(
+            memory,
+            "| {keys} | {heap:.0} | {heap_both:.0} | {resident:.0} | {resident_both:.0} |"
+        )?;
     }
     Ok(format!(
         "Keys come in random order, so that the processor's caches miss as they do in a service with many
@@ -185,8 +190,9 @@ what misses there, misses in the gate.
 {table}
 ![Time by known keys](charts/keys.svg)
 
-Resident memory, as the system counts it for a process whose gate learns so many keys with four
-permissions each, and then counts each of them:
+What a gate takes that learns so many keys with four permissions each, and then counts each of them: of
+the heap, as allocated, and of the memory that the system calls resident, which contains what the
+allocator rounds up and cannot give back:
 
 {memory}"
     ))

@@ -38,12 +38,14 @@ pub(crate) struct Threads {
     pub(crate) ratio: f64,
 }
 
-/// Resident bytes a key.
+/// Bytes a key.
 #[derive(Deserialize)]
 pub(crate) struct Memory {
     pub(crate) keys: u64,
-    pub(crate) verdict: f64,
-    pub(crate) with_counter: f64,
+    pub(crate) heap: f64,
+    pub(crate) heap_with_counter: f64,
+    pub(crate) resident: f64,
+    pub(crate) resident_with_counter: f64,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +98,11 @@ struct Rows<T> {
 #[derive(Deserialize)]
 struct OfGate {
     threads: Vec<Threads>,
+}
+
+#[derive(Deserialize)]
+struct OfAllocations {
+    rows: Vec<Allocations>,
     memory: Vec<Memory>,
 }
 
@@ -123,12 +130,12 @@ impl Figures {
             read_group(&directory, group, &mut times)
                 .map_err(|why| format!("{}: {why}; {}", directory.display(), run(group)))?;
         }
-        let OfGate { threads, memory } = read_json(target, "gate")?;
-        let allocations: Rows<Allocations> = read_json(target, "allocations")?;
+        let OfGate { threads } = read_json(target, "gate")?;
+        let OfAllocations { rows, memory } = read_json(target, "allocations")?;
         let instructions: Rows<Instructions> = read_json(target, "instructions")?;
         Ok(Self {
             times,
-            allocations: allocations.rows,
+            allocations: rows,
             threads,
             memory,
             throughput: read_json(target, "throughput")?,
