@@ -17,9 +17,10 @@ use super::run::Run;
 use super::service::{call, inner};
 use super::stand_in::{COUNTED, PLENTY, StandIn, fill, request_of};
 
-/// Calls between two starts: the requests of one batch are made while no clock runs.
-const BATCH: u64 = 512;
-const BATCHES: usize = 40;
+/// Calls between two starts: the requests of one batch are made while no clock runs. So few that
+/// most batches end before the system gives the processor to somebody else.
+const BATCH: u64 = 128;
+const BATCHES: usize = 160;
 /// Keys of each thread, where they are distinct.
 const KEYS: u64 = 1_000;
 

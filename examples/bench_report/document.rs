@@ -229,8 +229,9 @@ fn peers_section(figures: &Figures) -> Result<String> {
     let mut table =
         String::from("| | ns | over bare | whole call, times wacht-auth |\n|---|---|---|---|\n");
     for (name, time) in figures.group("peers") {
-        let (over, ratio) = (time - bare, time / ours);
-        writeln!(table, "| {name} | {time:.0} | {over:.0} | {ratio:.2} |")?;
+        let (over, ratio) = (spaced(time - bare), time / ours);
+        let time = spaced(time);
+        writeln!(table, "| {name} | {time} | {over} | {ratio:.2} |")?;
     }
     Ok(format!(
         "One admitted request through what else could stand there. What each of them does and does not do, and

@@ -41,7 +41,7 @@ fn test(root: &Path, directory: &Path) -> Result<()> {
         "| 1 000 000 | 600 ns | 600 ns | 600 ns |",
         "| 100 000 | 600 | 700 | 650 | 812 |",
         "| hit, one hot key | 2 000 000 | 3 000 000 | 1.50 |",
-        "| jsonwebtoken ES256 | 50000 | 49900 | 125.00 |",
+        "| jsonwebtoken ES256 | 50 000 | 49 900 | 125.00 |",
         "| axum, with the layer | axum, bare | 0.960 × | 1.000 × | 1.200 × |",
         "| hit, one rule | 1 234 | none |",
         "gateway on loopback that answers\nat once: 80 µs",

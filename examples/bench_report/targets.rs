@@ -209,8 +209,8 @@ fn at_least_times(what: &str, least: f64, measured: f64) -> Target {
 
 /// A whole number with a space between thousands.
 pub(crate) fn spaced(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut spaced = String::new();
+    let digits = format!("{:.0}", number.abs());
+    let mut spaced = String::from(if number <= -0.5 { "-" } else { "" });
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
             spaced.push(' ');
