@@ -1,19 +1,23 @@
 //! Two threads against one: how many calls a second they make together.
 //!
 //! Every thread has its own clone of the gate. All start a batch at the same moment and it counts
-//! as done when the last is, so nobody works alone; of its batches the median counts. One thread and two take turns. What the bare
-//! service and a hash of nothing shared gain by a second thread is what the machine has to give.
+//! as done when the last is, so nobody works alone; of its batches the median counts. One thread
+//! and two take turns. What the bare service and a hash of nothing shared gain by a second thread
+//! is what the machine has to give; what moka's own look-ups of distinct keys gain is what a gate
+//! that makes one in each hit can hope for.
 
 use std::hint::{black_box, spin_loop};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Instant;
 
+use moka::sync::Cache;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
+use super::keys::{Digest, Entry};
 use super::run::Run;
 use super::service::{call, inner};
 use super::stand_in::{COUNTED, PLENTY, StandIn, fill, request_of};
@@ -65,6 +69,22 @@ pub(crate) fn measure(run: &Run) -> Value {
             (
                 |number| request_of(number % KEYS, COUNTED),
                 move |request| drop(call(&mut bare, request)),
+            )
+        }),
+    );
+    let cache: Cache<Digest, Arc<Entry>> = Cache::new(100_000);
+    for number in 0..2 * KEYS {
+        cache.insert(Digest::of(number), Arc::new(Entry([number; 38])));
+    }
+    row(
+        "moka get alone",
+        rates(rounds, |thread| {
+            let look = |digest| {
+                black_box(cache.get(&digest));
+            };
+            (
+                move |number| Digest::of(thread * KEYS + number % KEYS),
+                look,
             )
         }),
     );

@@ -208,7 +208,8 @@ fn threads_section(figures: &Figures) -> Result<String> {
     }
     Ok(format!(
         "Each thread has its own clone of the gate. \"SHA-256 alone\" shares nothing and \"bare inner service\"
-only the allocator: they show what a second thread brings on this machine.
+only the allocator: they show what a second thread brings on this machine. \"moka get alone\" finds
+distinct keys in one cache.
 
 {table}
 ![Calls a second by threads](charts/threads.svg)"
