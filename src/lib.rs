@@ -152,6 +152,7 @@ pub mod guide;
 
 mod clock;
 mod gate;
+mod stripes;
 mod sync;
 
 pub use client::{Error, Result, WachtClient, init};

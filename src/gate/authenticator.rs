@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::VARY;
@@ -26,15 +26,17 @@ use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
 use crate::gate::rejection::{Rejection, RejectionKind};
 use crate::gate::state::State;
 use crate::gate::verify::{self, Arrived, Check, Outcome};
+use crate::stripes::Stripes;
 
 /// A set of options over shared state.
 ///
 /// Every clone of a layer and every service it builds holds one; those with equal options and
 /// state hold the same.
-#[derive(Clone)]
 pub(crate) struct Gate {
     pub(crate) options: Options,
     pub(crate) state: Arc<State>,
+    /// The same for threads at the same time: each admitted request holds on to one.
+    copies: OnceLock<Stripes<Arc<Self>>>,
 }
 
 /// What becomes of a request.
@@ -84,6 +86,21 @@ const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
     request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
 
 impl Gate {
+    pub(crate) fn new(options: Options, state: Arc<State>) -> Self {
+        Self {
+            options,
+            state,
+            copies: OnceLock::new(),
+        }
+    }
+
+    /// The copy for this thread's requests.
+    pub(crate) fn mine(&self) -> &Arc<Self> {
+        self.copies
+            .get_or_init(|| Stripes::new(|| Arc::new(self.clone())))
+            .mine()
+    }
+
     /// Steps 0 to 6 of a request, as far as they go without waiting.
     pub(crate) fn decide(self: &Arc<Self>, parts: &mut Parts, now: Now) -> Decision {
         // 0 clean
@@ -634,6 +651,13 @@ impl Stamp {
             // Full of headers already: then without.
             let _ = headers.try_append(VARY, vary);
         }
+    }
+}
+
+impl Clone for Gate {
+    /// Without the copies: whoever clones is about to change something.
+    fn clone(&self) -> Self {
+        Self::new(self.options.clone(), Arc::clone(&self.state))
     }
 }
 

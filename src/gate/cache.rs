@@ -774,7 +774,7 @@ pub(crate) mod tests {
         let identity = Identity {
             kind: PrincipalKind::ApiKey,
             key_id: 7,
-            key_name: String::new(),
+            key_name: Box::default(),
             app_slug: Arc::clone(app.slug()),
             deployment_id: 1,
             owner_user_id: None,

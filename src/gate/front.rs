@@ -8,7 +8,7 @@
 //! marked is not found any more, whoever still points to it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
@@ -17,22 +17,29 @@ use crate::gate::cache::{Verdict, VerdictKey};
 
 /// One verdict per slot, in the slot that its digest names.
 pub(crate) struct Front {
-    slots: Box<[ArcSwapOption<Verdict>]>,
+    // Made when the first verdict comes that belongs there: a gate with few keys takes little, and
+    // an `ArcSwap` is not free to drop.
+    pages: Box<[OnceLock<Page>]>,
 }
+
+type Page = Box<[Slot; SLOTS_PER_PAGE]>;
+
+type Slot = ArcSwapOption<Verdict>;
 
 impl Front {
     /// With some slots to spare for a cache of this many bytes when it is full.
     pub(crate) fn new(capacity_bytes: u64) -> Self {
-        let slots = (capacity_bytes / BYTES_PER_SLOT).clamp(FEWEST_SLOTS, MOST_SLOTS);
+        let pages = (capacity_bytes / BYTES_PER_PAGE).clamp(1, MOST_PAGES);
         Self {
-            slots: (0..slots.next_power_of_two())
-                .map(|_| ArcSwapOption::empty())
+            pages: (0..pages.next_power_of_two())
+                .map(|_| OnceLock::new())
                 .collect(),
         }
     }
 
     pub(crate) fn get(&self, key: &VerdictKey) -> Option<Arc<Verdict>> {
-        let found = self.slot(key)?.load();
+        let (page, slot) = self.place(key);
+        let found = self.pages.get(page)?.get()?.get(slot)?.load();
         let verdict = found.as_ref()?;
         (verdict.is_of(key) && !verdict.has_left()).then(|| Arc::clone(verdict))
     }
@@ -42,7 +49,11 @@ impl Front {
     /// Two keys in use may share a slot, and a change of the pointer costs more than a look-up
     /// in moka: a newcomer takes the place of a verdict that is still good one time in eight.
     pub(crate) fn put(&self, key: &VerdictKey, verdict: &Arc<Verdict>, now: Now) {
-        let Some(slot) = self.slot(key) else { return };
+        let (page, slot) = self.place(key);
+        let page = self.pages.get(page).map(|page| page.get_or_init(new_page));
+        let Some(slot) = page.and_then(|page| page.get(slot)) else {
+            return;
+        };
         let taken = slot.load();
         let is_in_use = taken
             .as_ref()
@@ -59,16 +70,23 @@ impl Front {
         }
     }
 
-    fn slot(&self, key: &VerdictKey) -> Option<&ArcSwapOption<Verdict>> {
-        let place = key.digest.place() & (self.slots.len() as u64 - 1);
-        self.slots.get(usize::try_from(place).ok()?)
+    /// The page and the slot on it.
+    fn place(&self, key: &VerdictKey) -> (usize, usize) {
+        let place = key.digest.place() as usize;
+        let pages = self.pages.len();
+        // The number of pages is a power of two.
+        (place / SLOTS_PER_PAGE & (pages - 1), place % SLOTS_PER_PAGE)
     }
+}
+
+fn new_page() -> Page {
+    Box::new(std::array::from_fn(|_| Slot::empty()))
 }
 
 impl fmt::Debug for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Front")
-            .field("slots", &self.slots.len())
+            .field("pages", &self.pages.len())
             .finish_non_exhaustive()
     }
 }
@@ -80,13 +98,13 @@ pub(crate) fn one_in(n: u64, now: Now) -> bool {
     scattered.is_multiple_of(n)
 }
 
+const SLOTS_PER_PAGE: usize = 64;
+
 /// A verdict with its place in moka takes about 600 bytes.
-const BYTES_PER_SLOT: u64 = 512;
+const BYTES_PER_PAGE: u64 = 512 * SLOTS_PER_PAGE as u64;
 
-const FEWEST_SLOTS: u64 = 1 << 10;
-
-/// 32 MiB of pointers.
-const MOST_SLOTS: u64 = 1 << 22;
+/// For four million verdicts.
+const MOST_PAGES: u64 = 1 << 16;
 
 #[cfg(all(test, not(wacht_shuttle)))]
 mod tests {

@@ -118,12 +118,8 @@ impl WachtAuthLayer {
     /// A client that cannot be used makes every request a 500 with the reason in the log.
     pub fn new(client: WachtClient) -> Self {
         let state = StateOptions::new(client);
-        let gate = Gate {
-            options: Options::default(),
-            state: State::new(&state),
-        };
         Self {
-            gate: Arc::new(gate),
+            gate: Arc::new(Gate::new(Options::default(), State::new(&state))),
             state,
         }
     }
@@ -322,13 +318,16 @@ impl WachtAuthLayer {
     }
 
     fn view(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        change(&mut Arc::make_mut(&mut self.gate).options);
+        let mut gate = Gate::clone(&self.gate);
+        change(&mut gate.options);
+        self.gate = Arc::new(gate);
         self
     }
 
     fn afresh(mut self, change: impl FnOnce(&mut StateOptions)) -> Self {
         change(&mut self.state);
-        Arc::make_mut(&mut self.gate).state = State::new(&self.state);
+        let options = self.gate.options.clone();
+        self.gate = Arc::new(Gate::new(options, State::new(&self.state)));
         self
     }
 }

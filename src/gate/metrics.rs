@@ -4,14 +4,14 @@
 //! Whoever has something to count calls the one method named after it. It feeds both, so the two
 //! cannot come apart, and nobody but this module knows whether there is a recorder.
 
-use std::cell::Cell;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::nanoseconds;
 use crate::gate::limit::Mode;
 use crate::gate::rejection::{Rejection, RejectionKind};
+use crate::stripes::Stripes;
 
 use self::recorder::Recorder;
 
@@ -165,9 +165,6 @@ pub enum VerdictSource {
 const SOURCES: usize = 6;
 const OUTCOMES: usize = 8;
 
-/// Threads count verdicts in places of their own, as long as there are no more than this.
-const STRIPES: usize = 8;
-
 // === impl VerdictSource ===
 
 impl VerdictSource {
@@ -281,7 +278,7 @@ impl LimitRefusals {
 /// Everything that a gate counts.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    verdicts: [Stripe; STRIPES],
+    verdicts: Stripes<Verdicts>,
     checks: AtomicU64,
     gateway: [AtomicU64; GatewayResult::ALL.len()],
     gateway_time: AtomicU64,
@@ -290,10 +287,8 @@ pub(crate) struct Metrics {
     recorder: Recorder,
 }
 
-/// The verdicts of some threads, on cache lines that no other thread writes to.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Stripe([[AtomicU64; SOURCES]; OUTCOMES]);
+/// The verdicts of some threads.
+type Verdicts = [[AtomicU64; SOURCES]; OUTCOMES];
 
 /// What a check of the gateway came to.
 #[derive(Clone, Copy, Debug)]
@@ -350,8 +345,7 @@ impl Metrics {
     }
 
     fn verdict(&self, outcome: usize, source: VerdictSource) {
-        let Stripe(counts) = &self.verdicts[stripe()];
-        count(&counts[outcome][source as usize]);
+        count(&self.verdicts.mine()[outcome][source as usize]);
         self.recorder.verdict(outcome, source);
     }
 
@@ -439,7 +433,7 @@ impl Metrics {
 
     fn verdicts(&self) -> VerdictStats {
         let mut sums = [[0; SOURCES]; OUTCOMES];
-        for Stripe(counts) in &self.verdicts {
+        for counts in self.verdicts.iter() {
             for (sums, counts) in sums.iter_mut().zip(counts) {
                 for (sum, count) in sums.iter_mut().zip(counts) {
                     *sum += read(count);
@@ -456,21 +450,6 @@ fn count(counter: &AtomicU64) {
 
 fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
-}
-
-/// The place where this thread counts.
-fn stripe() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    const UNKNOWN: usize = usize::MAX;
-    thread_local! {
-        static MINE: Cell<usize> = const { Cell::new(UNKNOWN) };
-    }
-    MINE.with(|mine| {
-        if mine.get() == UNKNOWN {
-            mine.set(THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES);
-        }
-        mine.get() % STRIPES
-    })
 }
 
 // === impl GatewayResult ===
@@ -552,7 +531,7 @@ mod tests {
     fn threads_that_count_at_the_same_time_lose_nothing() {
         let metrics = Metrics::default();
         std::thread::scope(|scope| {
-            for _ in 0..2 * STRIPES {
+            for _ in 0..16 {
                 scope.spawn(|| {
                     for _ in 0..1_000 {
                         metrics.admitted(VerdictSource::Fresh);
@@ -561,24 +540,8 @@ mod tests {
             }
         });
         let verdicts = metrics.verdicts();
-        let expected = 2 * STRIPES as u64 * 1_000;
+        let expected = 16 * 1_000;
         assert_eq!(verdicts.admitted(VerdictSource::Fresh), expected);
         assert_eq!(verdicts.total(), expected);
-    }
-
-    #[test]
-    fn threads_take_different_places() {
-        let places = || {
-            let mut places: Vec<_> = (0..STRIPES)
-                .map(|_| std::thread::spawn(stripe))
-                .map(|thread| thread.join().unwrap())
-                .collect();
-            places.sort_unstable();
-            places.dedup();
-            places.len()
-        };
-        // Other tests' threads take places in between, so not always all of them.
-        assert!((0..100).any(|_| places() > 1));
-        assert_eq!(stripe(), stripe());
     }
 }

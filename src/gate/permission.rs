@@ -1,11 +1,12 @@
 //! What a key may do, and what a route asks for.
 
+use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::fmt;
 use std::mem;
 use std::slice;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::client::Error;
 
@@ -186,6 +187,27 @@ impl Permissions {
             .iter()
             .map(|name| per_name.saturating_add(name.len()))
             .sum()
+    }
+}
+
+/// The sets that the keys of an app hold: mostly the same few, so that keys share them.
+#[derive(Debug, Default)]
+pub(crate) struct PermissionSets(Mutex<VecDeque<Permissions>>);
+
+impl PermissionSets {
+    const MOST: usize = 64;
+
+    /// The set as it is known already, or itself, known from now on.
+    pub(crate) fn share(&self, permissions: Permissions) -> Permissions {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.iter().find(|known| **known == permissions) {
+            return known.clone();
+        }
+        if known.len() == Self::MOST {
+            known.pop_front();
+        }
+        known.push_back(permissions.clone());
+        permissions
     }
 }
 
@@ -702,6 +724,19 @@ mod tests {
 
     fn requirement(text: &str) -> Requirement {
         Requirement::try_from(text).unwrap()
+    }
+
+    #[test]
+    fn keys_with_equal_sets_share_one_and_only_so_many_are_known() {
+        let sets = PermissionSets::default();
+        let first = sets.share(held("a b"));
+        assert!(Arc::ptr_eq(&first.0, &sets.share(held("b a")).0));
+        assert_eq!(sets.share(held("a")), held("a"));
+        for number in 0..PermissionSets::MOST {
+            sets.share(held(&number.to_string()));
+        }
+        assert!(!Arc::ptr_eq(&first.0, &sets.share(held("a b")).0));
+        assert_eq!(sets.0.lock().unwrap().len(), PermissionSets::MOST);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::client::WachtClient;
 use crate::clock::{Clock, Monotonic, Now, nanoseconds};
 use crate::gate::LOG;
 use crate::gate::limit::{Limiter, RuleSet, RuleSpec};
+use crate::gate::permission::PermissionSets;
 use crate::models::RateLimitRule;
 
 /// How long a policy is used before it is asked for again, give or take a fifth.
@@ -223,6 +224,7 @@ pub(crate) struct App {
     // start.
     retry_at: AtomicU64,
     refreshing: AtomicBool,
+    pub(crate) permission_sets: PermissionSets,
 }
 
 /// What the management API said of an app.
@@ -452,6 +454,7 @@ impl Apps {
                 fixed: OnceLock::new(),
                 loading: Mutex::default(),
                 refreshing: AtomicBool::new(false),
+                permission_sets: PermissionSets::default(),
             })
         });
         Arc::clone(app)

@@ -64,7 +64,7 @@ pub enum PrincipalKind {
 pub(crate) struct Identity {
     pub(crate) kind: PrincipalKind,
     pub(crate) key_id: i64,
-    pub(crate) key_name: String,
+    pub(crate) key_name: Box<str>,
     pub(crate) app_slug: Arc<str>,
     pub(crate) deployment_id: i64,
     pub(crate) owner_user_id: Option<i64>,

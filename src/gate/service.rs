@@ -55,8 +55,9 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let now = self.gate.state.clock.now();
-        match self.gate.decide(&mut parts, now) {
+        let gate = self.gate.mine();
+        let now = gate.state.clock.now();
+        match gate.decide(&mut parts, now) {
             Decision::Pass(stamp) => {
                 let request = Request::from_parts(parts, body);
                 ResponseFuture::inner(self.inner.call(request), stamp)
@@ -69,7 +70,7 @@ where
             }
             Decision::Wait(pending) => {
                 let ready = take_ready(&mut self.inner);
-                ResponseFuture::waiting(pending, ready, Arc::clone(&self.gate), parts, body)
+                ResponseFuture::waiting(pending, ready, Arc::clone(gate), parts, body)
             }
         }
     }

@@ -23,7 +23,6 @@ use crate::gate::LOG;
 use crate::gate::cache::{End, Filed, STRANGER_TTL, Verdict, VerdictKey};
 use crate::gate::limit::Payer;
 use crate::gate::metrics::GatewayResult;
-use crate::gate::permission::Permissions;
 use crate::gate::policy::{Ours, Reserved, is_reserved};
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::state::State;
@@ -455,7 +454,7 @@ async fn ours(
         Identity {
             kind: check.key.kind,
             key_id: identity.key_id,
-            key_name: identity.key_name,
+            key_name: identity.key_name.into(),
             app_slug: Arc::clone(app.slug()),
             deployment_id: identity.deployment_id,
             owner_user_id: identity.owner_user_id,
@@ -463,7 +462,9 @@ async fn ours(
             workspace_id: identity.workspace_id,
             organization_membership_id: identity.organization_membership_id,
             workspace_membership_id: identity.workspace_membership_id,
-            permissions: Permissions::from_iter(response.permissions),
+            permissions: app
+                .permission_sets
+                .share(response.permissions.into_iter().collect()),
             metadata: response.metadata,
         },
         app,

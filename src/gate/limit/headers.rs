@@ -15,6 +15,7 @@ use super::RuleSet;
 use super::Standings;
 use super::Window;
 use super::seconds_up;
+use crate::stripes::Stripes;
 
 /// Which headers tell callers how much of their rate limits is left.
 ///
@@ -152,7 +153,7 @@ impl Standings {
 
     fn policy(&self, rules: &RuleSet) -> HeaderValue {
         if let (Some(policy), true) = (&rules.policy, self.0.len() == rules.entries.len()) {
-            return policy.clone();
+            return policy.mine().clone();
         }
         let mut text = Text::new();
         for standing in &self.0 {
@@ -269,15 +270,16 @@ impl Labels {
     }
 
     /// `None` if it is not always the same.
-    pub(super) fn policy(self) -> Option<HeaderValue> {
-        if self.varies {
-            return None;
-        }
-        // With spare room, `Bytes` counts references from the start; made from an exact vector, it
-        // would allocate for that at the first clone.
-        let mut text = Vec::with_capacity(self.policy.len() + 1);
-        text.extend_from_slice(&self.policy);
-        Some(value(text.into()))
+    pub(super) fn policy(self) -> Option<Stripes<HeaderValue>> {
+        (!self.varies).then(|| {
+            Stripes::new(|| {
+                // With spare room, `Bytes` counts references from the start; made from an exact
+                // vector, it would allocate for that at the first clone.
+                let mut text = Vec::with_capacity(self.policy.len() + 1);
+                text.extend_from_slice(&self.policy);
+                value(text.into())
+            })
+        })
     }
 }
 
@@ -375,7 +377,8 @@ mod tests {
                 labels.next(Mode::KeyAndIp, max_requests, window.into());
             }
         }
-        let policy = labels.policy().unwrap();
+        let policies = labels.policy().unwrap();
+        let policy = policies.mine();
         assert!(policy.to_str().unwrap().contains(";q=4294967295;w=1, "));
     }
 }

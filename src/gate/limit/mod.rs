@@ -37,6 +37,7 @@ use smallvec::SmallVec;
 use crate::clock::Now;
 use crate::gate::credential::KeyDigest;
 use crate::models::RateLimitRule;
+use crate::stripes::Stripes;
 
 pub(crate) use self::calendar::CalendarUnit;
 use self::counter::Bucket;
@@ -118,7 +119,7 @@ pub(crate) struct Limiter {
 pub(crate) struct RuleSet {
     entries: Vec<Entry>,
     /// `RateLimit-Policy` for a resource that all rules match, where it is always the same.
-    policy: Option<HeaderValue>,
+    policy: Option<Stripes<HeaderValue>>,
     /// Whether any rule at all counts by address.
     counts_by_address: bool,
 }
