@@ -645,9 +645,10 @@ impl Gate {
 }
 
 impl Stamp {
-    pub(crate) fn apply(self, headers: &mut HeaderMap) {
+    /// Once: what was added is gone from here.
+    pub(crate) fn apply(&mut self, headers: &mut HeaderMap) {
         self.rate_limit.write(headers);
-        if let Some(vary) = self.vary {
+        if let Some(vary) = self.vary.take() {
             // Full of headers already: then without.
             let _ = headers.try_append(VARY, vary);
         }

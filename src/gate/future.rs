@@ -1,7 +1,6 @@
 //! The future of an answer: the inner service's own, a refusal's, or one that waits first.
 
 use std::fmt;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -104,7 +103,7 @@ where
             let next = match this.state.as_mut().project() {
                 StateProjection::Inner { future, stamp } => {
                     let mut response = ready!(future.poll(cx))?;
-                    mem::take(stamp).apply(response.headers_mut());
+                    stamp.apply(response.headers_mut());
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 #[expect(clippy::expect_used, reason = "a caller's error, as with any future")]

@@ -99,20 +99,20 @@ struct Draft {
 }
 
 impl RateLimitFields {
-    /// Adds them to an answer, beside what the service itself has set.
-    pub(crate) fn write(self, headers: &mut HeaderMap) {
+    /// Moves them into an answer, beside what the service itself has set.
+    pub(crate) fn write(&mut self, headers: &mut HeaderMap) {
         // A gRPC client takes the headers of an answer that is already over for its trailers, and
         // the fields must not stand in trailers.
         if self.is_empty() || headers.contains_key(GRPC_STATUS) {
             return;
         }
-        if let Some(Draft { policy, rate_limit }) = self.draft {
+        if let Some(Draft { policy, rate_limit }) = self.draft.take() {
             // Lists, so a line of the service's own may stand beside ours. An answer so full of
             // headers that no more fit goes out without.
             let _ = headers.try_append(RATE_LIMIT_POLICY, policy);
             let _ = headers.try_append(RATE_LIMIT, rate_limit);
         }
-        for (name, value) in self.wacht.into_iter().flatten() {
+        for (name, value) in self.wacht.take().into_iter().flatten() {
             let _ = headers.try_insert(name, value);
         }
     }
