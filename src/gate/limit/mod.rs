@@ -317,17 +317,7 @@ impl Limiter {
         now: Now,
     ) -> Result<Charged, Denied> {
         let now = Reading::from(now);
-        let by = By {
-            key: caller.key,
-            address: match rules.needs_address(caller.resource) {
-                true => Some((caller.address)().ok_or(Denied::MissingAddress)?),
-                false => None,
-            },
-            resource: match self.limits.per_resource {
-                true => self.subjects.fingerprint(caller.resource),
-                false => 0,
-            },
-        };
+        let by = self.by(rules, caller)?;
         if let Some(charged) = self.charge_the_only(rules, caller.resource, by, now) {
             return Ok(charged);
         }
@@ -338,6 +328,20 @@ impl Limiter {
             }
         }
         charge_all(rules, &claims, now)
+    }
+
+    fn by(&self, rules: &RuleSet, caller: &Caller<'_>) -> Result<By, Denied> {
+        Ok(By {
+            key: caller.key,
+            address: match rules.needs_address(caller.resource) {
+                true => Some((caller.address)().ok_or(Denied::MissingAddress)?),
+                false => None,
+            },
+            resource: match self.limits.per_resource {
+                true => self.subjects.fingerprint(caller.resource),
+                false => 0,
+            },
+        })
     }
 
     /// The usual case in short: where one rule is all that matches, its charge says as much as a
