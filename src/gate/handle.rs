@@ -244,7 +244,10 @@ impl AuthHandle {
 
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
     /// management key is accepted, the deployment is known, and it has the apps that the layer
-    /// names. For `main` and readiness probes: two calls, and one more per app named.
+    /// names. Two calls of Wacht, and one more per app named.
+    ///
+    /// For `main` or a startup probe. Not for a probe that goes on being asked: while Wacht is down
+    /// it would take a process out of service that still lets known keys pass.
     ///
     /// ```
     /// use wacht_auth::dev::DevGateway;

@@ -243,10 +243,48 @@ impl WachtAuthLayer {
         })
     }
 
-    /// Answers refusals in a house format. [`Rejection::to_response`] is the default answer to
-    /// start from. What the answer has to carry (`WWW-Authenticate`, `Retry-After`,
-    /// `Cache-Control`, `Vary`, the rate-limit fields) is added if it is left out. gRPC requests
-    /// keep the default answer.
+    /// Answers refusals in a house format. Default: [`Rejection::to_response`], which is also the
+    /// answer to start from where a header is all that is missing.
+    ///
+    /// What the answer has to carry (`WWW-Authenticate`, `Retry-After`, `Cache-Control`, `Vary`,
+    /// the rate-limit fields) is added if it is left out. gRPC requests keep the default answer.
+    ///
+    /// It is asked for the gate's own refusals, and for those of a
+    /// [`RequirePermissionsLayer`](crate::RequirePermissionsLayer) or a `Permitted` behind it. Not
+    /// for a [`Rejection`] that a handler returns, such as that of
+    /// [`Principal::require`](crate::Principal::require).
+    ///
+    /// The body is [`bytes::Bytes`], which axum has as `axum::body::Bytes`:
+    ///
+    /// ```
+    /// use axum::{Router, body::{Body, Bytes}, http::{Request, Response}, routing::get};
+    /// use serde_json::json;
+    /// use tower::ServiceExt;
+    /// use wacht_auth::WachtAuthLayer;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").on_reject(|rejection, _| {
+    ///     let (code, message) = (rejection.kind().as_str(), rejection.message());
+    ///     let body = json!({"error": {"code": code, "message": message}});
+    ///     let mut response = Response::new(Bytes::from(body.to_string()));
+    ///     *response.status_mut() = rejection.kind().status();
+    ///     let json = "application/json".parse().expect("it is visible ASCII");
+    ///     response.headers_mut().insert("content-type", json);
+    ///     response
+    /// });
+    /// let app = Router::new().route("/orders", get(async || "orders")).layer(gate);
+    ///
+    /// let refused = app.oneshot(Request::get("/orders").body(Body::empty())?).await?;
+    /// assert_eq!(refused.status(), 401);
+    /// assert_eq!(refused.headers()["www-authenticate"], r#"Bearer realm="api""#, "added");
+    /// let body = axum::body::to_bytes(refused.into_body(), 1024).await?;
+    /// let body: serde_json::Value = serde_json::from_slice(&body)?;
+    /// assert_eq!(body["error"]["code"], "missing_credential");
+    /// # Ok(()) }
+    /// ```
     pub fn on_reject<F>(self, answer: F) -> Self
     where
         F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
