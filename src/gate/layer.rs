@@ -39,9 +39,9 @@ use crate::gate::state::State;
 /// in [`new`](Self::new) and shared by all clones and by every service they build, so one client
 /// address or key has one counter, however many routes it calls. Two `new`s are two states.
 ///
-/// # Options of the view
+/// # Options that clones may differ in
 ///
-/// They only change what a request is held to, and may differ between clones.
+/// They only change what a request is held to.
 ///
 /// | option | default |
 /// |---|---|
@@ -57,7 +57,7 @@ use crate::gate::state::State;
 /// | [`on_reject`](Self::on_reject): refusals in your own format | the table of [`RejectionKind`](crate::RejectionKind) |
 /// | [`rate_limit_headers`](Self::rate_limit_headers) | [`RateLimitHeaders::Draft`] |
 ///
-/// # Options of the state
+/// # Options of the shared state
 ///
 /// They decide what the state is. They belong before the first clone, [`handle`](Self::handle) or
 /// [`layer`](Layer::layer); afterwards they start fresh state for the layer they are called on.
@@ -347,10 +347,11 @@ impl WachtAuthLayer {
         self.afresh(|state| state.deadline = deadline)
     }
 
-    /// A hand on the gate's state from outside: forget, revoke, look, authenticate without HTTP.
+    /// The gate from outside of a request: forgets and refuses keys, tells its figures, authenticates
+    /// what is no HTTP request.
     ///
-    /// Take it last: it judges by the options set so far, and an option of the state that is set
-    /// afterwards leaves it with a state that no service uses.
+    /// Take it last: it judges by the options set so far, and an option of the shared state that is
+    /// set afterwards leaves it with a state that no service uses.
     pub fn handle(&self) -> AuthHandle {
         AuthHandle::new(Arc::clone(&self.gate))
     }
