@@ -326,7 +326,7 @@ impl AuthHandle {
                 Ok(_) => {}
                 Err(error) if error.is_app_not_found() => {
                     return Err(Error::Config(format!(
-                        "the layer accepts keys of the app `{slug}`, which the deployment has not"
+                        "the layer accepts keys of the app `{slug}`, which the deployment does not have"
                     )));
                 }
                 Err(error) => return Err(error),
