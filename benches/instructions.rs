@@ -12,23 +12,23 @@
 //! for SHA-256, so hashing a key weighs several times more here than it does in time.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use std::convert::Infallible;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::FutureExt;
-use http::{Request, Response};
-use http_body_util::Empty;
+use http::Request;
 use tower::{Layer, Service, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevRule};
 use wacht_auth::{CachePolicy, Limits, RateLimitHeaders, RejectionKind, WachtAuth, WachtAuthLayer};
+
+mod service;
+
+use service::{Inner, call, inner};
 
 /// Calls of each case that are counted; enough that the loop itself does not show.
 const CALLS: u64 = 1_000;
@@ -63,16 +63,6 @@ fn main() -> ExitCode {
 }
 
 // === What is counted ===
-
-type Inner =
-    tower::util::ServiceFn<fn(Request<()>) -> Ready<Result<Response<Empty<Bytes>>, Infallible>>>;
-
-fn inner() -> Inner {
-    tower::service_fn(|request| {
-        black_box(&request);
-        ready(Ok(Response::new(Empty::new())))
-    })
-}
 
 const BARE: &str = "bare inner service";
 
@@ -142,10 +132,7 @@ fn case(wacht: &DevGateway, name: &str) -> Case {
 }
 
 fn request(secret: Option<&str>) -> Request<()> {
-    let request = Request::get("/items")
-        .header("host", "api.example.com")
-        .header("user-agent", "curl/8.0")
-        .header("accept", "*/*");
+    let request = service::request("/items");
     match secret {
         Some(secret) => request.header("authorization", format!("Bearer {secret}")),
         None => request,
@@ -171,12 +158,7 @@ fn run(name: &str) {
     let _ = runtime.block_on(first);
     let request = request(secret);
     for _ in 0..CALLS {
-        let response = case
-            .gate
-            .call(request.clone())
-            .now_or_never()
-            .unwrap()
-            .unwrap();
+        let response = call(&mut case.gate, request.clone());
         let rejection = response.extensions().get::<wacht_auth::Rejection>();
         let met = rejection.map(wacht_auth::Rejection::kind);
         assert_eq!(met, case.meets, "{name}");

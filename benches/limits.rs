@@ -9,29 +9,25 @@
     reason = "what is timed here is the machine, and not the gate's idea of time"
 )]
 
-use std::convert::Infallible;
 use std::env;
 use std::fs;
-use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use futures_util::future::FutureExt;
-use http::{Request, Response};
-use http_body_util::Empty;
+use http::Request;
 use serde_json::json;
 use tokio::runtime::Runtime;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevKey, DevRule, ManualClock};
 use wacht_auth::{
     Algorithm, AuthHandle, CachePolicy, Limits, PeerAddr, RateLimitHeaders, WachtAuth,
     WachtAuthLayer,
 };
 
-type Answer = Response<Empty<Bytes>>;
-type Inner = tower::util::ServiceFn<fn(Request<()>) -> Ready<Result<Answer, Infallible>>>;
+mod service;
+
+use service::{Inner, inner};
 
 /// A way of counting, by name.
 type Counting = (&'static str, fn() -> Limits);
@@ -102,15 +98,8 @@ struct Callers<'a> {
     by_address: bool,
 }
 
-fn inner() -> Inner {
-    tower::service_fn(|_| ready(Ok(Response::new(Empty::new()))))
-}
-
 fn request(key: &DevKey, path: &str, address: IpAddr) -> Request<()> {
-    Request::get(path)
-        .header("host", "api.example.com")
-        .header("user-agent", "curl/8.0")
-        .header("accept", "*/*")
+    service::request(path)
         .header("authorization", format!("Bearer {}", key.secret()))
         .extension(PeerAddr((address, 40000).into()))
         .body(())
@@ -127,10 +116,8 @@ fn address(number: usize) -> IpAddr {
     }
 }
 
-/// Whatever is measured here is decided within `call`: nothing may wait.
 fn call(gate: &mut WachtAuth<Inner>, request: Request<()>) -> u16 {
-    let response = gate.call(request).now_or_never().unwrap().unwrap();
-    response.status().as_u16()
+    service::call(gate, request).status().as_u16()
 }
 
 impl Stage {
@@ -181,7 +168,7 @@ impl Stage {
     fn case(&self, mode: usize, limits: Limits) -> Case<'_> {
         let layer = self.layer(limits);
         let handle = layer.handle();
-        let gate = layer.layer(inner());
+        let gate: WachtAuth<Inner> = layer.layer(inner());
         let keys = &self.keys[mode];
         for key in keys.iter().chain([&self.crowd]) {
             let warm = gate.clone().oneshot(request(key, "/warm", address(0)));

@@ -47,8 +47,6 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::env;
 use std::fs;
-use std::future::{Ready, ready};
-use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,7 +65,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use futures_util::future::FutureExt;
 use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -83,28 +80,24 @@ use wacht_auth::api::gateway::CheckRequest;
 use wacht_auth::dev::{DevGateway, DevKey, DevRule};
 use wacht_auth::{CachePolicy, Limits, WachtAuthLayer, WachtClient};
 
+mod service;
+
+use service::{Inner, call};
+
 const CALLERS: usize = 100;
 /// Longer than a run.
 const LONG: Duration = Duration::from_secs(3600);
 const OURS: &str = "wacht-auth";
 const BARE: &str = "bare inner service";
 
-type Inner = tower::util::ServiceFn<fn(Request<Body>) -> Ready<Result<Response<Body>, Infallible>>>;
-
-fn inner() -> Inner {
-    tower::service_fn(|request| {
-        black_box(&request);
-        ready(Ok(Response::new(Body::empty())))
-    })
+fn inner() -> Inner<Body, Body> {
+    service::inner()
 }
 
 fn request(caller: usize, credential: &str) -> Request<Body> {
     let host = u8::try_from(caller % 200).unwrap() + 1;
     let peer = SocketAddr::from((Ipv4Addr::new(203, 0, 113, host), 40000));
-    Request::get("/items")
-        .header("host", "api.example.com")
-        .header("user-agent", "curl/8.0")
-        .header("accept", "*/*")
+    service::request("/items")
         .header("authorization", format!("Bearer {credential}"))
         .extension(ConnectInfo(peer))
         .body(Body::empty())
@@ -159,7 +152,7 @@ impl Contest<'_> {
                     caller = (caller + 1) % CALLERS;
                     request(caller, &credentials[caller])
                 },
-                |request| service.call(request).now_or_never().unwrap().unwrap(),
+                |request| call(&mut service, request),
                 // So few that they are still in the processor's cache, as those of a server are that
                 // has just read them.
                 BatchSize::NumIterations(32),

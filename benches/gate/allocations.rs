@@ -21,12 +21,13 @@ use wacht_auth::{PeerAddr, Rejection};
 mod cases;
 mod memory;
 mod run;
+#[path = "../service/mod.rs"]
 mod service;
 mod stand_in;
 
 use cases::{Caller, Case};
 use run::Run;
-use service::{call, inner};
+use service::{Inner, call, inner};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -61,7 +62,7 @@ fn of_calls() -> Value {
         println!("{name:<40} {all:>8} {http:>8} {ours:>8}");
         rows.push(json!({ "name": name, "all": all, "http": http, "ours": ours }));
     };
-    let mut bare = inner();
+    let mut bare: Inner = inner();
     let request = Caller::of_key(&format!("sk_{}", "x".repeat(43))).request();
     row(
         "bare inner service",

@@ -10,7 +10,7 @@ use wacht_auth::dev::DevGateway;
 use super::BATCH;
 use super::cases::{Caller, cases};
 use super::run::Run;
-use super::service::{call, inner};
+use super::service::{Inner, call, inner};
 use super::stand_in::{COUNTED, StandIn, request_of};
 
 pub(crate) fn measure(criterion: &mut Criterion, run: &Run) {
@@ -33,7 +33,7 @@ pub(crate) fn measure(criterion: &mut Criterion, run: &Run) {
             anybody.with_address(),
         ),
     ] {
-        let mut bare = inner();
+        let mut bare: Inner = inner();
         group.bench_function(name, |b| {
             b.iter_batched(
                 || caller.request(),

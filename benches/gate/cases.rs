@@ -124,7 +124,7 @@ impl Stage<'_> {
         caller: Caller,
         meets: Option<RejectionKind>,
     ) {
-        let gate = layer.layer(inner());
+        let gate: WachtAuth<Inner> = layer.layer(inner());
         // Twice: the first verifies, and spends what there is of a small limit.
         for _ in 0..2 {
             let call = gate.clone().oneshot(caller.request());

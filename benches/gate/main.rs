@@ -35,6 +35,7 @@ mod cases;
 mod keys;
 mod parts;
 mod run;
+#[path = "../service/mod.rs"]
 mod service;
 mod stand_in;
 mod threads;

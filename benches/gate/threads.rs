@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 
 use super::keys::{Digest, Entry};
 use super::run::Run;
-use super::service::{call, inner};
+use super::service::{Inner, call, inner};
 use super::stand_in::{COUNTED, PLENTY, StandIn, fill, request_of};
 
 /// Calls between two starts: the requests of one batch are made while no clock runs. So few that
@@ -65,7 +65,7 @@ pub(crate) fn measure(run: &Run) -> Value {
     row(
         "bare inner service",
         rates(rounds, |_| {
-            let mut bare = inner();
+            let mut bare: Inner = inner();
             (
                 |number| request_of(number % KEYS, COUNTED),
                 move |request| drop(call(&mut bare, request)),

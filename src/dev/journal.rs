@@ -12,8 +12,8 @@ use super::state::hex_digest;
 
 /// What the dev gateway was asked, in the order of arrival.
 ///
-/// A request is written down when it has arrived whole, before any fault or hold; its status
-/// follows when it is answered. Clones read the same journal, also after the gateway is gone.
+/// A request is written down when it has arrived whole and its answer is decided, before the answer
+/// is held or delayed; its status follows when it is answered. Clones read the same journal, also after the gateway is gone.
 ///
 /// ```
 /// use wacht_auth::dev::DevGateway;

@@ -568,10 +568,9 @@ impl DevGateway {
 
     /// Holds back the answers to such requests until the returned guard is dropped.
     ///
-    /// The answer is decided before it is held: a key revoked meanwhile still gets its yes,
-    /// which is how a late answer is made. The journal has a request a moment before that. What is
-    /// done next by a call to the gateway comes after the decision; what is done next to the
-    /// gateway itself, as by [`revoke`](Self::revoke), may come before it.
+    /// The answer is decided before it is held, and before the journal has the request: a key
+    /// revoked after [`wait_for_checks`](Journal::wait_for_checks) still gets its yes, which is how
+    /// a late answer is made.
     ///
     /// ```
     /// use wacht_auth::api::gateway::CheckRequest;
@@ -587,8 +586,7 @@ impl DevGateway {
     /// let held = wacht.hold(On::Checks);
     /// let late = tokio::spawn(check.send());
     /// wacht.journal().wait_for_checks(1).await;
-    /// let api_keys = client.api_keys();
-    /// api_keys.revoke_api_key("orders", key.key_id(), Default::default()).send().await?;
+    /// assert!(wacht.revoke(key.key_id()));
     /// held.release();
     /// assert!(late.await??.allowed, "decided before the revocation");
     /// # Ok(()) }

@@ -5,6 +5,7 @@ use std::future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
@@ -142,19 +143,46 @@ async fn serve(
 ) -> Response<Body> {
     let call = receive(request, peer).await;
     let side = Side::of(call.uri.path());
+    let fate = decide(&shared, side, &call);
+    // Not before: who waits for this request may change what its answer depends on.
     let entry = shared.journal.record(side, &call);
 
-    let response = match shared.faults.next(side, call.uri.path()) {
-        None => answer(&shared, side, &call).into_response(),
-        Some(Fault::Delay(delay)) => {
-            let answer = answer(&shared, side, &call);
+    let response = match fate {
+        Fate::Answered(response) => response,
+        Fate::Late(delay, response) => {
             tokio::time::sleep(delay).await;
-            answer.into_response()
+            response
         }
-        Some(Fault::HalfAnswer) => answer(&shared, side, &call).into_half_response(),
-        Some(Fault::SlowDrip(every)) => answer(&shared, side, &call)
-            .into_response()
-            .map(|body| body.dripping(every)),
+        Fate::Unanswered => future::pending().await,
+        Fate::Cut => {
+            if let Some(connection) = cut.get() {
+                connection.abort();
+            }
+            future::pending().await
+        }
+    };
+
+    shared.faults.released(side, call.uri.path()).await;
+    shared.journal.answered(entry, response.status());
+    response
+}
+
+/// What comes of a request.
+enum Fate {
+    Answered(Response<Body>),
+    Late(Duration, Response<Body>),
+    Unanswered,
+    /// The connection ends.
+    Cut,
+}
+
+fn decide(shared: &Shared, side: Side, call: &Call) -> Fate {
+    let proper = || answer(shared, side, call);
+    let response = match shared.faults.next(side, call.uri.path()) {
+        None => proper().into_response(),
+        Some(Fault::Delay(delay)) => return Fate::Late(delay, proper().into_response()),
+        Some(Fault::HalfAnswer) => proper().into_half_response(),
+        Some(Fault::SlowDrip(every)) => proper().into_response().map(|body| body.dripping(every)),
         Some(Fault::Status(status)) => Answer::of_fault(side, status).into_response(),
         Some(Fault::Body {
             status,
@@ -183,18 +211,10 @@ async fn serve(
             }
             response
         }
-        Some(Fault::Hang) => future::pending().await,
-        Some(Fault::Drop) => {
-            if let Some(connection) = cut.get() {
-                connection.abort();
-            }
-            future::pending().await
-        }
+        Some(Fault::Hang) => return Fate::Unanswered,
+        Some(Fault::Drop) => return Fate::Cut,
     };
-
-    shared.faults.released(side, call.uri.path()).await;
-    shared.journal.answered(entry, response.status());
-    response
+    Fate::Answered(response)
 }
 
 async fn receive(request: Request<Incoming>, peer: IpAddr) -> Call {

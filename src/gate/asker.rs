@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::gate::authenticator::Gate;
 use crate::gate::connection;
-use crate::gate::permission::Requirement;
+use crate::gate::requirement::Requirement;
 use crate::gate::verify::AuthContext;
 
 /// Who is being judged: a request, or a key that came some other way.

@@ -14,9 +14,9 @@ use crate::gate::LOG;
 use crate::gate::authenticator::Stamp;
 use crate::gate::body::ResponseBody;
 use crate::gate::future::ResponseFuture;
-use crate::gate::permission::Requirement;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::rejection::Rejection;
+use crate::gate::requirement::Requirement;
 use crate::gate::service::take_ready;
 
 /// Lets a request through only if its caller holds the permissions.

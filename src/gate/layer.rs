@@ -20,8 +20,8 @@ use crate::gate::credential::{CredentialSource, Credentials};
 use crate::gate::handle::AuthHandle;
 use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
 use crate::gate::options::{Options, StateOptions};
-use crate::gate::permission::Requirement;
 use crate::gate::rejection::{Challenge, Rejection};
+use crate::gate::requirement::Requirement;
 use crate::gate::service::WachtAuth;
 use crate::gate::state::State;
 

@@ -13,8 +13,8 @@ use crate::gate::cache::CachePolicy;
 use crate::gate::client_ip::ClientIp;
 use crate::gate::credential::Credentials;
 use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
-use crate::gate::permission::Requirement;
 use crate::gate::rejection::{Challenge, OnReject};
+use crate::gate::requirement::Requirement;
 
 /// What one view of the gate may change without touching what it shares.
 #[derive(Clone, Default)]

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::gate::authenticator::Gate;
 use crate::gate::limit::{RateLimitFields, Refused};
-use crate::gate::permission::Requirement;
+use crate::gate::requirement::Requirement;
 
 /// Why a request was refused.
 ///

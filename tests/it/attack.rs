@@ -57,10 +57,7 @@ async fn a_secret_revoked_while_its_check_is_in_flight_does_not_pass() {
         let layer = scene.layer().limits(limits);
         let echo = Echo::behind(layer.clone());
         let held = scene.wacht.hold_checks();
-        let waiting = tokio::spawn({
-            let (echo, secret) = (echo.clone(), key.secret().to_owned());
-            async move { echo.get(&secret).await }
-        });
+        let waiting = echo.spawn_get(key.secret());
         scene.wacht.journal().wait_for_checks(1).await;
         layer.handle().revoke_secret(key.secret());
         held.release();
@@ -411,10 +408,7 @@ async fn news_of_an_app_is_heeded_though_the_caller_who_went_for_it_hung_up() {
     assert_eq!(journal.count("GET", POLICY), 1);
     layer.handle().invalidate_app("orders");
     let held = scene.wacht.hold(On::Path(POLICY.to_owned()));
-    let caller = tokio::spawn({
-        let (echo, secret) = (echo.clone(), key.secret().to_owned());
-        async move { echo.get(&secret).await }
-    });
+    let caller = echo.spawn_get(key.secret());
     eventually(async || journal.count("GET", POLICY) == 2).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
@@ -581,10 +575,7 @@ fn a_runtime_that_stands_still_does_not_hold_up_the_keys_of_another() {
         .unwrap();
     // It learns the deployment for all of them, and is left in the middle of it.
     still.block_on(async {
-        tokio::spawn({
-            let (echo, secret) = (echo.clone(), first.secret().to_owned());
-            async move { echo.get(&secret).await }
-        });
+        echo.spawn_get(first.secret());
         wacht.journal().wait_for_management_calls(1).await;
     });
     held.release();

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use wacht_auth::dev::{DevGateway, Fault, ManualClock, On};
-use wacht_auth::{CachePolicy, RejectionKind, WachtAuthLayer};
+use wacht_auth::{CachePolicy, RejectionKind};
 
-use crate::scene::{Echo, Scene};
+use crate::scene::{Echo, Scene, landed};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(1);
@@ -17,13 +17,6 @@ async fn lagging_scene() -> Scene {
     let wacht = wacht.revocation_lag(60 * SECOND);
     wacht.app("orders");
     Scene { wacht, clock }
-}
-
-/// Waits for the refreshes on their way. Each ends by itself, at the gate's deadline if not before.
-async fn landed(layer: &WachtAuthLayer) {
-    while layer.handle().stats().in_flight > 0 {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

@@ -448,7 +448,7 @@ async fn held_answers_wait_for_their_release_and_were_decided_before() {
             .iter()
             .all(|entry| entry.status.is_none())
     );
-    // Management is not held; by its answer, the checks before it have been decided.
+    // Management is not held.
     assert_eq!(management(&gateway, "GET", "/api-auth/apps").await.0, 200);
     gateway.revoke(key.key_id());
     held.release();
@@ -456,6 +456,25 @@ async fn held_answers_wait_for_their_release_and_were_decided_before() {
         assert_eq!(flight.await.unwrap().unwrap().status(), 200);
     }
     assert_eq!(check(&gateway, &key).await, "Invalid API key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_to_the_gateway_once_the_journal_has_a_request_is_too_late_for_it() {
+    let gateway = DevGateway::start().await;
+    // Faults for others, all of which are looked at first: a decision takes its time.
+    for _ in 0..200_000 {
+        gateway.fault(On::Path(String::new()), Fault::Drop);
+    }
+    for arrived in 1..=10 {
+        let key = gateway.issue_key("a").issue();
+        let flight = tokio::spawn(send(&gateway, check_request(&gateway, &key)));
+        // Not `wait_for_checks`: a task that has to be woken first might come too late anyway.
+        while gateway.journal().checks() < arrived {
+            std::hint::spin_loop();
+        }
+        gateway.revoke(key.key_id());
+        assert_eq!(flight.await.unwrap().unwrap().status(), 200);
+    }
 }
 
 #[tokio::test]

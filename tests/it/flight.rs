@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use wacht_auth::dev::{Fault, On};
 use wacht_auth::{CachePolicy, RejectionKind};
 
-use crate::scene::{Echo, Scene, get};
+use crate::scene::{Echo, Scene, get, landed};
 
 #[tokio::test]
 async fn a_thousand_callers_with_one_cold_key_ask_once() {
@@ -59,15 +59,9 @@ async fn the_first_caller_hanging_up_changes_nothing_for_the_rest() {
     let key = scene.key();
     let echo = Echo::behind(scene.layer());
     let held = scene.wacht.hold_checks();
-    let first = tokio::spawn({
-        let (echo, secret) = (echo.clone(), key.secret().to_owned());
-        async move { echo.get(&secret).await }
-    });
+    let first = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(1).await;
-    let second = tokio::spawn({
-        let (echo, secret) = (echo.clone(), key.secret().to_owned());
-        async move { echo.get(&secret).await }
-    });
+    let second = echo.spawn_get(key.secret());
     // Let the second one join before the first one goes.
     tokio::task::yield_now().await;
     first.abort();
@@ -86,18 +80,13 @@ async fn a_flight_whose_callers_have_all_hung_up_still_fills_the_cache() {
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
     let held = scene.wacht.hold_checks();
-    let only = tokio::spawn({
-        let (echo, secret) = (echo.clone(), key.secret().to_owned());
-        async move { echo.get(&secret).await }
-    });
+    let only = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(1).await;
     only.abort();
     let _ = only.await;
     held.release();
     scene.wacht.journal().wait_for_management_calls(2).await;
-    while layer.handle().stats().in_flight > 0 {
-        tokio::task::yield_now().await;
-    }
+    landed(&layer).await;
     echo.get(key.secret()).await.assert_ok();
     assert_eq!(scene.wacht.journal().checks(), 1);
 }
@@ -118,10 +107,7 @@ async fn a_flight_lost_with_its_runtime_leaves_nobody_hanging() {
         async move { echo.get(&secret).await }
     });
     scene.wacht.journal().wait_for_checks(1).await;
-    let follower = tokio::spawn({
-        let (echo, secret) = (echo.clone(), key.secret().to_owned());
-        async move { echo.get(&secret).await }
-    });
+    let follower = echo.spawn_get(key.secret());
     tokio::task::yield_now().await;
     doomed.shutdown_background();
     assert!(started.await.is_err());
@@ -149,9 +135,7 @@ async fn an_expired_hot_key_is_refreshed_once_and_nobody_waits() {
     scene.wacht.journal().wait_for_checks(2).await;
     assert_eq!(scene.wacht.journal().checks(), 2);
     held.release();
-    while layer.handle().stats().in_flight > 0 {
-        tokio::task::yield_now().await;
-    }
+    landed(&layer).await;
     scene.clock.advance(Duration::from_secs(29));
     echo.get(key.secret()).await.assert_ok();
     assert_eq!(

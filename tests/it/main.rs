@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod allocations;
 mod attack;
 mod axum_ways;
 mod bounds;

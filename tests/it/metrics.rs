@@ -18,7 +18,7 @@ use wacht_auth::{
     UnknownKeyLimit, VerdictSource, WachtAuthLayer, WachtClient,
 };
 
-use crate::scene::{Echo, Scene, anonymous, eventually, get, made_up};
+use crate::scene::{Echo, Scene, anonymous, get, landed, made_up};
 
 const DOCS: &str = include_str!("../../docs/observability.md");
 
@@ -87,11 +87,6 @@ impl Figures {
     fn expect_verdict(&self, verdict: &str) {
         self.expect("wacht_auth.verdicts", &[(verdict, 1.0)]);
     }
-}
-
-async fn landed(layer: &WachtAuthLayer) {
-    let handle = layer.handle();
-    eventually(async || handle.stats().in_flight == 0).await;
 }
 
 #[tokio::test]
@@ -298,10 +293,7 @@ async fn checks_are_counted_by_result_and_timed() {
 
     // The gate's clock is what times a check.
     let held = scene.wacht.hold_checks();
-    let asking = tokio::spawn({
-        let (echo, secret) = (echo.clone(), key.secret().to_owned());
-        async move { echo.get(&secret).await }
-    });
+    let asking = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(1).await;
     scene.clock.advance(Duration::from_millis(250));
     held.release();

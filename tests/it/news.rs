@@ -219,10 +219,7 @@ async fn a_yes_in_flight_when_the_revocation_is_sent_opens_nothing() {
     let cold = scene.wacht.issue_key("orders").issue();
     let held = scene.wacht.hold_checks();
     let before = scene.wacht.journal().checks();
-    let waiting = tokio::spawn({
-        let (gate, secret) = (scene.gates[0].clone(), cold.secret().to_owned());
-        async move { gate.get(&secret).await }
-    });
+    let waiting = scene.gates[0].spawn_get(cold.secret());
     scene.wacht.journal().wait_for_checks(before + 1).await;
     let api_keys = scene.client.api_keys();
     let revoke = api_keys.revoke_api_key("orders", cold.key_id(), RevokeApiKeyRequest::default());
@@ -241,10 +238,7 @@ async fn a_revocation_costs_the_checks_of_other_keys_nothing() {
     let other = scene.wacht.issue_key("orders").issue();
     let held = scene.wacht.hold_checks();
     let before = scene.wacht.journal().checks();
-    let waiting = tokio::spawn({
-        let (gate, secret) = (scene.gates[0].clone(), other.secret().to_owned());
-        async move { gate.get(&secret).await }
-    });
+    let waiting = scene.gates[0].spawn_get(other.secret());
     scene.wacht.journal().wait_for_checks(before + 1).await;
     scene.revoke().await.unwrap();
     held.release();

@@ -13,7 +13,7 @@ use wacht_auth::dev::On::{Checks, Everything, Management};
 use wacht_auth::dev::{DevKey, DevRule, Fault, On};
 use wacht_auth::{Limits, RejectionKind, WachtAuthLayer, WachtClient};
 
-use crate::scene::{Echo, Met, Scene, eventually, get, made_up};
+use crate::scene::{Echo, Met, Scene, eventually, get, landed, made_up};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(1);
@@ -335,11 +335,8 @@ impl Stage {
         self.layer.handle().stats().checks
     }
 
-    /// Waits for the checks on their way. Each ends by itself, at the deadline if not before.
     async fn landed(&self) {
-        while self.layer.handle().stats().in_flight > 0 {
-            tokio::task::yield_now().await;
-        }
+        landed(&self.layer).await;
     }
 
     /// What the known key meets; the answer must be there when it is asked for.
@@ -766,9 +763,7 @@ async fn a_gateway_that_stays_down_gets_one_probe_every_two_seconds() {
             let met = echo.get(&made_up(number)).await;
             met.assert_refused(RejectionKind::Unavailable);
         }
-        while layer.handle().stats().in_flight > 0 {
-            tokio::task::yield_now().await;
-        }
+        landed(&layer).await;
         assert_eq!(journal.checks(), probes);
     }
 }

@@ -9,11 +9,10 @@ use axum::extract::FromRequestParts;
 use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use tower::ServiceExt;
 use wacht_auth::axum::{Permission, Permitted};
 use wacht_auth::dev::{DevKey, DevRule};
-use wacht_auth::{Principal, Rejection, RejectionKind, WachtAuthLayer};
+use wacht_auth::{Principal, RejectionKind, WachtAuthLayer};
 
 use crate::scene::{Met, Scene};
 use crate::secrets::Log;
@@ -315,14 +314,6 @@ async fn ask(app: &Router, path: &str, key: Option<&DevKey>) -> Met {
     }
     let request = request.body(Body::empty()).unwrap();
     let response = app.clone().oneshot(request).await.unwrap();
-    let (mut parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    assert_ne!(parts.status, StatusCode::NOT_FOUND);
-    Met {
-        status: parts.status,
-        refusal: parts.extensions.remove::<Rejection>(),
-        caller: parts.extensions.remove(),
-        headers: parts.headers,
-        body: String::from_utf8(body.to_vec()).unwrap(),
-    }
+    assert_ne!(response.status(), StatusCode::NOT_FOUND);
+    Met::of(response).await
 }

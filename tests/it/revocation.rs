@@ -5,7 +5,7 @@ use std::time::Duration;
 use wacht_auth::RejectionKind;
 use wacht_auth::dev::{Fault, On};
 
-use crate::scene::{Echo, Scene};
+use crate::scene::{Echo, Scene, landed};
 
 #[tokio::test]
 async fn a_key_revoked_elsewhere_passes_for_fresh_and_stale_time_and_then_never_again() {
@@ -21,9 +21,7 @@ async fn a_key_revoked_elsewhere_passes_for_fresh_and_stale_time_and_then_never_
     // Stale: it still answers once, and asks behind.
     echo.get(key.secret()).await.assert_ok();
     scene.wacht.journal().wait_for_checks(2).await;
-    while layer.handle().stats().in_flight > 0 {
-        tokio::task::yield_now().await;
-    }
+    landed(&layer).await;
     echo.get(key.secret())
         .await
         .assert_refused(RejectionKind::InvalidKey);
@@ -62,9 +60,7 @@ async fn a_401_after_a_yes_ends_the_yes_even_if_the_gateway_then_goes_down() {
     scene.clock.advance(Duration::from_secs(31));
     echo.get(key.secret()).await.assert_ok();
     scene.wacht.journal().wait_for_checks(2).await;
-    while layer.handle().stats().in_flight > 0 {
-        tokio::task::yield_now().await;
-    }
+    landed(&layer).await;
     scene.wacht.fault(On::Everything, Fault::Drop);
     echo.get(key.secret())
         .await
@@ -153,10 +149,7 @@ async fn a_yes_in_flight_when_the_key_is_revoked_opens_nothing() {
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
     let held = scene.wacht.hold_checks();
-    let waiting = tokio::spawn({
-        let (echo, secret) = (echo.clone(), key.secret().to_owned());
-        async move { echo.get(&secret).await }
-    });
+    let waiting = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(1).await;
     layer.handle().revoke_key_id(key.key_id());
     held.release();
@@ -174,16 +167,10 @@ async fn who_asks_after_an_invalidation_is_not_answered_from_before_it() {
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
     let held = scene.wacht.hold_checks();
-    let before = tokio::spawn({
-        let (echo, secret) = (echo.clone(), key.secret().to_owned());
-        async move { echo.get(&secret).await }
-    });
+    let before = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(1).await;
     layer.handle().invalidate_secret(key.secret());
-    let after = tokio::spawn({
-        let (echo, secret) = (echo.clone(), key.secret().to_owned());
-        async move { echo.get(&secret).await }
-    });
+    let after = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(2).await;
     held.release();
     before.await.unwrap().assert_ok();

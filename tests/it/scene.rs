@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use tokio::task::JoinHandle;
 use tower::{Layer, Service, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevKey, ManualClock};
 use wacht_auth::{PeerAddr, Principal, Rejection, RejectionKind, ResponseBody, WachtAuthLayer};
@@ -50,6 +51,21 @@ pub struct Met {
 }
 
 impl Met {
+    pub async fn of<B>(response: Response<B>) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+    {
+        let (mut parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Self {
+            status: parts.status,
+            refusal: parts.extensions.remove(),
+            caller: parts.extensions.remove(),
+            headers: parts.headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
     pub fn kind(&self) -> Option<RejectionKind> {
         self.refusal.as_ref().map(Rejection::kind)
     }
@@ -101,6 +117,12 @@ impl Echo {
         self.call(get(secret)).await
     }
 
+    /// Sends [`get`](Self::get) on its way, for what happens while it waits.
+    pub fn spawn_get(&self, secret: &str) -> JoinHandle<Met> {
+        let (echo, secret) = (self.clone(), secret.to_owned());
+        tokio::spawn(async move { echo.get(&secret).await })
+    }
+
     pub async fn call(&self, request: Request<Full<Bytes>>) -> Met {
         let reached = Arc::clone(&self.reached);
         let inner = tower::service_fn(move |request: Request<Full<Bytes>>| {
@@ -126,15 +148,14 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::fmt::Debug,
 {
-    let response = service.oneshot(request).await.unwrap();
-    let (mut parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Met {
-        status: parts.status,
-        refusal: parts.extensions.remove(),
-        caller: parts.extensions.remove(),
-        headers: parts.headers,
-        body: String::from_utf8(body.to_vec()).unwrap(),
+    Met::of(service.oneshot(request).await.unwrap()).await
+}
+
+/// Waits for the checks and refreshes on their way. Each ends by itself, at the gate's deadline if
+/// not before.
+pub async fn landed(layer: &WachtAuthLayer) {
+    while layer.handle().stats().in_flight > 0 {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -17,7 +17,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN,
 };
 use http::{HeaderName, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -81,26 +81,11 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible> + Clone,
     B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
 {
-    met(service.clone().oneshot(request).await.unwrap()).await
+    Met::of(service.clone().oneshot(request).await.unwrap()).await
 }
 
 async fn ask(app: &Router, request: Request<Body>) -> Met {
-    met(app.clone().oneshot(request).await.unwrap()).await
-}
-
-async fn met<B>(response: Response<B>) -> Met
-where
-    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
-{
-    let (mut parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Met {
-        status: parts.status,
-        refusal: parts.extensions.remove(),
-        caller: parts.extensions.remove(),
-        headers: parts.headers,
-        body: String::from_utf8(body.to_vec()).unwrap(),
-    }
+    Met::of(app.clone().oneshot(request).await.unwrap()).await
 }
 
 /// `GET /items` from a web page.

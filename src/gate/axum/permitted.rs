@@ -13,9 +13,9 @@ use axum::response::Response;
 use http::request::Parts;
 
 use crate::gate::guard::caller;
-use crate::gate::permission::{MAX_LENGTH, MAX_NESTING, Requirement};
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::rejection::{Rejection, RejectionKind};
+use crate::gate::requirement::{MAX_LENGTH, MAX_NESTING, Requirement};
 
 /// The caller, who holds what `P` asks for: an axum extractor.
 ///

@@ -7,7 +7,7 @@ use http::StatusCode;
 use wacht_auth::client::{RetryPolicy, WachtClientBuilder};
 use wacht_auth::dev::{DevGateway, Fault, On};
 use wacht_auth::models::{
-    CheckRequest, CreateApiKeyRequest, RevokeApiKeyRequest, UpdateApiAuthAppRequest,
+    ApiAuthApp, CheckRequest, CreateApiKeyRequest, RevokeApiKeyRequest, UpdateApiAuthAppRequest,
 };
 use wacht_auth::{Error, WachtClient};
 
@@ -19,6 +19,11 @@ fn at(gateway: &DevGateway) -> WachtClientBuilder {
 
 fn at_once() -> RetryPolicy {
     RetryPolicy::default().first_delay(Duration::ZERO)
+}
+
+/// A call that only reads.
+async fn read(client: &WachtClient) -> Result<ApiAuthApp, Error> {
+    client.api_keys().get_api_auth_app("a").send().await
 }
 
 async fn gateway() -> (DevGateway, WachtClient) {
@@ -40,7 +45,7 @@ async fn a_call_that_only_reads_is_repeated_until_it_succeeds() {
     ] {
         gateway.journal().clear();
         gateway.fault_times(On::Management, fault.clone(), 2);
-        let app = client.api_keys().get_api_auth_app("a").send().await;
+        let app = read(&client).await;
         assert!(app.is_ok(), "{fault:?}: {app:?}");
         assert_eq!(gateway.journal().management_calls(), 3, "{fault:?}");
     }
@@ -50,20 +55,12 @@ async fn a_call_that_only_reads_is_repeated_until_it_succeeds() {
 async fn a_call_is_made_as_often_as_the_policy_says() {
     let (gateway, client) = gateway().await;
     gateway.fault(On::Management, Fault::Status(503));
+    let with = |policy| at(&gateway).retries(policy).build().unwrap();
     for (client, attempts) in [
         (client, 3),
-        (
-            at(&gateway).retries(at_once().attempts(5)).build().unwrap(),
-            5,
-        ),
-        (
-            at(&gateway).retries(at_once().attempts(0)).build().unwrap(),
-            1,
-        ),
-        (
-            at(&gateway).retries(RetryPolicy::none()).build().unwrap(),
-            1,
-        ),
+        (with(at_once().attempts(5)), 5),
+        (with(at_once().attempts(0)), 1),
+        (with(RetryPolicy::none()), 1),
         (at(&gateway).no_retries().build().unwrap(), 1),
     ] {
         gateway.journal().clear();
@@ -84,18 +81,13 @@ async fn a_definite_answer_is_not_asked_for_again() {
     for status in [400, 403, 404, 409, 422] {
         gateway.journal().clear();
         gateway.fault_times(On::Management, Fault::Status(status), 1);
-        let error = client
-            .api_keys()
-            .get_api_auth_app("a")
-            .send()
-            .await
-            .unwrap_err();
+        let error = read(&client).await.unwrap_err();
         assert_eq!(error.status().map(|status| status.as_u16()), Some(status));
         assert_eq!(gateway.journal().management_calls(), 1, "{status}");
     }
     gateway.journal().clear();
     gateway.fault_times(On::Management, Fault::body(200, "application/json", "{"), 1);
-    let error = client.api_keys().get_api_auth_app("a").send().await;
+    let error = read(&client).await;
     assert!(matches!(error, Err(Error::Decode(_))));
     assert_eq!(gateway.journal().management_calls(), 1);
 }
@@ -104,17 +96,12 @@ async fn a_definite_answer_is_not_asked_for_again() {
 async fn a_401_is_tried_once_more_and_no_further() {
     let (gateway, client) = gateway().await;
     gateway.fault_times(On::Management, Fault::Status(401), 1);
-    assert!(client.api_keys().get_api_auth_app("a").send().await.is_ok());
+    assert!(read(&client).await.is_ok());
     assert_eq!(gateway.journal().management_calls(), 2);
 
     gateway.journal().clear();
     gateway.fault(On::Management, Fault::Status(401));
-    let error = client
-        .api_keys()
-        .get_api_auth_app("a")
-        .send()
-        .await
-        .unwrap_err();
+    let error = read(&client).await.unwrap_err();
     assert_eq!(error.status(), Some(StatusCode::UNAUTHORIZED));
     assert_eq!(gateway.journal().management_calls(), 2);
 }
@@ -171,26 +158,14 @@ async fn a_wait_that_is_longer_than_the_time_left_ends_the_call_at_once() {
         .retries(at_once().total(Duration::from_secs(30)))
         .build()
         .unwrap();
-    let error = client
-        .api_keys()
-        .get_api_auth_app("a")
-        .send()
-        .await
-        .unwrap_err();
+    let error = read(&client).await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
     assert_eq!(server.take_asked().len(), 1);
 
     let mut soon = with_status(503, "");
     soon.headers_mut().insert("retry-after", 0.into());
     server.answer(soon);
-    assert!(
-        client
-            .api_keys()
-            .get_api_auth_app("a")
-            .send()
-            .await
-            .is_err()
-    );
+    assert!(read(&client).await.is_err());
     assert_eq!(
         server.take_asked().len(),
         3,
@@ -204,12 +179,7 @@ async fn all_attempts_together_end_with_the_total_time() {
     gateway.fault(On::Management, Fault::Hang);
     let policy = at_once().attempts(1000).total(Duration::from_millis(100));
     let client = at(&gateway).retries(policy).build().unwrap();
-    let error = client
-        .api_keys()
-        .get_api_auth_app("a")
-        .send()
-        .await
-        .unwrap_err();
+    let error = read(&client).await.unwrap_err();
     assert!(error.is_timeout(), "{error:?}");
     assert_eq!(gateway.journal().management_calls(), 1);
 }

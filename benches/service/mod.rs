@@ -1,4 +1,4 @@
-//! The service that is gated, and how it is called.
+//! The service that is gated, and how it is called, in every bench without a network.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -11,13 +11,14 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use tower::Service;
 
-pub(crate) type Inner =
-    tower::util::ServiceFn<fn(Request<()>) -> Ready<Result<Response<Empty<Bytes>>, Infallible>>>;
+pub(crate) type Inner<B = (), A = Empty<Bytes>> =
+    tower::util::ServiceFn<fn(Request<B>) -> Ready<Result<Response<A>, Infallible>>>;
 
-pub(crate) fn inner() -> Inner {
+/// Answers at once, with an empty body.
+pub(crate) fn inner<B, A: Default>() -> Inner<B, A> {
     tower::service_fn(|request| {
         black_box(&request);
-        ready(Ok(Response::new(Empty::new())))
+        ready(Ok(Response::new(A::default())))
     })
 }
 
@@ -30,9 +31,9 @@ pub(crate) fn request(path: &str) -> Builder {
 }
 
 /// Whatever is called here is decided within `call`: nothing may wait.
-pub(crate) fn call<S>(service: &mut S, request: Request<()>) -> S::Response
+pub(crate) fn call<S, B>(service: &mut S, request: Request<B>) -> S::Response
 where
-    S: Service<Request<()>, Error = Infallible>,
+    S: Service<Request<B>, Error = Infallible>,
 {
     service.call(request).now_or_never().unwrap().unwrap()
 }
