@@ -129,6 +129,7 @@ fn compare(size: Size) -> Result<()> {
     let lap = |name, kind, window| Lap { name, kind, window };
     let axum = run(&[
         lap(report::AXUM, Kind::Axum, size.window),
+        lap(report::AXUM_LAYER, Kind::AxumLayer, size.window),
         lap(report::AXUM_GATE, Kind::AxumGate, size.window),
         lap(report::AXUM_GATEWAY, Kind::AxumGateway, size.short_window),
     ])?;

@@ -11,6 +11,8 @@ use crate::rounds::Contender;
 use crate::{Result, Size};
 
 pub(crate) const AXUM: &str = "axum, bare";
+/// What axum itself takes for having any layer at all.
+pub(crate) const AXUM_LAYER: &str = "axum, with a layer that does nothing";
 pub(crate) const AXUM_GATE: &str = "axum, with the layer";
 pub(crate) const AXUM_GATEWAY: &str = "axum, the gateway asked each time";
 pub(crate) const TONIC: &str = "tonic, bare";
@@ -66,7 +68,7 @@ impl Report {
         let rows: Vec<Row> = all()
             .map(|contender| {
                 let other = match contender.name {
-                    AXUM_GATE => find(AXUM),
+                    AXUM_LAYER | AXUM_GATE => find(AXUM),
                     AXUM_GATEWAY => find(AXUM_GATE),
                     TONIC_GATE => find(TONIC),
                     _ => None,
@@ -85,12 +87,12 @@ impl Report {
     pub(crate) fn print(&self) {
         println!();
         println!(
-            "{:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}",
+            "{:<37} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}",
             "", "req/s", "p50 µs", "p99 µs", "cpu µs", "load µs", "checks"
         );
         for row in &self.rows {
             println!(
-                "{:<34} {:>9.0} {:>8.0} {:>8.0} {:>8} {:>8} {:>8.3}",
+                "{:<37} {:>9.0} {:>8.0} {:>8.0} {:>8} {:>8} {:>8.3}",
                 row.name,
                 row.requests_per_second,
                 row.p50_us,
@@ -105,13 +107,13 @@ impl Report {
         );
         println!();
         println!(
-            "{:<34} {:>9} {:>8} {:>8} {:>8}  times those of",
+            "{:<37} {:>9} {:>8} {:>8} {:>8}  times those of",
             "", "req/s", "p50", "p99", "cpu"
         );
         for row in &self.rows {
             if let Some(ratios) = &row.ratios {
                 println!(
-                    "{:<34} {:>9.3} {:>8.3} {:>8.3} {:>8}  {}",
+                    "{:<37} {:>9.3} {:>8.3} {:>8.3} {:>8}  {}",
                     row.name,
                     ratios.rps_ratio,
                     ratios.p50_ratio,

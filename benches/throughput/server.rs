@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -10,6 +11,7 @@ use tokio::runtime::Runtime;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tower::Layer;
+use tower::util::MapRequestLayer;
 use wacht_auth::{Limits, WachtAuthLayer};
 
 use crate::Result;
@@ -20,6 +22,7 @@ use crate::wacht::Stage;
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Kind {
     Axum,
+    AxumLayer,
     AxumGate,
     AxumGateway,
     Tonic,
@@ -35,14 +38,14 @@ pub(crate) struct Serve {
 impl Kind {
     pub(crate) fn protocol(self) -> Protocol {
         match self {
-            Self::Axum | Self::AxumGate | Self::AxumGateway => Protocol::Http,
+            Self::Axum | Self::AxumLayer | Self::AxumGate | Self::AxumGateway => Protocol::Http,
             Self::Tonic | Self::TonicGate => Protocol::Grpc,
         }
     }
 
     fn gate(self, stage: &Stage) -> Result<Option<WachtAuthLayer>> {
         Ok(match self {
-            Self::Axum | Self::Tonic => None,
+            Self::Axum | Self::AxumLayer | Self::Tonic => None,
             Self::AxumGate | Self::TonicGate => Some(stage.gate()?),
             Self::AxumGateway => Some(stage.gate()?.limits(Limits::gateway())),
         })
@@ -56,18 +59,22 @@ pub(crate) fn play() -> Result<()> {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
         match kind.protocol() {
-            Protocol::Http => drop(runtime.spawn(serve_axum(listener, gate))),
+            Protocol::Http => {
+                let mut app = Router::new().route("/", get(async || "ok"));
+                if let Some(gate) = gate {
+                    app = app.layer(gate);
+                } else if matches!(kind, Kind::AxumLayer) {
+                    app = app.layer(MapRequestLayer::new(|request: Request| request));
+                }
+                drop(runtime.spawn(serve_axum(listener, app)));
+            }
             Protocol::Grpc => drop(runtime.spawn(serve_tonic(listener, gate))),
         }
         Ok(address)
     })
 }
 
-async fn serve_axum(listener: TcpListener, gate: Option<WachtAuthLayer>) -> Result<()> {
-    let mut app = Router::new().route("/", get(async || "ok"));
-    if let Some(gate) = gate {
-        app = app.layer(gate);
-    }
+async fn serve_axum(listener: TcpListener, app: Router) -> Result<()> {
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(axum::serve(listener, app).await?)
 }

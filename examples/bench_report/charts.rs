@@ -138,6 +138,14 @@ fn peers(figures: &Figures) -> String {
 
 const OURS: &str = "wacht-auth";
 
+/// The cases of the group `keys`.
+pub(crate) const OF_KEYS: [&str; 4] = [
+    "hit, one rule, 1000 in use",
+    "hit, one rule",
+    "hit, no rule matches",
+    "moka get alone",
+];
+
 /// Time against the number of known keys.
 fn keys(figures: &Figures) -> Result<String> {
     const LEFT: f64 = 70.0;
@@ -146,7 +154,7 @@ fn keys(figures: &Figures) -> Result<String> {
     const BOTTOM: f64 = 300.0;
     let populations = ["1000", "100000", "1000000"];
     let mut lines = Vec::new();
-    for name in ["hit, one rule", "hit, no rule matches", "moka get alone"] {
+    for name in OF_KEYS {
         let times = populations
             .iter()
             .map(|keys| figures.time(&format!("keys/{name}, {keys} keys")));
@@ -185,7 +193,10 @@ fn keys(figures: &Figures) -> Result<String> {
             &format!("{} keys", spaced(keys)),
         );
     }
-    for ((name, times), color) in lines.iter().zip([COLORS[1], COLORS[3], COLORS[4]]) {
+    for ((name, times), color) in lines
+        .iter()
+        .zip([COLORS[2], COLORS[1], COLORS[3], COLORS[4]])
+    {
         let points: Vec<(f64, f64)> = places
             .into_iter()
             .zip(times.iter().map(|time| y(*time)))

@@ -7,6 +7,7 @@ use std::process::{self, ExitCode};
 
 use serde_json::{Value, json};
 
+use super::charts::OF_KEYS;
 use super::document::HEADINGS;
 use super::figures::{Figures, Result};
 use super::machine::Machine;
@@ -125,7 +126,7 @@ fn lay_out(target: &Path) -> Result<()> {
         times.push(("parts", (*part).to_owned(), 20.0));
     }
     for (keys, time) in [(1_000, 400.0), (100_000, 500.0), (1_000_000, 600.0)] {
-        for name in ["hit, one rule", "hit, no rule matches", "moka get alone"] {
+        for name in OF_KEYS {
             times.push(("keys", format!("{name}, {keys} keys"), time));
         }
     }

@@ -21,10 +21,10 @@ use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimit
 use crate::gate::metrics::{Effect, LimitedBy, VerdictSource};
 use crate::gate::options::Options;
 use crate::gate::permission::Requirement;
-use crate::gate::policy::{Policy, Reserved, Rules, Standing, is_reserved};
+use crate::gate::policy::{Policy, Reserved, Rules, Standing};
 use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
 use crate::gate::rejection::{Rejection, RejectionKind};
-use crate::gate::state::State;
+use crate::gate::state::{Notice, State};
 use crate::gate::verify::{self, Arrived, Check, Outcome};
 use crate::stripes::Stripes;
 
@@ -35,6 +35,8 @@ use crate::stripes::Stripes;
 pub(crate) struct Gate {
     pub(crate) options: Options,
     pub(crate) state: Arc<State>,
+    /// Looked up once: none of what can be wrong changes.
+    is_usable: bool,
     /// The same for threads at the same time: each admitted request holds on to one.
     copies: OnceLock<Stripes<Arc<Self>>>,
 }
@@ -88,6 +90,7 @@ const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
 impl Gate {
     pub(crate) fn new(options: Options, state: Arc<State>) -> Self {
         Self {
+            is_usable: problem(&options, &state).is_none(),
             options,
             state,
             copies: OnceLock::new(),
@@ -217,26 +220,13 @@ impl Gate {
 
     /// Whether this gate can judge anything at all.
     pub(crate) fn usable(&self) -> Result<(), Rejection> {
-        let notices = &self.state.notices;
-        if let Some(problem) = self.state.client.config_error() {
-            notices
-                .client
-                .error_once("the Wacht client cannot be used", problem);
-            return Err(Rejection::misconfigured());
+        if self.is_usable {
+            return Ok(());
         }
-        if let Some(problem) = self.options.credentials.problem() {
-            notices
-                .credentials
-                .error_once("no request can show a key", problem);
-            return Err(Rejection::misconfigured());
+        if let Some((notice, what, problem)) = problem(&self.options, &self.state) {
+            notice.error_once(what, problem);
         }
-        if let Some(problem) = self.state.limiter.problem() {
-            notices
-                .limits
-                .error_once("the rate limits cannot be applied", problem);
-            return Err(Rejection::misconfigured());
-        }
-        Ok(())
+        Err(Rejection::misconfigured())
     }
 
     /// Step 1: the key, if there is one and it could be one of Wacht's.
@@ -418,9 +408,7 @@ impl Gate {
         {
             return Err(Rejection::invalid_key());
         }
-        if is_reserved(&identity.app_slug) != Some(Reserved::Management)
-            && verdict.app.claim_refresh(policy, now)
-        {
+        if verdict.app.claim_refresh(policy, now) {
             state.refresh_policy_behind(&verdict.app);
         }
         if let Some(policy) = policy
@@ -451,7 +439,7 @@ impl Gate {
         let slug = &*verdict.identity.app_slug;
         match &self.options.apps {
             Some(apps) => apps.iter().any(|app| **app == *slug),
-            None => match is_reserved(slug) {
+            None => match verdict.app.reserved {
                 None => true,
                 // The app of the tokens that a user has consented to.
                 Some(Reserved::OauthIdentity) => is_token,
@@ -644,6 +632,26 @@ impl Gate {
     }
 }
 
+/// Why no request can be judged at all, and what tells so once.
+fn problem<'a>(
+    options: &'a Options,
+    state: &'a State,
+) -> Option<(&'a Notice, &'static str, &'a str)> {
+    let notices = &state.notices;
+    if let Some(problem) = state.client.config_error() {
+        return Some((&notices.client, "the Wacht client cannot be used", problem));
+    }
+    if let Some(problem) = options.credentials.problem() {
+        return Some((&notices.credentials, "no request can show a key", problem));
+    }
+    let problem = state.limiter.problem()?;
+    Some((
+        &notices.limits,
+        "the rate limits cannot be applied",
+        problem,
+    ))
+}
+
 impl Stamp {
     /// Once: what was added is gone from here.
     pub(crate) fn apply(&mut self, headers: &mut HeaderMap) {
@@ -656,7 +664,7 @@ impl Stamp {
 }
 
 impl Clone for Gate {
-    /// Without the copies: whoever clones is about to change something.
+    /// Without copies of its own: it is one.
     fn clone(&self) -> Self {
         Self::new(self.options.clone(), Arc::clone(&self.state))
     }

@@ -118,7 +118,8 @@ impl Front {
         let place = key.digest.place() as usize;
         let pages = self.pages.len();
         // The number of pages is a power of two.
-        (place / SLOTS_PER_PAGE & (pages - 1), place % SLOTS_PER_PAGE)
+        let page = (place / SLOTS_PER_PAGE) & (pages - 1);
+        (page, place % SLOTS_PER_PAGE)
     }
 }
 

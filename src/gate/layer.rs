@@ -318,9 +318,9 @@ impl WachtAuthLayer {
     }
 
     fn view(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        let mut gate = Gate::clone(&self.gate);
-        change(&mut gate.options);
-        self.gate = Arc::new(gate);
+        let mut options = self.gate.options.clone();
+        change(&mut options);
+        self.gate = Arc::new(Gate::new(options, Arc::clone(&self.gate.state)));
         self
     }
 

@@ -209,6 +209,7 @@ impl Tenancy {
 /// One API auth app of our deployment.
 pub(crate) struct App {
     slug: Arc<str>,
+    pub(crate) reserved: Option<Reserved>,
     deployment: i64,
     policy: ArcSwapOption<Policy>,
     // How much news came of the app, and how much of it the policy heeds: where they differ, the
@@ -437,14 +438,14 @@ impl Apps {
         let mut apps = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let slug: Arc<str> = slug.into();
         let app = apps.entry(Arc::clone(&slug)).or_insert_with(|| {
-            // A policy that can never be asked for is never due.
-            let retry_at = if may_stand_in_a_path(&slug) {
-                0
-            } else {
-                u64::MAX
-            };
+            let reserved = is_reserved(&slug);
+            // A management key is nobody's API key here, and its app has no policy to ask for.
+            let has_policy = may_stand_in_a_path(&slug) && reserved != Some(Reserved::Management);
+            // One that can never be asked for is never due.
+            let retry_at = if has_policy { 0 } else { u64::MAX };
             Arc::new(App {
                 slug,
+                reserved,
                 retry_at: AtomicU64::new(retry_at),
                 deployment,
                 policy: ArcSwapOption::empty(),
@@ -474,7 +475,7 @@ impl Apps {
 
 /// Whether the slug is one of those that the platform keeps for itself: `aa_<digits>` for
 /// management keys, `oauth_<digits>` for the identity apps of OAuth consent.
-pub(crate) fn is_reserved(slug: &str) -> Option<Reserved> {
+fn is_reserved(slug: &str) -> Option<Reserved> {
     let numbered = |prefix| {
         slug.strip_prefix(prefix).is_some_and(|number: &str| {
             !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())

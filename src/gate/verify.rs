@@ -23,7 +23,7 @@ use crate::gate::LOG;
 use crate::gate::cache::{End, Filed, STRANGER_TTL, Verdict, VerdictKey};
 use crate::gate::limit::Payer;
 use crate::gate::metrics::GatewayResult;
-use crate::gate::policy::{Ours, Reserved, is_reserved};
+use crate::gate::policy::Ours;
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::state::State;
 
@@ -438,11 +438,8 @@ async fn ours(
         return Outcome::Invalid;
     }
     let app = state.apps.of(identity.deployment_id, &identity.app_slug);
-    // A management key is nobody's API key here, and its app has no policy to ask for.
-    if is_reserved(&identity.app_slug) != Some(Reserved::Management) {
-        // In vain or not: what is known of the policy decides.
-        let _ = tokio::time::timeout(patience, state.refresh_policy(&app)).await;
-    }
+    // In vain or not: what is known of the policy decides.
+    let _ = tokio::time::timeout(patience, state.refresh_policy(&app)).await;
     let end = match check.key.kind {
         PrincipalKind::ApiKey => End::Unknown,
         PrincipalKind::OauthAccessToken => {

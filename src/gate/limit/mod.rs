@@ -218,6 +218,16 @@ struct Registered {
     unused_since: Option<Moment>,
 }
 
+/// What the request at hand may be counted by.
+#[derive(Clone, Copy)]
+struct By {
+    key: KeySubject,
+    /// Only where a matching rule counts by it.
+    address: Option<IpAddr>,
+    /// The resource's fingerprint, where resources are counted apart, else 0.
+    resource: u64,
+}
+
 /// One rule's counter for the request at hand.
 struct Claim<'a> {
     entry: u32,
@@ -307,10 +317,11 @@ impl Limiter {
         now: Now,
     ) -> Result<Charged, Denied> {
         let now = Reading::from(now);
-        if let Some(charged) = self.charge_the_only(rules, caller, now) {
+        let by = self.by(rules, caller)?;
+        if let Some(charged) = self.charge_the_only(rules, caller.resource, by, now) {
             return Ok(charged);
         }
-        let claims = self.claims(rules, caller, now)?;
+        let claims = self.claims(rules, caller.resource, by, now);
         for (place, claim) in claims.iter().enumerate() {
             if let Err(wait) = claim.look(now) {
                 return Err(refused(rules, &claims, (place, wait), now));
@@ -319,31 +330,41 @@ impl Limiter {
         charge_all(rules, &claims, now)
     }
 
-    /// The usual case in short: where one rule is all there is, its charge says as much as a look,
-    /// and nobody has to hold on to its counter. `None` if there is more to it, or it refuses.
+    fn by(&self, rules: &RuleSet, caller: &Caller<'_>) -> Result<By, Denied> {
+        Ok(By {
+            key: caller.key,
+            address: match rules.needs_address(caller.resource) {
+                true => Some((caller.address)().ok_or(Denied::MissingAddress)?),
+                false => None,
+            },
+            resource: match self.limits.per_resource {
+                true => self.subjects.fingerprint(caller.resource),
+                false => 0,
+            },
+        })
+    }
+
+    /// The usual case in short: where one rule is all that matches, its charge says as much as a
+    /// look, and nobody has to hold on to its counter. `None` if there is more to it, or it refuses.
     fn charge_the_only(
         &self,
         rules: &RuleSet,
-        caller: &Caller<'_>,
+        resource: &str,
+        by: By,
         now: Reading,
     ) -> Option<Charged> {
-        let [Entry { rule, replaced, .. }] = &*rules.entries else {
-            return None;
-        };
-        if rules.counts_by_address
-            || self.limits.per_resource
-            || !replaced.is_empty()
-            || !rule.identity.matches(caller.resource)
-        {
+        let mut matching = rules.matching(resource);
+        let (place, Entry { rule, replaced, .. }) = matching.next()?;
+        if matching.next().is_some() || !replaced.is_empty() {
             return None;
         }
         let charge = |bucket: &Bucket| rule.meter.charge(bucket, now).ok();
-        let (level, _) = match rule.subject(caller.key, None, 0) {
+        let (level, _) = match rule.subject(by) {
             None => charge(&rule.shared)?,
             Some(subject) => self.subjects.with_known(subject, |own| charge(own))??,
         };
         let mut standings = Standings::default();
-        standings.add(rule.standing(0, level, now));
+        standings.add(rule.standing(place, level, now));
         Some(Charged { standings })
     }
 
@@ -355,21 +376,13 @@ impl Limiter {
     fn claims<'a>(
         &self,
         rules: &'a RuleSet,
-        caller: &Caller<'_>,
+        resource: &str,
+        by: By,
         now: Reading,
-    ) -> Result<SmallVec<[Claim<'a>; INLINE_RULES]>, Denied> {
-        let address = if rules.needs_address(caller.resource) {
-            Some((caller.address)().ok_or(Denied::MissingAddress)?)
-        } else {
-            None
-        };
-        let resource = match self.limits.per_resource {
-            true => self.subjects.fingerprint(caller.resource),
-            false => 0,
-        };
+    ) -> SmallVec<[Claim<'a>; INLINE_RULES]> {
         let claim = |place, rule: &'a Rule| {
             let shared = Counter::Shared(&rule.shared);
-            let bucket = match rule.subject(caller.key, address, resource) {
+            let bucket = match rule.subject(by) {
                 None => shared,
                 Some(subject) => self
                     .subjects
@@ -383,20 +396,20 @@ impl Limiter {
             }
         };
         let mut claims = SmallVec::<[Claim<'a>; INLINE_RULES]>::new();
-        for (place, entry) in rules.matching(caller.resource) {
+        for (place, entry) in rules.matching(resource) {
             claims.push(claim(place, &entry.rule));
             for Replaced { rule, until } in &entry.replaced {
                 // It may have several successors, and is one limit all the same.
                 let claimed = |other: &Claim<'_>| std::ptr::eq(other.rule, &**rule);
                 if now.monotonic < *until
-                    && rule.identity.matches(caller.resource)
+                    && rule.identity.matches(resource)
                     && !claims.iter().any(claimed)
                 {
                     claims.push(claim(place, rule));
                 }
             }
         }
-        Ok(claims)
+        claims
     }
 }
 
@@ -646,7 +659,12 @@ impl Mode {
 
 impl Rule {
     /// Whose counter it is, `None` for the rule's own.
-    fn subject(&self, key: KeySubject, address: Option<IpAddr>, resource: u64) -> Option<Subject> {
+    fn subject(&self, by: By) -> Option<Subject> {
+        let By {
+            key,
+            address,
+            resource,
+        } = by;
         let (key, address, resource) = match self.identity.mode {
             Mode::App => return None,
             Mode::Key => (Some(key), None, resource),

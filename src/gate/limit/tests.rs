@@ -583,8 +583,9 @@ fn who_loses_the_race_after_the_look_gets_everything_back() {
         key: KeySubject::ApiKey(1),
         address: &address,
     };
-    let winner = gate.limiter.claims(&gate.rules, &caller, now).unwrap();
-    let loser = gate.limiter.claims(&gate.rules, &caller, now).unwrap();
+    let by = gate.limiter.by(&gate.rules, &caller).unwrap();
+    let claims = || gate.limiter.claims(&gate.rules, caller.resource, by, now);
+    let (winner, loser) = (claims(), claims());
     assert!(
         winner
             .iter()

@@ -92,8 +92,10 @@ fn who_loses_the_race_gets_everything_back_from_counters_of_every_kind() {
             key: KeySubject::ApiKey(1),
             address: &address,
         };
-        let winner = gate.limiter.claims(&gate.rules, &caller, now).unwrap();
-        let loser = gate.limiter.claims(&gate.rules, &caller, now).unwrap();
+        let by = gate.limiter.by(&gate.rules, &caller).unwrap();
+        let claims = || gate.limiter.claims(&gate.rules, caller.resource, by, now);
+        let winner = claims();
+        let loser = claims();
         assert!(
             winner
                 .iter()
