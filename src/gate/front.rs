@@ -11,6 +11,8 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
+
 use crate::clock::{Now, nanoseconds};
 use crate::gate::cache::{Verdict, VerdictKey};
 use crate::sync::{self, without_a_stop};
@@ -70,7 +72,7 @@ impl Front {
     /// hold a lock as it says so.
     pub(crate) fn let_go(&self, key: &VerdictKey, verdict: &Arc<Verdict>) {
         if let Some(slot) = self.slot(key) {
-            let_go(slot, verdict);
+            let_go(without_a_stop(slot), verdict);
         }
     }
 
@@ -127,8 +129,8 @@ fn new_page() -> Page {
     Box::new(std::array::from_fn(|_| Slot::default()))
 }
 
-fn let_go(slot: &Slot, verdict: &Arc<Verdict>) {
-    without_a_stop(slot).compare_and_swap(Arc::as_ptr(verdict), None);
+fn let_go(slot: &ArcSwapOption<Verdict>, verdict: &Arc<Verdict>) {
+    slot.compare_and_swap(Arc::as_ptr(verdict), None);
 }
 
 impl fmt::Debug for Front {

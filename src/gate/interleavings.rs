@@ -308,19 +308,21 @@ fn a_yes_that_moka_is_dropping_is_not_used_after_it_was_taken_back() {
     for end in ends {
         samples(SAMPLES / 3, move || {
             let (gate, verdict) = Gate::pushed_out();
-            let (ending, looking) = (Arc::clone(&gate), Arc::clone(&gate));
-            let looks = thread::spawn(move || {
-                looking.looks(at(3));
-                looking.looks(at(3));
+            let (ending, telling) = (Arc::clone(&gate), Arc::clone(&gate));
+            let tells = thread::spawn(move || {
+                verdict.leave();
+                thread::yield_now();
+                front(&telling.cache).let_go(&key(), &verdict);
             });
             both(
                 move || ending.take_back(end),
                 || {
-                    verdict.leave();
-                    front(&gate.cache).let_go(&key(), &verdict);
+                    gate.looks(at(3));
+                    gate.looks(at(3));
                 },
             );
-            looks.join().unwrap();
+            gate.looks(at(3));
+            tells.join().unwrap();
             assert_eq!(front(&gate.cache).len(), 0, "the front holds on to it");
         });
     }
@@ -336,24 +338,26 @@ fn a_yes_is_not_found_any_more_once_a_newer_one_is_filed() {
             let cache = &gate.cache;
             cache.admit(key(), verdict, &gate.tombstones, epoch, at(2));
         };
+        let look = |gate: &Gate, old: &Arc<Verdict>| {
+            for _ in 0..2 {
+                let is_over = gate.taken_back.load(Ordering::SeqCst);
+                let found = gate.cache.look_up(&key(), at(2)).unwrap();
+                let is_old = Arc::ptr_eq(&found, old);
+                assert!(!is_over || !is_old, "the old one was found");
+            }
+        };
         file(&gate, &old);
-        let filing = Arc::clone(&gate);
+        let (filing, looking) = (Arc::clone(&gate), Arc::clone(&gate));
+        let known = Arc::clone(&old);
+        let looks = thread::spawn(move || look(&looking, &known));
         both(
             move || {
                 file(&filing, &yes(at(2)));
                 filing.taken_back.store(true, Ordering::SeqCst);
             },
-            || {
-                for _ in 0..2 {
-                    let is_over = gate.taken_back.load(Ordering::SeqCst);
-                    let found = gate.cache.look_up(&key(), at(2)).unwrap();
-                    assert!(
-                        !is_over || !Arc::ptr_eq(&found, &old),
-                        "the old one was found"
-                    );
-                }
-            },
+            || look(&gate, &old),
         );
+        looks.join().unwrap();
         let found = gate.cache.look_up(&key(), at(2)).unwrap();
         assert!(!Arc::ptr_eq(&found, &old));
         let again = gate.cache.look_up(&key(), at(2)).unwrap();
