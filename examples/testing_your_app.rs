@@ -1,4 +1,4 @@
-//! What this shows: a small service, and how its tests use the dev gateway, a Wacht in a box.
+//! What this shows: a small service, and how its tests use the dev gateway, a stand-in for Wacht.
 //!
 //! ```sh
 //! WACHT_API_KEY=wk_... cargo run --example testing_your_app   # serves on port 3000

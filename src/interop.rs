@@ -24,7 +24,8 @@
 //!
 //! A client of the SDK lends its configuration: `WachtClient::try_from(sdk_client.config())`. Where
 //! the SDK had `wacht::init(config)` for its free functions, there is
-//! [`wacht_auth::init(client)`](crate::init) for ours. What the configuration cannot say is said in between, to a [`WachtClientBuilder`]:
+//! [`wacht_auth::init(client)`](crate::init) for ours. What the configuration cannot say is said in
+//! between, to a [`WachtClientBuilder`]:
 //!
 //! ```
 //! use wacht_auth::client::WachtClientBuilder;

@@ -4,10 +4,10 @@
 //! verified by the Wacht gateway once and then answered from memory; permissions and the app's
 //! rate limits are decided in this process.
 //!
-//! With the feature `test-util`, and axum, tokio and tower beside it, the example runs as it stands,
-//! against a Wacht in a box (`DevGateway`, see [`dev`]) that needs
-//! neither network nor account. In your service the client is
-//! [`WachtClient::from_env()?`](WachtClient::from_env), and the rest is the same.
+//! With the feature `test-util`, and axum, tokio and tower beside it, the example runs as it stands:
+//! against a stand-in for Wacht (`DevGateway`, see [`dev`]) that needs neither network nor account. In
+//! your service the client is [`WachtClient::from_env()?`](WachtClient::from_env), which reads the
+//! management key in `WACHT_API_KEY`, and the rest is the same.
 //!
 //! ```
 //! use axum::{Router, body::Body, http::{Request, StatusCode}, routing::get};
@@ -50,8 +50,8 @@
 //! 3. **Verification.** Any other key is asked about: once, however many requests wait for the
 //!    answer. The gateway says yes to the keys of every Wacht customer, so what it says counts
 //!    only for keys of your own deployment.
-//! 4. **Permissions.** The key must be one of the apps that the layer accepts and satisfy its
-//!    [`require`](WachtAuthLayer::require).
+//! 4. **Permissions.** The key must belong to an app that the layer accepts, and hold what
+//!    [`require`](WachtAuthLayer::require) asks for.
 //! 5. **Limits.** The app's rate-limit rules: all that match are looked at, then all are charged.
 //!    A refused request uses up nothing.
 //! 6. **Your service** is called, with the [`Principal`] in the request's extensions.
@@ -80,11 +80,11 @@
 //! |---|---|
 //! | the options, what clones share, where the layer goes | [`WachtAuthLayer`] |
 //! | the caller | [`Principal`], [`Permissions`] |
-//! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`]; in a handler's signature `wacht_auth::axum::Permitted` |
+//! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`]; in a handler's signature [`wacht_auth::axum::Permitted`][Permitted] |
 //! | how stale an answer may be | [`CachePolicy`] |
 //! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`], [`UnknownKeyLimit`] |
 //! | proxies and client addresses | [`ClientIp`] |
-//! | websockets, queues, readiness, refusing a key at once | [`AuthHandle`] |
+//! | websockets, queues, a check at start, refusing a key at once | [`AuthHandle`] |
 //! | managing apps, keys, rate-limit schemes and OAuth apps | [`WachtClient`], [`api`] |
 //! | tests of your service | [`dev`] |
 //! | what callers see in each kind of failure | `docs/faults.md`, in the package |
@@ -114,8 +114,9 @@
 //! - **Limits are per process.** Two replicas admit up to twice as much, unless
 //!   [`Limits::replicas`] gives each its share, and a restart forgets what was counted.
 //!   [`Limits::gateway`] counts in one place, for a round trip per request.
-//! - **A limit per minute is not one per any minute.** The default, [`Algorithm::Gcra`], may admit
-//!   nearly twice as many in one window as it does on average; [`Algorithm::SlidingWindow`] never.
+//! - **A limit of 60 a minute may admit 119 in one minute.** [`Algorithm::Gcra`], the default, holds
+//!   it on average and lets a burst of the whole limit through besides;
+//!   [`Algorithm::SlidingWindow`] admits 60 in any minute.
 //! - **Wacht's audit and usage figures see checks, not requests.** What is answered from memory
 //!   leaves no trace there.
 //! - **A layer without [`app`](WachtAuthLayer::app)** accepts the keys of every app of your
@@ -126,16 +127,22 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `axum` (default) | [`Principal`] and `wacht_auth::axum::Permitted` as extractors, [`Rejection`] as a response, `wacht_auth::axum::matched_path`, the peer address of axum's servers |
+//! | `axum` (default) | [`Principal`] and [`wacht_auth::axum::Permitted`][Permitted] as extractors, [`Rejection`] as a response, [`wacht_auth::axum::matched_path`][matched_path], the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
-//! | `test-util` | [`dev`]: a Wacht in a box and a clock that is moved by hand |
+//! | `test-util` | [`dev`]: a stand-in for Wacht, and a clock that is moved by hand |
 //! | `metrics` | the figures of [`AuthStats`], told to the recorder of the crate [`metrics`](https://docs.rs/metrics) |
-//! | `wacht` | `wacht_auth::interop`: a client from the configuration of the SDK, the crate `wacht`, and callers in its types |
+//! | `wacht` | [`wacht_auth::interop`][interop]: a client from the configuration of the SDK, the crate `wacht`, and callers in its types |
 //!
-//! hyper and other tower services need none.
+//! hyper and other tower services need none of them.
 //!
 //! [Wacht]: https://wacht.dev
 #![cfg_attr(not(feature = "test-util"), doc = "[`dev`]: #features")]
+#![cfg_attr(feature = "axum", doc = "[Permitted]: crate::axum::Permitted")]
+#![cfg_attr(feature = "axum", doc = "[matched_path]: crate::axum::matched_path")]
+#![cfg_attr(not(feature = "axum"), doc = "[Permitted]: #features")]
+#![cfg_attr(not(feature = "axum"), doc = "[matched_path]: #features")]
+#![cfg_attr(feature = "wacht", doc = "[interop]: crate::interop")]
+#![cfg_attr(not(feature = "wacht"), doc = "[interop]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod api;

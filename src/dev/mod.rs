@@ -1,4 +1,4 @@
-//! A Wacht in a box, for tests that need no network and no account.
+//! A stand-in for Wacht, for tests that need no network and no account.
 //!
 //! [`DevGateway`] is a real HTTP server on a loopback port: the gateway and the management API
 //! of Wacht, answering in the shapes Wacht answers in. A test makes apps, keys and limits by

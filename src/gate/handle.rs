@@ -244,7 +244,10 @@ impl AuthHandle {
 
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
     /// management key is accepted, the deployment is known, and it has the apps that the layer
-    /// names. For `main` and readiness probes: two calls, and one more per app named.
+    /// names. Two calls of Wacht, and one more per app named.
+    ///
+    /// For `main` or a startup probe. Not for a probe that goes on being asked: while Wacht is down
+    /// it would take a process out of service that still lets known keys pass.
     ///
     /// ```
     /// use wacht_auth::dev::DevGateway;
@@ -323,7 +326,7 @@ impl AuthHandle {
                 Ok(_) => {}
                 Err(error) if error.is_app_not_found() => {
                     return Err(Error::Config(format!(
-                        "the layer accepts keys of the app `{slug}`, which the deployment has not"
+                        "the layer accepts keys of the app `{slug}`, which the deployment does not have"
                     )));
                 }
                 Err(error) => return Err(error),

@@ -39,9 +39,9 @@ use crate::gate::state::State;
 /// in [`new`](Self::new) and shared by all clones and by every service they build, so one client
 /// address or key has one counter, however many routes it calls. Two `new`s are two states.
 ///
-/// # Options of the view
+/// # Options that clones may differ in
 ///
-/// They only change what a request is held to, and may differ between clones.
+/// They only change what a request is held to.
 ///
 /// | option | default |
 /// |---|---|
@@ -57,7 +57,7 @@ use crate::gate::state::State;
 /// | [`on_reject`](Self::on_reject): refusals in your own format | the table of [`RejectionKind`](crate::RejectionKind) |
 /// | [`rate_limit_headers`](Self::rate_limit_headers) | [`RateLimitHeaders::Draft`] |
 ///
-/// # Options of the state
+/// # Options of the shared state
 ///
 /// They decide what the state is. They belong before the first clone, [`handle`](Self::handle) or
 /// [`layer`](Layer::layer); afterwards they start fresh state for the layer they are called on.
@@ -243,10 +243,48 @@ impl WachtAuthLayer {
         })
     }
 
-    /// Answers refusals in a house format. [`Rejection::to_response`] is the default answer to
-    /// start from. What the answer has to carry (`WWW-Authenticate`, `Retry-After`,
-    /// `Cache-Control`, `Vary`, the rate-limit fields) is added if it is left out. gRPC requests
-    /// keep the default answer.
+    /// Answers refusals in a house format. Default: [`Rejection::to_response`], which is also the
+    /// answer to start from where a header is all that is missing.
+    ///
+    /// What the answer has to carry (`WWW-Authenticate`, `Retry-After`, `Cache-Control`, `Vary`,
+    /// the rate-limit fields) is added if it is left out. gRPC requests keep the default answer.
+    ///
+    /// It is asked for the gate's own refusals, and for those of a
+    /// [`RequirePermissionsLayer`](crate::RequirePermissionsLayer) or a `Permitted` behind it. Not
+    /// for a [`Rejection`] that a handler returns, such as that of
+    /// [`Principal::require`](crate::Principal::require).
+    ///
+    /// The body is [`bytes::Bytes`], which axum has as `axum::body::Bytes`:
+    ///
+    /// ```
+    /// use axum::{Router, body::{Body, Bytes}, http::{Request, Response}, routing::get};
+    /// use serde_json::json;
+    /// use tower::ServiceExt;
+    /// use wacht_auth::WachtAuthLayer;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wacht = DevGateway::start().await;
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").on_reject(|rejection, _| {
+    ///     let (code, message) = (rejection.kind().as_str(), rejection.message());
+    ///     let body = json!({"error": {"code": code, "message": message}});
+    ///     let mut response = Response::new(Bytes::from(body.to_string()));
+    ///     *response.status_mut() = rejection.kind().status();
+    ///     let json = "application/json".parse().expect("it is visible ASCII");
+    ///     response.headers_mut().insert("content-type", json);
+    ///     response
+    /// });
+    /// let app = Router::new().route("/orders", get(async || "orders")).layer(gate);
+    ///
+    /// let refused = app.oneshot(Request::get("/orders").body(Body::empty())?).await?;
+    /// assert_eq!(refused.status(), 401);
+    /// assert_eq!(refused.headers()["www-authenticate"], r#"Bearer realm="api""#, "added");
+    /// let body = axum::body::to_bytes(refused.into_body(), 1024).await?;
+    /// let body: serde_json::Value = serde_json::from_slice(&body)?;
+    /// assert_eq!(body["error"]["code"], "missing_credential");
+    /// # Ok(()) }
+    /// ```
     pub fn on_reject<F>(self, answer: F) -> Self
     where
         F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
@@ -309,10 +347,11 @@ impl WachtAuthLayer {
         self.afresh(|state| state.deadline = deadline)
     }
 
-    /// A hand on the gate's state from outside: forget, revoke, look, authenticate without HTTP.
+    /// The gate from outside of a request: forgets and refuses keys, tells its figures, authenticates
+    /// what is no HTTP request.
     ///
-    /// Take it last: it judges by the options set so far, and an option of the state that is set
-    /// afterwards leaves it with a state that no service uses.
+    /// Take it last: it judges by the options set so far, and an option of the shared state that is
+    /// set afterwards leaves it with a state that no service uses.
     pub fn handle(&self) -> AuthHandle {
         AuthHandle::new(Arc::clone(&self.gate))
     }

@@ -9,8 +9,9 @@
 //!    the key itself but the verification in flight: it goes by its SHA-256 digest.
 //! 2. **Cache.** What was revoked here or is known to be bad is refused first of all. A fresh
 //!    verdict goes on to 4; a stale one too, and one refresh is sent behind it.
-//! 3. **Verification.** An address whose look-ups failed too often waits. One flight per digest, in a task of its own: the gateway's answer, whether
-//!    the key is our deployment's, the policy of its app. What comes goes into the cache.
+//! 3. **Verification.** An address whose look-ups failed too often is refused. Otherwise one flight
+//!    per digest, in a task of its own: the gateway's answer, whether the key is our deployment's,
+//!    the policy of its app. What comes of it goes into the cache.
 //! 4. **Permissions.** Is the key's app accepted here, and does the key hold what is required?
 //!    Decided before any limit is charged.
 //! 5. **Limits.** All matching rules are looked at, then all are charged; a refused request

@@ -515,7 +515,7 @@ impl fmt::Display for RequirementError {
             RequirementErrorKind::ExpectedName => "expected a permission or `(`",
             RequirementErrorKind::ExpectedOperator => "expected AND, OR, `)` or the end",
             RequirementErrorKind::OperatorCase => "AND and OR are written in upper case",
-            RequirementErrorKind::Comma => "a comma is ambiguous, use AND or a list",
+            RequirementErrorKind::Comma => "a comma is ambiguous: use AND, OR or a list",
             RequirementErrorKind::ReservedName => "`true` and `false` cannot be permissions",
             RequirementErrorKind::InvisibleCharacter => "a permission has only visible characters",
             RequirementErrorKind::Unclosed => "`(` without `)`",
@@ -526,11 +526,11 @@ impl fmt::Display for RequirementError {
         if let Some(found) = &self.found {
             write!(f, ", found {found:?}")?;
         }
-        write!(f, " at byte {}", self.position)?;
-        match self.entry {
-            Some(entry) => write!(f, " of entry {entry}"),
-            None => Ok(()),
+        write!(f, " (at byte {}", self.position)?;
+        if let Some(entry) = self.entry {
+            write!(f, " of entry {entry}")?;
         }
+        f.write_str(")")
     }
 }
 
@@ -885,11 +885,11 @@ mod tests {
         let text = |entries: &[&str]| Requirement::try_from(entries).unwrap_err().to_string();
         assert_eq!(
             text(&["a", "b and c"]),
-            "AND and OR are written in upper case, found \"and\" at byte 2 of entry 1"
+            "AND and OR are written in upper case, found \"and\" (at byte 2 of entry 1)"
         );
         assert_eq!(
             text(&["a", " "]),
-            "a requirement needs at least one permission at byte 0 of entry 1"
+            "a requirement needs at least one permission (at byte 0 of entry 1)"
         );
         let error = Requirement::try_from([""; 0]).unwrap_err();
         assert_eq!(

@@ -112,7 +112,8 @@ macro_rules! row {
 }
 
 impl RejectionKind {
-    /// The word for it in metrics and spans, such as `rate_limited`.
+    /// The word for it, such as `rate_limited`: in metrics and spans, and for a field of your own
+    /// in an [`on_reject`](crate::WachtAuthLayer::on_reject).
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

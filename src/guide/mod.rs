@@ -1,7 +1,7 @@
 //! How to choose, where to put it, and what to do before production.
 //!
-//! Each chapter answers one question and can be read alone. The code in them runs with the tests,
-//! against a Wacht in a box.
+//! Each chapter answers one question and can be read alone. The code in it runs with the tests,
+//! against the stand-in for Wacht that the feature `test-util` brings.
 //!
 //! | you want to | read |
 //! |---|---|
@@ -16,12 +16,24 @@
 //! | replace checks written by hand with Wacht's SDK | [`migrating`] |
 //! | know where this crate and Wacht's documentation part | [`differences`] |
 //!
-//! Words used throughout: the **gate** is the layer with the state that its clones share. The
-//! **gateway** is Wacht's service that says whether a key is good; the **management API** is its
-//! service that makes and revokes keys. A **check** is one call of the gateway. A **verdict** is
-//! what the gate remembers of a check.
+//! Words used throughout:
+//!
+//! * The **gate** is the [`WachtAuthLayer`](crate::WachtAuthLayer) with the state that its clones
+//!   share.
+//! * The **gateway** is Wacht's service that says whether a key is good; the **management API** is
+//!   its service that makes and revokes keys.
+//! * A **check** is one call of the gateway. A **verdict** is what the gate remembers of a check.
+//! * A **deployment** is one environment of a customer of Wacht. An **app** of it, in full an API
+//!   auth app, is a set of keys under one slug.
+//! * A **scheme** is the rate-limit rules of an app. The gate loads it as the app's **policy**.
+//! * A **known** key is one with a verdict in memory; a **stranger** is a caller without a good key.
 
 #[doc = include_str!("axum.md")]
+#[doc = ""]
+#[cfg_attr(feature = "axum", doc = "[Permitted]: crate::axum::Permitted")]
+#[cfg_attr(feature = "axum", doc = "[matched_path]: crate::axum::matched_path")]
+#[cfg_attr(not(feature = "axum"), doc = "[Permitted]: crate#features")]
+#[cfg_attr(not(feature = "axum"), doc = "[matched_path]: crate#features")]
 pub mod axum {}
 
 #[doc = include_str!("hyper.md")]
@@ -34,6 +46,8 @@ pub mod grpc {}
 pub mod staleness {}
 
 #[doc = include_str!("limits.md")]
+#[cfg_attr(feature = "axum", doc = "[matched_path]: crate::axum::matched_path")]
+#[cfg_attr(not(feature = "axum"), doc = "[matched_path]: crate#features")]
 pub mod limits {}
 
 #[doc = include_str!("load_balancer.md")]
@@ -48,6 +62,9 @@ pub mod testing {}
 pub mod production {}
 
 #[doc = include_str!("migrating.md")]
+#[doc = ""]
+#[cfg_attr(feature = "wacht", doc = "[interop]: crate::interop")]
+#[cfg_attr(not(feature = "wacht"), doc = "[interop]: crate#features")]
 pub mod migrating {}
 
 #[doc = include_str!("differences.md")]

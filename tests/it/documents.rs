@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
@@ -11,6 +11,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/faults.md",
     "docs/limits.md",
     "docs/management.md",
+    "docs/observability.md",
 ];
 
 fn root() -> PathBuf {
