@@ -707,7 +707,7 @@ impl VerdictCache {
                 self.positive.invalidate(&*key);
             }
         }
-        // As above.
+        // What moka has pushed out without having said so yet.
         self.front.kill_if(which);
     }
 

@@ -179,7 +179,7 @@ proptest! {
         let before = RuleSpec { max_requests: 4, ..rule.clone() };
         let gates = [vec![], vec![passes]].map(|others| {
             let limiter = Limiter::new(&limits);
-            let with = |rule: &RuleSpec| [&[rule.clone()], &*others].concat();
+            let with = |rule: &RuleSpec| [std::slice::from_ref(rule), &*others].concat();
             let old = limiter.ruleset(1, &app("shop"), &with(&before), None, START);
             let before = changes.then_some(&old);
             let rules = limiter.ruleset(1, &app("shop"), &with(&rule), before, START);
