@@ -289,3 +289,59 @@ impl governor::clock::Clock for Monotonic {
         self.0.now().monotonic
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wall(ahead: i64, good_until: u64) -> Wall {
+        Wall {
+            ahead: ahead.into(),
+            good_until: good_until.into(),
+        }
+    }
+
+    #[test]
+    fn between_two_readings_the_wall_clock_goes_as_the_monotonic_one() {
+        let wall = wall(1_000, 50);
+        for now in [0, 1, 49] {
+            let now = Duration::from_nanos(now);
+            assert_eq!(wall.at(now), now + Duration::from_nanos(1_000));
+        }
+    }
+
+    #[test]
+    fn a_reading_is_good_for_a_millisecond_and_takes_the_place_of_a_wrong_one() {
+        let now = Duration::from_secs(7);
+        let good = nanoseconds(now) + Wall::GOOD_FOR;
+        for ahead in [i64::MIN, -1, 0, 1, i64::MAX] {
+            let wall = wall(ahead, nanoseconds(now));
+            let read = wall.at(now);
+            assert!(read > Duration::from_secs(1_700_000_000), "{read:?}");
+            assert_eq!(wall.good_until.load(Ordering::Relaxed), good);
+            assert_eq!(wall.at(now), read);
+        }
+    }
+
+    #[test]
+    fn no_wall_clock_is_before_1970_or_too_far_ahead() {
+        let until = u64::MAX;
+        assert_eq!(
+            wall(i64::MIN, until).at(Duration::from_secs(1)),
+            Duration::ZERO
+        );
+        assert_eq!(wall(-2, until).at(Duration::from_nanos(1)), Duration::ZERO);
+        let last = Duration::from_nanos(i64::MAX.unsigned_abs());
+        assert_eq!(wall(i64::MAX, until).at(Duration::from_secs(1)), last);
+        let _ = wall(0, 0).at(Duration::MAX);
+    }
+
+    #[test]
+    fn both_clocks_of_the_system_go_forward_together() {
+        let clock = Clock::system();
+        let first = clock.now();
+        let second = clock.now();
+        assert!(second.monotonic >= first.monotonic);
+        assert!(first.unix > Duration::from_secs(1_700_000_000));
+    }
+}

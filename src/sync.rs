@@ -1,10 +1,21 @@
 //! What threads share, under names that a model check can put its own things behind.
 //!
-//! Only what a model is about takes its parts from here: tombstones, verdicts and buckets.
+//! Only what a model is about takes its parts from here: tombstones, verdicts, what holds them, and
+//! buckets.
 
 #[cfg(not(all(test, wacht_shuttle)))]
 mod parts {
     pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError, atomic};
+
+    use arc_swap::ArcSwapOption;
+
+    /// A place for one `Arc`.
+    pub(crate) type Slot<T> = ArcSwapOption<T>;
+
+    /// The slot, for who must not stop here: a caller of ours may hold a lock.
+    pub(crate) fn without_a_stop<T>(slot: &Slot<T>) -> &ArcSwapOption<T> {
+        slot
+    }
 
     /// moka's cache. Seeded at random, as std's hasher is, and several times faster on short keys.
     pub(crate) type Cache<K, V> = moka::sync::Cache<K, V, foldhash::quality::RandomState>;
@@ -19,7 +30,31 @@ mod parts {
 mod parts {
     use std::ops::Deref;
 
+    use arc_swap::ArcSwapOption;
+
     pub(crate) use shuttle::sync::{Mutex, MutexGuard, PoisonError, atomic};
+
+    /// A place for one `Arc`, of which every use is one step.
+    pub(crate) struct Slot<T>(ArcSwapOption<T>);
+
+    impl<T> Default for Slot<T> {
+        fn default() -> Self {
+            Self(ArcSwapOption::empty())
+        }
+    }
+
+    impl<T> Deref for Slot<T> {
+        type Target = ArcSwapOption<T>;
+
+        fn deref(&self) -> &Self::Target {
+            stop();
+            &self.0
+        }
+    }
+
+    pub(crate) fn without_a_stop<T>(slot: &Slot<T>) -> &ArcSwapOption<T> {
+        &slot.0
+    }
 
     /// moka's own cache, of which every call is one step.
     pub(crate) struct Cache<K, V>(Moka<K, V>);
@@ -34,11 +69,17 @@ mod parts {
         type Target = Moka<K, V>;
 
         fn deref(&self) -> &Self::Target {
-            // Whoever else is there may go first.
-            atomic::AtomicBool::new(false).load(atomic::Ordering::SeqCst);
+            stop();
             &self.0
         }
     }
+
+    /// Whoever else is there may go first.
+    fn stop() {
+        atomic::AtomicBool::new(false).load(atomic::Ordering::SeqCst);
+    }
 }
 
-pub(crate) use parts::{Cache, Mutex, MutexGuard, PoisonError, atomic, cache};
+pub(crate) use parts::{
+    Cache, Mutex, MutexGuard, PoisonError, Slot, atomic, cache, without_a_stop,
+};

@@ -501,7 +501,7 @@ pub(crate) enum Filed {
 /// Verdicts, positive and negative apart, so that made-up keys cannot push out good ones.
 pub(crate) struct VerdictCache {
     pub(crate) policy: CachePolicy,
-    front: Front,
+    front: Arc<Front>,
     positive: Cache<VerdictKey, Arc<Verdict>>,
     negative: Cache<VerdictKey, Negative>,
     evictions: Arc<Evictions>,
@@ -537,11 +537,14 @@ impl VerdictCache {
     pub(crate) fn new(policy: CachePolicy) -> Self {
         let evictions = Arc::<Evictions>::default();
         let counted = Arc::clone(&evictions);
+        let front = Arc::new(Front::new(policy.capacity_bytes));
+        let told = Arc::clone(&front);
         let positive = moka::sync::Cache::builder()
             .max_capacity(policy.capacity_bytes)
             .weigher(|_, verdict: &Arc<Verdict>| verdict.weight())
-            .eviction_listener(move |_, verdict: Arc<Verdict>, cause| {
+            .eviction_listener(move |key: Arc<VerdictKey>, verdict: Arc<Verdict>, cause| {
                 verdict.leave();
+                told.let_go(&key, &verdict);
                 count_eviction(&counted.good_keys, cause);
             })
             .build_with_hasher(RandomState::default());
@@ -551,7 +554,7 @@ impl VerdictCache {
             .eviction_listener(move |_, _, cause| count_eviction(&counted.refused_keys, cause))
             .build_with_hasher(RandomState::default());
         Self {
-            front: Front::new(policy.capacity_bytes),
+            front,
             policy,
             positive: cache(positive),
             negative: cache(negative),
@@ -704,6 +707,8 @@ impl VerdictCache {
                 self.positive.invalidate(&*key);
             }
         }
+        // What moka has pushed out without having said so yet.
+        self.front.kill_if(which);
     }
 
     /// Forgets everything, what was refused too.
@@ -763,13 +768,25 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn key() -> VerdictKey {
+        key_of("a key")
+    }
+
+    pub(crate) fn key_of(secret: &str) -> VerdictKey {
         VerdictKey {
-            digest: KeyDigest::of("a key"),
+            digest: KeyDigest::of(secret),
             kind: PrincipalKind::ApiKey,
         }
     }
 
+    pub(crate) fn front(cache: &VerdictCache) -> &Front {
+        &cache.front
+    }
+
     pub(crate) fn yes(sent: Now) -> Arc<Verdict> {
+        yes_of(key(), sent)
+    }
+
+    pub(crate) fn yes_of(key: VerdictKey, sent: Now) -> Arc<Verdict> {
         let app = Apps::default().of(1, "orders");
         let identity = Identity {
             kind: PrincipalKind::ApiKey,
@@ -785,8 +802,7 @@ pub(crate) mod tests {
             permissions: Permissions::default(),
             metadata: serde_json::Value::Null,
         };
-        let digest = key().digest;
-        Arc::new(Verdict::new(digest, identity, app, sent, End::Unknown))
+        Arc::new(Verdict::new(key.digest, identity, app, sent, End::Unknown))
     }
 
     pub(crate) const TTL: Duration = Duration::from_secs(10);

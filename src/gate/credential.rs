@@ -465,6 +465,37 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// RFC 9110, section 11.4: the scheme is a token, and what follows stands after spaces.
+        #[test]
+        fn the_scheme_is_all_that_stands_before_the_first_byte_that_is_none_of_a_token(
+            value in r"[ \t]{0,2}([Bb][Ee][Aa][Rr][Ee][Rr]|Bear|Basic|)[ \t,=/X~\xe9]{0,3}[ -~\t]{0,8}"
+        ) {
+            let line = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            let trimmed = value.trim_matches([' ', '\t']);
+            let is_of_token = |c: char| c.is_ascii() && is_token_byte(c as u8);
+            let end = trimmed.find(|c| !is_of_token(c)).unwrap_or(trimmed.len());
+            let (scheme, rest) = trimmed.split_at(end);
+            let expected = scheme.eq_ignore_ascii_case("bearer").then(|| {
+                let token = rest.trim_start_matches(' ');
+                if token.len() < rest.len() { token } else { "" }
+            });
+            prop_assert_eq!(bearer_token(&line), expected.map(str::as_bytes));
+        }
+
+        #[test]
+        fn a_key_is_what_it_was_and_has_one_digest(key in "[ -~é]{0,60}") {
+            let parsed = Credential::parse(key.as_bytes());
+            let visible = key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+            prop_assert_eq!(parsed.is_ok(), visible && !key.is_empty());
+            if let Ok(parsed) = parsed {
+                prop_assert_eq!(parsed.expose(), &*key);
+                prop_assert_eq!(parsed.digest(), KeyDigest::of(&key));
+                prop_assert_eq!(parsed.digest(), KeyDigest::of(&format!("\u{a0} {key}\r\n")));
+            }
+        }
+    }
+
     fn is_well_formed(key: &str) -> bool {
         Credential(key.as_bytes()).is_well_formed()
     }

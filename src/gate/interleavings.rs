@@ -5,9 +5,11 @@
 //! <the executable it names> interleavings
 //! ```
 //!
-//! Real here: [`Tombstones`], [`VerdictCache`], [`Verdict`], `end_key` and `forget_key_id`, as they
-//! are in the library, over shuttle's atomics and mutexes in place of std's. moka is real, too, and
-//! each call of it is one step. Made up: the two threads, the gateway (which says yes to everything,
+//! Real here: [`Tombstones`], [`VerdictCache`] with its front, [`Verdict`], `end_key` and
+//! `forget_key_id`, as they are in the library, over shuttle's atomics and mutexes in place of std's.
+//! moka is real, too, and each call of it is one step, as is each use of a slot of the front. An
+//! eviction would be two: moka drops a verdict, then says so. It is made up in `pushed_out`. Made
+//! up as well: the two threads, the gateway (which says yes to everything,
 //! as it may for 60 s after a revocation), and what a request does with what it finds, which is
 //! written out in `passes` as `authenticator.rs` does it.
 //!
@@ -24,7 +26,7 @@ use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler}
 use shuttle::{Config, Runner, thread};
 
 use crate::clock::Now;
-use crate::gate::cache::tests::{TTL, at, key, yes};
+use crate::gate::cache::tests::{TTL, at, front, key, yes};
 use crate::gate::cache::{Age, CachePolicy, Filed, Verdict, VerdictCache};
 use crate::gate::revocation::{end_key, forget_key_id};
 use crate::gate::tombstones::{Grave, Tombstones};
@@ -39,15 +41,35 @@ struct Gate {
     tombstones: Tombstones,
     // Of the model, not of the gate: no step.
     revoked: AtomicBool,
+    taken_back: AtomicBool,
 }
 
 impl Gate {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            cache: VerdictCache::new(CachePolicy::default()),
+            // Small, so that there is little to make for each schedule.
+            cache: VerdictCache::new(CachePolicy::default().capacity_bytes(1 << 15)),
             tombstones: Tombstones::default(),
             revoked: AtomicBool::new(false),
+            taken_back: AtomicBool::new(false),
         })
+    }
+
+    /// With a yes that the front has.
+    fn with_a_yes_in_front() -> Arc<Self> {
+        let gate = Self::new();
+        gate.flight(at(1));
+        gate.hit(at(1));
+        assert_eq!(front(&gate.cache).len(), 1);
+        gate
+    }
+
+    /// With a yes that the front has and moka has just dropped. moka is about to say so.
+    fn pushed_out() -> (Arc<Self>, Arc<Verdict>) {
+        let gate = Self::new();
+        let verdict = yes(at(1));
+        front(&gate.cache).put(&key(), &verdict, at(1));
+        (gate, verdict)
     }
 
     /// A verification that the gateway answers with yes, and what the request then does.
@@ -88,6 +110,23 @@ impl Gate {
         self.revoked.store(true, Ordering::SeqCst);
     }
 
+    /// Takes back what the cache holds, with nothing but the cache to say so.
+    fn take_back(&self, end: impl FnOnce(&VerdictCache)) {
+        end(&self.cache);
+        self.taken_back.store(true, Ordering::SeqCst);
+    }
+
+    /// A request that nothing but the cache can stop.
+    fn looks(&self, now: Now) {
+        let taken_back_before = self.taken_back.load(Ordering::SeqCst);
+        let verdict = self.cache.look_up(&key(), now);
+        let is_used = verdict.is_some_and(|yes| yes.age(&self.cache.policy, now) == Age::Fresh);
+        assert!(
+            !is_used || !taken_back_before,
+            "a yes was used after it was taken back"
+        );
+    }
+
     /// Nothing that was said before the end may be used when the grave is no more.
     fn nothing_is_left(&self) {
         assert!(
@@ -116,8 +155,12 @@ pub(crate) fn every(model: impl Fn() + Send + Sync + 'static) {
 
 /// Many orders of the steps: half of them random, half with two preemptions at random places.
 pub(crate) fn many(model: impl Fn() + Clone + Send + Sync + 'static) {
-    runner(RandomScheduler::new(SAMPLES), model.clone());
-    runner(PctScheduler::new(3, SAMPLES), model);
+    samples(SAMPLES, model);
+}
+
+fn samples(count: usize, model: impl Fn() + Clone + Send + Sync + 'static) {
+    runner(RandomScheduler::new(count), model.clone());
+    runner(PctScheduler::new(3, count), model);
 }
 
 fn both(one: impl FnOnce() + Send + 'static, other: impl FnOnce()) {
@@ -221,6 +264,105 @@ fn the_later_of_a_yes_and_a_no_stands_whichever_is_filed_first() {
             }
         });
     }
+}
+
+#[test]
+fn a_yes_in_front_is_not_used_after_it_was_taken_back() {
+    let ends: [fn(&VerdictCache); 3] = [
+        |cache| cache.refuse(key(), at(2), at(3), TTL),
+        |cache| cache.forget(&key()),
+        |cache| cache.forget_if(|_| true),
+    ];
+    for end in ends {
+        for in_front in [false, true] {
+            samples(SAMPLES / 6, move || {
+                let gate = match in_front {
+                    true => Gate::with_a_yes_in_front(),
+                    false => Gate::new(),
+                };
+                if !in_front {
+                    gate.flight(at(1));
+                }
+                let ending = Arc::clone(&gate);
+                both(
+                    move || ending.take_back(end),
+                    || {
+                        gate.looks(at(3));
+                        gate.looks(at(3));
+                    },
+                );
+                gate.looks(at(3));
+                assert_eq!(front(&gate.cache).len(), 0, "the front holds on to it");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_yes_that_moka_is_dropping_is_not_used_after_it_was_taken_back() {
+    let ends: [fn(&VerdictCache); 3] = [
+        |cache| cache.refuse(key(), at(2), at(3), TTL),
+        |cache| cache.forget(&key()),
+        |cache| cache.forget_if(|_| true),
+    ];
+    for end in ends {
+        samples(SAMPLES / 3, move || {
+            let (gate, verdict) = Gate::pushed_out();
+            let (ending, telling) = (Arc::clone(&gate), Arc::clone(&gate));
+            let tells = thread::spawn(move || {
+                verdict.leave();
+                thread::yield_now();
+                front(&telling.cache).let_go(&key(), &verdict);
+            });
+            both(
+                move || ending.take_back(end),
+                || {
+                    gate.looks(at(3));
+                    gate.looks(at(3));
+                },
+            );
+            gate.looks(at(3));
+            tells.join().unwrap();
+            assert_eq!(front(&gate.cache).len(), 0, "the front holds on to it");
+        });
+    }
+}
+
+#[test]
+fn a_yes_is_not_found_any_more_once_a_newer_one_is_filed() {
+    many(|| {
+        let gate = Gate::new();
+        let old = yes(at(1));
+        let epoch = gate.tombstones.epoch();
+        let file = move |gate: &Gate, verdict: &Arc<Verdict>| {
+            let cache = &gate.cache;
+            cache.admit(key(), verdict, &gate.tombstones, epoch, at(2));
+        };
+        let look = |gate: &Gate, old: &Arc<Verdict>| {
+            for _ in 0..2 {
+                let is_over = gate.taken_back.load(Ordering::SeqCst);
+                let found = gate.cache.look_up(&key(), at(2)).unwrap();
+                let is_old = Arc::ptr_eq(&found, old);
+                assert!(!is_over || !is_old, "the old one was found");
+            }
+        };
+        file(&gate, &old);
+        let (filing, looking) = (Arc::clone(&gate), Arc::clone(&gate));
+        let known = Arc::clone(&old);
+        let looks = thread::spawn(move || look(&looking, &known));
+        both(
+            move || {
+                file(&filing, &yes(at(2)));
+                filing.taken_back.store(true, Ordering::SeqCst);
+            },
+            || look(&gate, &old),
+        );
+        looks.join().unwrap();
+        let found = gate.cache.look_up(&key(), at(2)).unwrap();
+        assert!(!Arc::ptr_eq(&found, &old));
+        let again = gate.cache.look_up(&key(), at(2)).unwrap();
+        assert!(Arc::ptr_eq(&found, &again));
+    });
 }
 
 #[test]

@@ -67,6 +67,26 @@ async fn a_requirement_said_twice_is_two_requirements() {
 }
 
 #[tokio::test]
+async fn an_option_holds_for_what_is_built_after_it_even_if_the_layer_has_answered_before() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let before = scene.layer().realm("before");
+    let old = Echo::behind(before.clone());
+    for _ in 0..2 {
+        old.get("")
+            .await
+            .assert_refused(RejectionKind::MalformedCredential);
+        old.get(key.secret()).await.assert_ok();
+    }
+    let new = Echo::behind(before.realm("after").require("not-held").unwrap());
+    let met = new.get(key.secret()).await;
+    met.assert_refused(RejectionKind::PermissionDenied);
+    assert!(met.header("www-authenticate").contains(r#"realm="after""#));
+    old.get(key.secret()).await.assert_ok();
+    assert_eq!(scene.wacht.journal().checks(), 1);
+}
+
+#[tokio::test]
 async fn a_handler_checks_by_text_or_by_a_parsed_requirement() {
     let scene = Scene::new().await;
     let key = scene.wacht.issue_key("orders").permissions(["a"]).issue();

@@ -156,6 +156,57 @@ proptest! {
         }
     }
 
+    /// Of two rules, the second always passes: it has the first one looked at as all of several are.
+    #[test]
+    fn one_rule_alone_counts_as_it_does_among_others(
+        mode in select(vec![Mode::App, Mode::Key, Mode::KeyAndIp, Mode::AppAndIp, Mode::Ip]),
+        max_requests in 0..5_u32,
+        window in prop_oneof![
+            (1..5_000_u64).prop_map(|millis| Duration::from_millis(millis).into()),
+            Just(Window::Calendar(CalendarUnit::Day)),
+        ],
+        algorithm in select(ALGORITHMS.to_vec()),
+        capacity in select(vec![0, 1_000]),
+        (per_resource, changes) in any::<(bool, bool)>(),
+        listed in any::<bool>(),
+        requests in prop::collection::vec((0..3_u32, 0..3_usize, 0..3_000_u64), 1..40),
+    ) {
+        let limits = Limits::local().algorithm(algorithm).capacity(capacity);
+        let limits = if per_resource { limits.per_resource_counters() } else { limits };
+        let rule = spec(mode, max_requests, window);
+        let rule = if listed { only(&["/a", "/b"], rule) } else { rule };
+        let passes = RuleSpec { priority: 1, ..spec(Mode::App, u32::MAX, Duration::from_millis(1)) };
+        let before = RuleSpec { max_requests: 4, ..rule.clone() };
+        let gates = [vec![], vec![passes]].map(|others| {
+            let limiter = Limiter::new(&limits);
+            let with = |rule: &RuleSpec| [std::slice::from_ref(rule), &*others].concat();
+            let old = limiter.ruleset(1, &app("shop"), &with(&before), None, START);
+            let before = changes.then_some(&old);
+            let rules = limiter.ruleset(1, &app("shop"), &with(&rule), before, START);
+            Gate { limiter, rules }
+        });
+        let mut now = START;
+        for (caller, resource, forward) in requests {
+            now.monotonic += Duration::from_millis(forward);
+            now.unix += Duration::from_millis(forward) * 10_000;
+            let resource = ["/a", "/b", "/c"][resource];
+            let [alone, among] = gates.each_ref().map(|gate| {
+                let of_the_first = |standings: Standings| {
+                    standings.0.into_iter().find(|standing| standing.entry == 0)
+                };
+                match gate.ask(caller.into(), caller, resource, now) {
+                    Ok(charged) => (true, of_the_first(charged.standings), None),
+                    Err(Denied::Limited(refused)) => {
+                        let why = (refused.retry_after, refused.violated, refused.mode);
+                        (false, of_the_first(refused.standings), Some(why))
+                    }
+                    Err(Denied::MissingAddress) => (false, None, None),
+                }
+            });
+            prop_assert_eq!(alone, among);
+        }
+    }
+
     #[test]
     fn at_one_instant_no_scheme_admits_more_than_its_smallest_limit(
         unit in select(UNITS.to_vec()),
