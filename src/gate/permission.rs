@@ -118,9 +118,14 @@ pub(crate) struct PermissionSets(Mutex<VecDeque<Permissions>>);
 
 impl PermissionSets {
     const MOST: usize = 64;
+    /// Bytes of names: what is known here is no part of what bounds the cache.
+    const HEAVIEST: usize = 4096;
 
     /// The set as it is known already, or itself, known from now on.
     pub(crate) fn share(&self, permissions: Permissions) -> Permissions {
+        if permissions.weight() > Self::HEAVIEST {
+            return permissions;
+        }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.iter().find(|known| **known == permissions) {
             return known.clone();
@@ -152,6 +157,11 @@ mod tests {
         }
         assert!(!Arc::ptr_eq(&first.0, &sets.share(held("a b")).0));
         assert_eq!(sets.0.lock().unwrap().len(), PermissionSets::MOST);
+        let heavy = held(&"a".repeat(PermissionSets::HEAVIEST));
+        assert!(!Arc::ptr_eq(
+            &sets.share(heavy.clone()).0,
+            &sets.share(heavy.iter().collect()).0
+        ));
     }
 
     #[test]
