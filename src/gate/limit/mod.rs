@@ -318,8 +318,8 @@ impl Limiter {
     ) -> Result<Charged, Denied> {
         let now = Reading::from(now);
         let by = self.by(rules, caller)?;
-        if let Some(charged) = self.charge_the_only(rules, caller.resource, by, now) {
-            return Ok(charged);
+        if let Some(outcome) = self.charge_the_only(rules, caller.resource, by, now) {
+            return outcome;
         }
         let claims = self.claims(rules, caller.resource, by, now);
         for (place, claim) in claims.iter().enumerate() {
@@ -345,27 +345,41 @@ impl Limiter {
     }
 
     /// The usual case in short: where one rule is all that matches, its charge says as much as a
-    /// look, and nobody has to hold on to its counter. `None` if there is more to it, or it refuses.
+    /// look, and nobody has to hold on to its counter. `None` if there is more to it.
     fn charge_the_only(
         &self,
         rules: &RuleSet,
         resource: &str,
         by: By,
         now: Reading,
-    ) -> Option<Charged> {
+    ) -> Option<Result<Charged, Denied>> {
         let mut matching = rules.matching(resource);
         let (place, Entry { rule, replaced, .. }) = matching.next()?;
         if matching.next().is_some() || !replaced.is_empty() {
             return None;
         }
-        let charge = |bucket: &Bucket| rule.meter.charge(bucket, now).ok();
-        let (level, _) = match rule.subject(by) {
-            None => charge(&rule.shared)?,
-            Some(subject) => self.subjects.with_known(subject, |own| charge(own))??,
+        let charged = match rule.subject(by) {
+            None => rule.meter.charge(&rule.shared, now),
+            Some(subject) => {
+                let known = self
+                    .subjects
+                    .with_known(subject, |own| rule.meter.charge(own, now));
+                known?
+            }
         };
-        let mut standings = Standings::default();
-        standings.add(rule.standing(place, level, now));
-        Some(Charged { standings })
+        Some(match charged {
+            Ok((level, _)) => {
+                let mut standings = Standings::default();
+                standings.add(rule.standing(place, level, now));
+                Ok(Charged { standings })
+            }
+            Err(more_in) => {
+                let mut refused = Refused::by(rule);
+                let level = refused.add(rules.name(place), more_in);
+                refused.standings.add(rule.standing(place, level, now));
+                Err(Denied::Limited(Box::new(refused)))
+            }
+        })
     }
 
     /// How many keys and addresses are being counted.
@@ -448,12 +462,7 @@ fn refused(
     (decided_by, wait): (usize, Duration),
     now: Reading,
 ) -> Denied {
-    let mut refused = Refused {
-        retry_after: Duration::from_secs(1),
-        violated: Vec::new(),
-        mode: claims[decided_by].rule.identity.mode,
-        standings: Standings::default(),
-    };
+    let mut refused = Refused::by(claims[decided_by].rule);
     for (place, claim) in claims.iter().enumerate() {
         // Not asked again: a refund in between must not leave a refusal without a rule.
         let wait = if place == decided_by {
@@ -463,23 +472,38 @@ fn refused(
         };
         let level = match wait {
             None => claim.rule.meter.level(&claim.bucket, now),
-            Some(more_in) => {
-                let seconds = Duration::from_secs(seconds_up(more_in).into());
-                refused.retry_after = refused.retry_after.max(seconds);
-                let name = rules.name(claim.entry);
-                // A rule and the one it has replaced go by one name.
-                if refused.violated.last() != name.as_ref() {
-                    refused.violated.extend(name);
-                }
-                Level {
-                    remaining: 0,
-                    more_in,
-                }
-            }
+            Some(more_in) => refused.add(rules.name(claim.entry), more_in),
         };
         refused.standings.add(claim.standing(level, now));
     }
     Denied::Limited(Box::new(refused))
+}
+
+// === impl Refused ===
+
+impl Refused {
+    fn by(rule: &Rule) -> Self {
+        Self {
+            retry_after: Duration::from_secs(1),
+            violated: Vec::new(),
+            mode: rule.identity.mode,
+            standings: Standings::default(),
+        }
+    }
+
+    /// One more rule that refuses, and what there is in its counter.
+    fn add(&mut self, name: Option<Arc<str>>, more_in: Duration) -> Level {
+        let seconds = Duration::from_secs(seconds_up(more_in).into());
+        self.retry_after = self.retry_after.max(seconds);
+        // A rule and the one it has replaced go by one name.
+        if self.violated.last() != name.as_ref() {
+            self.violated.extend(name);
+        }
+        Level {
+            remaining: 0,
+            more_in,
+        }
+    }
 }
 
 fn seconds_up(time: Duration) -> u32 {
