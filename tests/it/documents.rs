@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
@@ -12,6 +12,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/limits.md",
     "docs/management.md",
     "docs/observability.md",
+    "docs/performance.md",
 ];
 
 fn root() -> PathBuf {
