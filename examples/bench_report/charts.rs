@@ -193,10 +193,11 @@ fn keys(figures: &Figures) -> Result<String> {
             &format!("{} keys", spaced(keys)),
         );
     }
-    for ((name, times), color) in lines
-        .iter()
-        .zip([COLORS[2], COLORS[1], COLORS[3], COLORS[4]])
-    {
+    // Where something is written already: a number too near to one is left out, a name moves down.
+    let mut numbers: Vec<(f64, f64)> = Vec::new();
+    let mut names: Vec<f64> = Vec::new();
+    let colors = [COLORS[2], COLORS[1], COLORS[3], COLORS[4]];
+    for ((name, times), color) in lines.iter().zip(colors) {
         let points: Vec<(f64, f64)> = places
             .into_iter()
             .zip(times.iter().map(|time| y(*time)))
@@ -206,11 +207,20 @@ fn keys(figures: &Figures) -> Result<String> {
         }
         for (point, time) in points.iter().zip(times) {
             svg.dot(*point, color);
-            let above = (point.0, point.1 - 9.0);
-            svg.words(above, Anchor::Middle, 12, INK, &spaced(*time));
+            let (x, above) = (point.0, point.1 - 9.0);
+            let is_near =
+                |(other_x, other): &(f64, f64)| *other_x == x && (other - above).abs() < 13.0;
+            if !numbers.iter().any(is_near) {
+                svg.words((x, above), Anchor::Middle, 12, INK, &spaced(*time));
+                numbers.push((x, above));
+            }
         }
-        let end = points.last().map_or(BOTTOM, |(_, y)| *y);
-        svg.words((RIGHT + 14.0, end + 4.0), Anchor::Start, 13, color, name);
+        let mut end = points.last().map_or(BOTTOM, |(_, y)| *y) + 4.0;
+        while names.iter().any(|other| (other - end).abs() < 16.0) {
+            end += 4.0;
+        }
+        names.push(end);
+        svg.words((RIGHT + 14.0, end), Anchor::Start, 13, color, name);
     }
     Ok(svg.finish())
 }
