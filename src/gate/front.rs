@@ -165,6 +165,14 @@ mod tests {
     use crate::gate::principal::PrincipalKind;
     use crate::gate::tombstones::Tombstones;
 
+    /// Every way in which a verdict ends.
+    const ENDS: [fn(&VerdictCache); 4] = [
+        |cache| cache.forget(&key()),
+        |cache| cache.forget_all(),
+        |cache| cache.forget_if(|_| true),
+        |cache| cache.refuse(key(), at(2), at(2), TTL),
+    ];
+
     fn filed(cache: &VerdictCache, verdict: &Arc<Verdict>) {
         let tombstones = Tombstones::default();
         let epoch = tombstones.epoch();
@@ -190,13 +198,7 @@ mod tests {
 
     #[test]
     fn a_verdict_that_is_forgotten_or_refused_is_not_found() {
-        let ends: [fn(&VerdictCache); 4] = [
-            |cache| cache.forget(&key()),
-            |cache| cache.forget_all(),
-            |cache| cache.forget_if(|_| true),
-            |cache| cache.refuse(key(), at(2), at(2), TTL),
-        ];
-        for end in ends {
+        for end in ENDS {
             let cache = VerdictCache::new(CachePolicy::default());
             let verdict = yes(at(1));
             filed(&cache, &verdict);
@@ -224,13 +226,7 @@ mod tests {
 
     #[test]
     fn a_verdict_that_moka_has_pushed_out_and_not_said_so_yet_is_forgotten_with_the_others() {
-        let ends: [fn(&VerdictCache); 4] = [
-            |cache| cache.forget(&key()),
-            |cache| cache.forget_all(),
-            |cache| cache.forget_if(|_| true),
-            |cache| cache.refuse(key(), at(2), at(2), TTL),
-        ];
-        for end in ends {
+        for end in ENDS {
             let cache = VerdictCache::new(CachePolicy::default());
             let verdict = yes(at(1));
             front(&cache).put(&key(), &verdict, at(1));
