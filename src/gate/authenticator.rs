@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::clock::Now;
 use crate::gate::LOG;
 use crate::gate::asker::Asker;
-use crate::gate::cache::{Age, Refusal, Verdict, VerdictKey};
+use crate::gate::cache::Refusal;
 use crate::gate::credential::Credential;
 use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields};
 use crate::gate::metrics::{Effect, LimitedBy, VerdictSource};
@@ -25,6 +25,7 @@ use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
 use crate::gate::rejection::{Rejection, RejectionKind};
 use crate::gate::requirement::Requirement;
 use crate::gate::state::{Notice, State};
+use crate::gate::verdict::{Age, Verdict, VerdictKey};
 use crate::gate::verify::{self, Arrived, Check, Outcome};
 use crate::stripes::Stripes;
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwapOption;
 
 use crate::clock::{Now, nanoseconds};
-use crate::gate::cache::{Verdict, VerdictKey};
+use crate::gate::verdict::{Verdict, VerdictKey};
 use crate::sync::{self, without_a_stop};
 
 /// One verdict per slot, in the slot that its digest names.

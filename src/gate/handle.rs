@@ -9,11 +9,11 @@ use crate::api::api_keys::KeyId;
 use crate::client::{Error, Result};
 use crate::gate::asker::Asker;
 use crate::gate::authenticator::{Decision, Gate, Progress};
-use crate::gate::cache::VerdictKey;
 use crate::gate::credential::{Credential, KeyDigest};
 use crate::gate::metrics::{AuthStats, VerdictSource};
 use crate::gate::principal::{Principal, PrincipalKind};
 use crate::gate::rejection::Rejection;
+use crate::gate::verdict::VerdictKey;
 use crate::gate::verify::AuthContext;
 
 /// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other

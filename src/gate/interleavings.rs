@@ -27,9 +27,10 @@ use shuttle::{Config, Runner, thread};
 
 use crate::clock::Now;
 use crate::gate::cache::tests::{TTL, at, front, key, yes};
-use crate::gate::cache::{Age, CachePolicy, Filed, Verdict, VerdictCache};
+use crate::gate::cache::{CachePolicy, Filed, VerdictCache};
 use crate::gate::revocation::{end_key, forget_key_id};
 use crate::gate::tombstones::{Grave, Tombstones};
+use crate::gate::verdict::{Age, Verdict};
 use crate::sync::atomic::AtomicUsize;
 
 const KEY_ID: i64 = 7;

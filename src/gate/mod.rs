@@ -51,6 +51,7 @@ mod revocation;
 mod service;
 mod state;
 mod tombstones;
+mod verdict;
 mod verify;
 
 #[cfg(all(test, wacht_shuttle))]

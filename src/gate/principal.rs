@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::gate::LOG;
 use crate::gate::authenticator::Gate;
-use crate::gate::cache::Verdict;
 use crate::gate::permission::Permissions;
 use crate::gate::rejection::Rejection;
 use crate::gate::requirement::Requirement;
+use crate::gate::verdict::Verdict;
 
 /// The verified caller of a request.
 ///

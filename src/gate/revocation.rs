@@ -6,10 +6,11 @@
 
 use crate::client::events::{Deed, Listener, Outcome, Ticket};
 use crate::clock::Now;
-use crate::gate::cache::{VerdictCache, VerdictKey};
+use crate::gate::cache::VerdictCache;
 use crate::gate::principal::PrincipalKind;
 use crate::gate::state::State;
 use crate::gate::tombstones::{Grave, Tombstones};
+use crate::gate::verdict::VerdictKey;
 
 impl State {
     /// Refuses the API key with this id from now on.

@@ -20,12 +20,13 @@ use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::clock::Now;
 use crate::gate::LOG;
-use crate::gate::cache::{End, Filed, STRANGER_TTL, Verdict, VerdictKey};
+use crate::gate::cache::{Filed, STRANGER_TTL};
 use crate::gate::limit::Payer;
 use crate::gate::metrics::GatewayResult;
 use crate::gate::policy::Ours;
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::state::State;
+use crate::gate::verdict::{End, Verdict, VerdictKey};
 
 /// Checks in flight for digests seen good before, and as many for those never seen.
 const IN_FLIGHT: usize = 128;
