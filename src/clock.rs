@@ -70,9 +70,9 @@ impl Clock {
     }
 }
 
-/// The wall clock, read once a millisecond of the monotonic one: twice as many readings would be a
-/// tenth of what a request costs, and nothing here depends on a millisecond of wall-clock time.
-#[derive(Debug)]
+/// The wall clock, read once a millisecond of the monotonic one: to read both for every request would
+/// cost twice as much, and nothing here depends on a millisecond of wall-clock time.
+#[derive(Debug, Default)]
 struct Wall {
     /// From the monotonic clock to the time since 1970, in nanoseconds.
     ahead: AtomicI64,
@@ -107,15 +107,6 @@ impl Wall {
         self.good_until
             .store(now.saturating_add(Self::GOOD_FOR), Ordering::Release);
         ahead
-    }
-}
-
-impl Default for Wall {
-    fn default() -> Self {
-        Self {
-            ahead: AtomicI64::new(0),
-            good_until: AtomicU64::new(0),
-        }
     }
 }
 
