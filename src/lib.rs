@@ -159,6 +159,7 @@ pub mod guide;
 
 mod clock;
 mod gate;
+mod log;
 mod stripes;
 mod sync;
 

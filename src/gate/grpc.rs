@@ -3,9 +3,9 @@
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
-use crate::gate::guard::RequirePermissions;
-use crate::gate::rejection::Rejection;
+use crate::gate::refusal::Rejection;
 use crate::gate::service::WachtAuth;
+use crate::gate::service::guard::RequirePermissions;
 
 /// A gated service keeps its name, so that single services are gated while health and reflection
 /// stay open.

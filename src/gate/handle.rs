@@ -7,12 +7,12 @@ use http::request::Parts;
 
 use crate::api::api_keys::KeyId;
 use crate::client::{Error, Result};
-use crate::gate::asker::Asker;
-use crate::gate::authenticator::{Decision, Gate, Progress};
-use crate::gate::credential::{Credential, KeyDigest};
-use crate::gate::metrics::{AuthStats, VerdictSource};
+use crate::gate::pipeline::{Decision, Gate, Progress};
 use crate::gate::principal::{Principal, PrincipalKind};
-use crate::gate::rejection::Rejection;
+use crate::gate::refusal::Rejection;
+use crate::gate::request::credential::{Credential, KeyDigest};
+use crate::gate::request::view::Asker;
+use crate::gate::stats::{AuthStats, VerdictSource};
 use crate::gate::verdict::VerdictKey;
 use crate::gate::verify::AuthContext;
 

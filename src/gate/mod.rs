@@ -23,59 +23,41 @@
 //! after a hit and after a verification: `authenticator.rs`. `layer.rs`, `service.rs`,
 //! `future.rs` and `body.rs` are tower's plumbing and decide nothing.
 
-/// The target of every event and span of the gate, for filters to name.
-pub(crate) const LOG: &str = "wacht_auth::gate";
-
-mod asker;
-mod authenticator;
-mod body;
-mod breaker;
-mod cache;
-mod client_ip;
-mod connection;
-mod credential;
-mod front;
-mod future;
-mod guard;
+mod directory;
 mod handle;
-mod layer;
 mod limit;
-mod metrics;
 mod options;
 mod permission;
-mod policy;
+mod pipeline;
 mod principal;
-mod rejection;
-mod requirement;
+mod refusal;
+mod request;
 mod revocation;
 mod service;
 mod state;
-mod tombstones;
+mod stats;
 mod verdict;
 mod verify;
-
-#[cfg(all(test, wacht_shuttle))]
-mod interleavings;
 
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
 #[cfg(feature = "tonic")]
 mod grpc;
 
-pub use body::ResponseBody;
-pub use cache::CachePolicy;
-pub use client_ip::{ClientIp, ClientIpError};
-pub use connection::{ClientAddr, PeerAddr};
-pub use credential::CredentialSource;
-pub use future::ResponseFuture;
-pub use guard::{RequirePermissions, RequirePermissionsLayer};
 pub use handle::AuthHandle;
-pub use layer::WachtAuthLayer;
 pub use limit::{Algorithm, Limits, RateLimitHeaders, UnknownKeyLimit};
-pub use metrics::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
 pub use permission::Permissions;
+pub use permission::requirement::{Requirement, RequirementError, RequirementErrorKind};
 pub use principal::{Principal, PrincipalKind};
-pub use rejection::{Rejection, RejectionKind};
-pub use requirement::{Requirement, RequirementError, RequirementErrorKind};
+pub use refusal::{Rejection, RejectionKind};
+pub use request::client_ip::{ClientIp, ClientIpError};
+pub use request::credential::CredentialSource;
+pub use request::peer::{ClientAddr, PeerAddr};
 pub use service::WachtAuth;
+pub use service::body::ResponseBody;
+pub use service::future::ResponseFuture;
+pub use service::guard::{RequirePermissions, RequirePermissionsLayer};
+pub use service::layer::WachtAuthLayer;
+pub use stats::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
+pub use verdict::cache::CachePolicy;
 pub use verify::AuthContext;

@@ -9,12 +9,12 @@ use http::request::Parts;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::cache::CachePolicy;
-use crate::gate::client_ip::ClientIp;
-use crate::gate::credential::Credentials;
 use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
-use crate::gate::rejection::{Challenge, OnReject};
-use crate::gate::requirement::Requirement;
+use crate::gate::permission::requirement::Requirement;
+use crate::gate::refusal::{Challenge, OnReject};
+use crate::gate::request::client_ip::ClientIp;
+use crate::gate::request::credential::Credentials;
+use crate::gate::verdict::cache::CachePolicy;
 
 /// What one view of the gate may change without touching what it shares.
 #[derive(Clone, Default)]

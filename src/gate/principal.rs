@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::gate::LOG;
-use crate::gate::authenticator::Gate;
 use crate::gate::permission::Permissions;
-use crate::gate::rejection::Rejection;
-use crate::gate::requirement::Requirement;
+use crate::gate::permission::requirement::Requirement;
+use crate::gate::pipeline::Gate;
+use crate::gate::refusal::Rejection;
 use crate::gate::verdict::Verdict;
+use crate::log::GATE;
 
 /// The verified caller of a request.
 ///
@@ -248,7 +248,7 @@ impl Principal {
         R::Error: fmt::Display,
     {
         let requirement = requirement.try_into().map_err(|error| {
-            tracing::error!(target: LOG, %error, "a handler requires what is no requirement");
+            tracing::error!(target: GATE, %error, "a handler requires what is no requirement");
             Rejection::misconfigured().of(&self.gate)
         })?;
         if self.permissions().satisfies(&requirement) {

@@ -6,11 +6,11 @@
 
 use crate::client::events::{Deed, Listener, Outcome, Ticket};
 use crate::clock::Now;
-use crate::gate::cache::VerdictCache;
 use crate::gate::principal::PrincipalKind;
 use crate::gate::state::State;
-use crate::gate::tombstones::{Grave, Tombstones};
 use crate::gate::verdict::VerdictKey;
+use crate::gate::verdict::cache::VerdictCache;
+use crate::gate::verdict::revocations::{Grave, Tombstones};
 
 impl State {
     /// Refuses the API key with this id from now on.

@@ -1,23 +1,22 @@
 //! What all clones of a layer share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::LOG;
-use crate::gate::breaker::Breaker;
-use crate::gate::cache::VerdictCache;
-use crate::gate::client_ip::ClientIp;
+use crate::gate::directory::{App, Apps, Management, Tenancy};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
-use crate::gate::metrics::{AuthStats, Levels, Metrics};
 use crate::gate::options::StateOptions;
-use crate::gate::policy::{App, Apps, Management, Tenancy};
-use crate::gate::tombstones::Tombstones;
+use crate::gate::request::client_ip::ClientIp;
+use crate::gate::stats::{AuthStats, Levels, Metrics};
+use crate::gate::verdict::cache::VerdictCache;
+use crate::gate::verdict::revocations::Tombstones;
 use crate::gate::verify::Flights;
+use crate::gate::verify::breaker::Breaker;
+use crate::log::Notice;
 
 /// What all clones of a layer share: verdicts, policies, counters, flights, tombstones.
 pub(crate) struct State {
@@ -51,9 +50,6 @@ pub(crate) struct Notices {
     pub(crate) runtime: Notice,
     pub(crate) address: Notice,
 }
-
-#[derive(Debug, Default)]
-pub(crate) struct Notice(AtomicBool);
 
 impl State {
     /// Fresh state, which hears from now on of what its client does to keys and apps.
@@ -151,29 +147,5 @@ struct PolicyRefresh {
 impl Drop for PolicyRefresh {
     fn drop(&mut self) {
         self.app.refresh_over();
-    }
-}
-
-impl Notice {
-    pub(crate) fn is_first(&self) -> bool {
-        // A plain load first: after the first time, this is all a request pays.
-        !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
-    }
-
-    /// Whether there was something to take back.
-    pub(crate) fn is_over(&self) -> bool {
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
-    }
-
-    pub(crate) fn warn_once(&self, what: &str) {
-        if self.is_first() {
-            tracing::warn!(target: LOG, "{what}");
-        }
-    }
-
-    pub(crate) fn error_once(&self, what: &str, hint: &str) {
-        if self.is_first() {
-            tracing::error!(target: LOG, hint, "{what}");
-        }
     }
 }

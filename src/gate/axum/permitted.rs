@@ -12,10 +12,10 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::Response;
 use http::request::Parts;
 
-use crate::gate::guard::caller;
+use crate::gate::permission::requirement::{MAX_LENGTH, MAX_NESTING, Requirement};
 use crate::gate::principal::{Anonymous, Principal};
-use crate::gate::rejection::{Rejection, RejectionKind};
-use crate::gate::requirement::{MAX_LENGTH, MAX_NESTING, Requirement};
+use crate::gate::refusal::{Rejection, RejectionKind};
+use crate::gate::service::guard::caller;
 
 /// The caller, who holds what `P` asks for: an axum extractor.
 ///

@@ -11,8 +11,8 @@
 
 mod calendar;
 mod counter;
+mod fields;
 mod gcra;
-mod headers;
 mod limits;
 mod subjects;
 mod unknown_keys;
@@ -35,7 +35,7 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 
 use crate::clock::Now;
-use crate::gate::credential::KeyDigest;
+use crate::gate::request::credential::KeyDigest;
 use crate::models::RateLimitRule;
 use crate::stripes::Stripes;
 
@@ -46,11 +46,11 @@ use self::counter::Meter;
 use self::counter::Reading;
 use self::counter::Receipt;
 pub(crate) use self::counter::Window;
+use self::fields::Label;
+pub(crate) use self::fields::RateLimitFields;
+pub use self::fields::RateLimitHeaders;
 use self::gcra::Level;
 use self::gcra::Moment;
-use self::headers::Label;
-pub(crate) use self::headers::RateLimitFields;
-pub use self::headers::RateLimitHeaders;
 pub use self::limits::Algorithm;
 pub(crate) use self::limits::Authority;
 pub use self::limits::Limits;
@@ -516,7 +516,7 @@ fn seconds_up(time: Duration) -> u32 {
 
 impl RuleSet {
     fn new(rules: Vec<Arc<Rule>>) -> Self {
-        let mut labels = headers::Labels::default();
+        let mut labels = fields::Labels::default();
         let entries: Vec<Entry> = rules
             .into_iter()
             .map(|rule| {

@@ -11,7 +11,7 @@ use super::gcra::Gcra;
 use super::subjects::Subject;
 use super::subjects::Subjects;
 use crate::clock::Now;
-use crate::gate::client_ip::ClientIp;
+use crate::gate::request::client_ip::ClientIp;
 
 /// How many look-ups of keys that turn out bad one client address may cause at the gateway.
 ///

@@ -12,7 +12,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit, with
 use super::{
     Effect, GatewayResult, Levels, LimitedBy, OUTCOME_KINDS, OUTCOMES, SOURCES, VerdictSource,
 };
-use crate::gate::rejection::RejectionKind;
+use crate::gate::refusal::RejectionKind;
 
 const VERDICTS: &str = "wacht_auth.verdicts";
 const CACHE_ENTRIES: &str = "wacht_auth.cache.entries";

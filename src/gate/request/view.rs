@@ -8,9 +8,9 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use secrecy::SecretString;
 
-use crate::gate::authenticator::Gate;
-use crate::gate::connection;
-use crate::gate::requirement::Requirement;
+use crate::gate::permission::requirement::Requirement;
+use crate::gate::pipeline::Gate;
+use crate::gate::request::peer;
 use crate::gate::verify::AuthContext;
 
 /// Who is being judged: a request, or a key that came some other way.
@@ -87,6 +87,6 @@ impl Asker<'_> {
 fn resource<'a>(gate: &Gate, parts: &'a Parts) -> Cow<'a, str> {
     match &gate.options.resource {
         Some(resource) => resource(parts),
-        None => Cow::Borrowed(connection::original_path(parts)),
+        None => Cow::Borrowed(peer::original_path(parts)),
     }
 }

@@ -1,5 +1,10 @@
 //! [`WachtAuth`], the service. Plumbing alone: what is decided is decided in `authenticator`.
 
+pub(crate) mod body;
+pub(crate) mod future;
+pub(crate) mod guard;
+pub(crate) mod layer;
+
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,9 +14,9 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::gate::authenticator::{Decision, Gate};
-use crate::gate::body::ResponseBody;
-use crate::gate::future::ResponseFuture;
+use crate::gate::pipeline::{Decision, Gate};
+use crate::gate::service::body::ResponseBody;
+use crate::gate::service::future::ResponseFuture;
 
 /// Verifies the API key of every request before the inner service sees it.
 ///

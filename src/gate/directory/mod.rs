@@ -17,9 +17,9 @@ use tokio::sync::Mutex;
 use crate::client::Error;
 use crate::client::WachtClient;
 use crate::clock::{Clock, Monotonic, Now, nanoseconds};
-use crate::gate::LOG;
 use crate::gate::limit::{Limiter, RuleSet, RuleSpec};
 use crate::gate::permission::PermissionSets;
+use crate::log::GATE;
 use crate::models::RateLimitRule;
 
 /// How long a policy is used before it is asked for again, give or take a fifth.
@@ -57,13 +57,13 @@ impl NoAnswer {
         match self {
             Self::Failed(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
                 tracing::error!(
-                    target: LOG,
+                    target: GATE,
                     app,
                     hint = "the management API does not accept the key of the client (WACHT_API_KEY)",
                     "{what}"
                 );
             }
-            reason => tracing::warn!(target: LOG, app, ?reason, "{what}"),
+            reason => tracing::warn!(target: GATE, app, ?reason, "{what}"),
         }
     }
 }
@@ -178,13 +178,13 @@ impl Tenancy {
                 let Some(app) = page.items.first() else {
                     learning.empty_until = Some(now.monotonic.saturating_add(EMPTY_FOR));
                     tracing::warn!(
-                        target: LOG,
+                        target: GATE,
                         "this Wacht deployment has no API auth app, so no key is its own"
                     );
                     return Ours::NoApps;
                 };
                 tracing::debug!(
-                    target: LOG,
+                    target: GATE,
                     deployment_id = app.deployment_id,
                     "learned the deployment"
                 );
@@ -331,7 +331,7 @@ impl App {
             Ok(app) if app.deployment_id != self.deployment => {
                 self.failed(&mut backoff, now);
                 tracing::error!(
-                    target: LOG,
+                    target: GATE,
                     app = &*self.slug,
                     "the management key belongs to another deployment than the gate"
                 );
@@ -404,7 +404,7 @@ impl App {
                 });
                 if !already {
                     tracing::warn!(
-                        target: LOG,
+                        target: GATE,
                         app = &*self.slug,
                         "a rate-limit rule cannot be counted here: the gateway is asked on every request"
                     );

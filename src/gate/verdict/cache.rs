@@ -12,8 +12,8 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 
 use crate::clock::Now;
-use crate::gate::front::{Front, one_in};
-use crate::gate::tombstones::Tombstones;
+use crate::gate::verdict::hot_cache::{Front, one_in};
+use crate::gate::verdict::revocations::Tombstones;
 use crate::gate::verdict::{Verdict, VerdictKey};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Cache, cache};
@@ -544,10 +544,10 @@ impl fmt::Debug for VerdictCache {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::gate::credential::KeyDigest;
+    use crate::gate::directory::Apps;
     use crate::gate::permission::Permissions;
-    use crate::gate::policy::Apps;
     use crate::gate::principal::{Identity, PrincipalKind};
+    use crate::gate::request::credential::KeyDigest;
     use crate::gate::verdict::End;
 
     pub(crate) fn at(seconds: u64) -> Now {

@@ -10,14 +10,14 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::gate::LOG;
-use crate::gate::authenticator::Stamp;
-use crate::gate::body::ResponseBody;
-use crate::gate::future::ResponseFuture;
+use crate::gate::permission::requirement::Requirement;
+use crate::gate::pipeline::Stamp;
 use crate::gate::principal::{Anonymous, Principal};
-use crate::gate::rejection::Rejection;
-use crate::gate::requirement::Requirement;
+use crate::gate::refusal::Rejection;
+use crate::gate::service::body::ResponseBody;
+use crate::gate::service::future::ResponseFuture;
 use crate::gate::service::take_ready;
+use crate::log::GATE;
 
 /// Lets a request through only if its caller holds the permissions.
 ///
@@ -125,7 +125,7 @@ pub(crate) fn caller(parts: &Parts) -> Result<&Principal, Rejection> {
         Some(Anonymous(gate)) => Rejection::missing_credential().of(gate),
         None => {
             tracing::error!(
-                target: LOG,
+                target: GATE,
                 "no gate in front: put a `WachtAuthLayer` outside whatever asks for a caller"
             );
             Rejection::misconfigured()

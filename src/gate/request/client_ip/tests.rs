@@ -4,7 +4,7 @@ use http::HeaderValue;
 use proptest::prelude::*;
 
 use super::*;
-use crate::gate::connection::PeerAddr;
+use crate::gate::request::peer::PeerAddr;
 
 const PEER: &str = "10.0.0.1";
 const XFF: &str = "x-forwarded-for";

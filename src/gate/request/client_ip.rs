@@ -10,8 +10,8 @@ use http::{Extensions, HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::client::Error;
-use crate::gate::connection;
-use crate::gate::connection::ClientAddr;
+use crate::gate::request::peer;
+use crate::gate::request::peer::ClientAddr;
 
 /// How many hops are looked at, counted from the nearest. No real chain of proxies is as long.
 const MAX_HOPS: usize = 64;
@@ -293,7 +293,7 @@ impl ClientIp {
     ) -> Option<IpAddr> {
         match &self.source {
             Source::Proxies { trusted, chain } => {
-                let peer = canonical(connection::peer(extensions)?.ip());
+                let peer = canonical(peer::peer(extensions)?.ip());
                 Some(match chain {
                     _ if trusted.is_empty() => peer,
                     Chain::XForwardedFor => caller(peer, x_forwarded_for(headers), trusted),

@@ -1,11 +1,13 @@
 //! What a key may do.
 
+pub(crate) mod requirement;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::gate::requirement::Requirement;
+use crate::gate::permission::requirement::Requirement;
 
 /// The permissions a caller holds. Cheap to clone.
 ///

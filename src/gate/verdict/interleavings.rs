@@ -26,10 +26,10 @@ use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler}
 use shuttle::{Config, Runner, thread};
 
 use crate::clock::Now;
-use crate::gate::cache::tests::{TTL, at, front, key, yes};
-use crate::gate::cache::{CachePolicy, Filed, VerdictCache};
 use crate::gate::revocation::{end_key, forget_key_id};
-use crate::gate::tombstones::{Grave, Tombstones};
+use crate::gate::verdict::cache::tests::{TTL, at, front, key, yes};
+use crate::gate::verdict::cache::{CachePolicy, Filed, VerdictCache};
+use crate::gate::verdict::revocations::{Grave, Tombstones};
 use crate::gate::verdict::{Age, Verdict};
 use crate::sync::atomic::AtomicUsize;
 

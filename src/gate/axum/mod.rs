@@ -6,10 +6,10 @@ use axum::extract::{FromRequestParts, MatchedPath, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::gate::connection;
-use crate::gate::guard::caller;
 use crate::gate::principal::{Anonymous, Principal};
-use crate::gate::rejection::Rejection;
+use crate::gate::refusal::Rejection;
+use crate::gate::request::peer;
+use crate::gate::service::guard::caller;
 
 mod permitted;
 
@@ -32,7 +32,7 @@ pub use permitted::{Permission, Permitted};
 pub fn matched_path(parts: &Parts) -> Cow<'_, str> {
     match parts.extensions.get::<MatchedPath>() {
         Some(route) => Cow::Borrowed(route.as_str()),
-        None => Cow::Borrowed(connection::original_path(parts)),
+        None => Cow::Borrowed(peer::original_path(parts)),
     }
 }
 

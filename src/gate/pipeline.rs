@@ -13,20 +13,20 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Now;
-use crate::gate::LOG;
-use crate::gate::asker::Asker;
-use crate::gate::cache::Refusal;
-use crate::gate::credential::Credential;
+use crate::gate::directory::{Policy, Reserved, Rules, Standing};
 use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields};
-use crate::gate::metrics::{Effect, LimitedBy, VerdictSource};
 use crate::gate::options::Options;
-use crate::gate::policy::{Policy, Reserved, Rules, Standing};
+use crate::gate::permission::requirement::Requirement;
 use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
-use crate::gate::rejection::{Rejection, RejectionKind};
-use crate::gate::requirement::Requirement;
-use crate::gate::state::{Notice, State};
+use crate::gate::refusal::{Rejection, RejectionKind};
+use crate::gate::request::credential::Credential;
+use crate::gate::request::view::Asker;
+use crate::gate::state::State;
+use crate::gate::stats::{Effect, LimitedBy, VerdictSource};
+use crate::gate::verdict::cache::Refusal;
 use crate::gate::verdict::{Age, Verdict, VerdictKey};
 use crate::gate::verify::{self, Arrived, Check, Outcome};
+use crate::log::{GATE, Notice};
 use crate::stripes::Stripes;
 
 /// A set of options over shared state.
@@ -507,7 +507,7 @@ impl Gate {
                     .metrics
                     .limit_refusal(refused.mode.into(), Effect::Shadow);
                 tracing::debug!(
-                    target: LOG,
+                    target: GATE,
                     app = &*verdict.identity.app_slug,
                     key_id = verdict.identity.key_id,
                     resource = caller.resource,
@@ -619,13 +619,13 @@ impl Gate {
         let notices = &self.state.notices;
         if self.options.apps.is_none() && notices.any_app.is_first() {
             tracing::warn!(
-                target: LOG,
+                target: GATE,
                 "keys of every app of this deployment are accepted: name yours with `.app(..)`"
             );
         }
         if notices.no_peer.is_first() && Asker::Request(parts).address(self).is_none() {
             tracing::warn!(
-                target: LOG,
+                target: GATE,
                 hint = WIRE_UP_THE_ADDRESS,
                 "the first request has no client address: limits per address cannot be applied"
             );

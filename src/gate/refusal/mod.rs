@@ -9,9 +9,9 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTIC
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::gate::authenticator::Gate;
 use crate::gate::limit::{RateLimitFields, Refused};
-use crate::gate::requirement::Requirement;
+use crate::gate::permission::requirement::Requirement;
+use crate::gate::pipeline::Gate;
 
 /// Why a request was refused.
 ///

@@ -1,15 +1,22 @@
 //! What the gateway has said of a key, and how far that may be used now.
 
+pub(crate) mod cache;
+pub(crate) mod hot_cache;
+pub(crate) mod revocations;
+
+#[cfg(all(test, wacht_shuttle))]
+mod interleavings;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Now, nanoseconds};
-use crate::gate::cache::CachePolicy;
-use crate::gate::credential::KeyDigest;
-use crate::gate::policy::App;
+use crate::gate::directory::App;
 use crate::gate::principal::{Identity, PrincipalKind};
+use crate::gate::request::credential::KeyDigest;
+use crate::gate::verdict::cache::CachePolicy;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a verdict is filed under: never the key itself.

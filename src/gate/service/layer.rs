@@ -13,17 +13,17 @@ use tower_layer::Layer;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::authenticator::Gate;
-use crate::gate::cache::CachePolicy;
-use crate::gate::client_ip::ClientIp;
-use crate::gate::credential::{CredentialSource, Credentials};
 use crate::gate::handle::AuthHandle;
 use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
 use crate::gate::options::{Options, StateOptions};
-use crate::gate::rejection::{Challenge, Rejection};
-use crate::gate::requirement::Requirement;
+use crate::gate::permission::requirement::Requirement;
+use crate::gate::pipeline::Gate;
+use crate::gate::refusal::{Challenge, Rejection};
+use crate::gate::request::client_ip::ClientIp;
+use crate::gate::request::credential::{CredentialSource, Credentials};
 use crate::gate::service::WachtAuth;
 use crate::gate::state::State;
+use crate::gate::verdict::cache::CachePolicy;
 
 /// Verifies the API key of every request and puts its [`Principal`](crate::Principal) into the
 /// request's extensions.

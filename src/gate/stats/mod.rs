@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock::nanoseconds;
 use crate::gate::limit::Mode;
-use crate::gate::rejection::{Rejection, RejectionKind};
+use crate::gate::refusal::{Rejection, RejectionKind};
 use crate::stripes::Stripes;
 
 use self::recorder::Recorder;
@@ -18,7 +18,7 @@ use self::recorder::Recorder;
 #[cfg(feature = "metrics")]
 mod recorder;
 #[cfg(not(feature = "metrics"))]
-#[path = "metrics/no_recorder.rs"]
+#[path = "no_recorder.rs"]
 mod recorder;
 
 /// What a gate holds and what it has done so far, from

@@ -12,8 +12,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::gate::authenticator::{Decision, Gate, Pending, Stamp};
-use crate::gate::body::ResponseBody;
+use crate::gate::pipeline::{Decision, Gate, Pending, Stamp};
+use crate::gate::service::body::ResponseBody;
 
 pin_project! {
     /// The response future of [`WachtAuth`](crate::WachtAuth) and

@@ -1,6 +1,8 @@
 //! Asking the gateway: what is sent, what the answer means, and that N callers with one key ask
 //! once.
 
+pub(crate) mod breaker;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -19,14 +21,14 @@ use tracing::{Instrument, Span};
 use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::clock::Now;
-use crate::gate::LOG;
-use crate::gate::cache::{Filed, STRANGER_TTL};
+use crate::gate::directory::Ours;
 use crate::gate::limit::Payer;
-use crate::gate::metrics::GatewayResult;
-use crate::gate::policy::Ours;
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::state::State;
+use crate::gate::stats::GatewayResult;
+use crate::gate::verdict::cache::{Filed, STRANGER_TTL};
 use crate::gate::verdict::{End, Verdict, VerdictKey};
+use crate::log::GATE;
 
 /// Checks in flight for digests seen good before, and as many for those never seen.
 const IN_FLIGHT: usize = 128;
@@ -255,7 +257,7 @@ fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Mea
             reason => {
                 let reason = reason.as_ref().map_or("none", plain_word);
                 tracing::warn!(
-                    target: LOG,
+                    target: GATE,
                     reason,
                     "the gateway denied a key for a reason of its own"
                 );
@@ -292,7 +294,7 @@ async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
     }
     state.tell_levels();
     Span::current().record(RESULT, outcome.as_str());
-    tracing::debug!(target: LOG, result = outcome.as_str(), "a verification is over");
+    tracing::debug!(target: GATE, result = outcome.as_str(), "a verification is over");
     outcome
 }
 
@@ -342,12 +344,12 @@ async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
         Meaning::Undecided | Meaning::Misconfigured => state.breaker.unsent(),
         _ => {
             if state.breaker.answered(answered) {
-                tracing::info!(target: LOG, "checks are sent to the gateway again");
+                tracing::info!(target: GATE, "checks are sent to the gateway again");
             }
         }
     }
     if !matches!(meaning, Meaning::Outage) && state.notices.gateway.is_over() {
-        tracing::info!(target: LOG, "the gateway answers again");
+        tracing::info!(target: GATE, "the gateway answers again");
     }
     match meaning {
         Meaning::Yes(response) => ours(state, check, *response, sent, epoch, Outcome::Valid).await,
@@ -374,7 +376,7 @@ async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
                 verdict.refresh_undecided(now.monotonic.saturating_add(RETRY_AFTER));
             }
             state.cache.undecided(check.key, sent, now);
-            tracing::debug!(target: LOG, "the gateway gave an answer that is neither yes nor no");
+            tracing::debug!(target: GATE, "the gateway gave an answer that is neither yes nor no");
             Outcome::Unknown(wait.max(RETRY_AFTER))
         }
         Meaning::Outage => unanswered(state, check, RETRY_AFTER),
@@ -385,7 +387,7 @@ async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
 fn gateway_failed(state: &State, now: Now) {
     if state.breaker.failed(now) {
         tracing::warn!(
-            target: LOG,
+            target: GATE,
             "the gateway fails too often: checks are held back, keys not known here are answered 503"
         );
     }
@@ -636,25 +638,25 @@ fn take_off(
 /// What a trace shows of a verification that a request waits for: a part of that request.
 fn request_span(why: &'static str) -> Span {
     let span = tracing::debug_span!(
-        target: LOG,
+        target: GATE,
         "wacht_auth.verify",
         wacht_auth.verification.refresh = false,
         wacht_auth.verification.result = Empty,
     );
-    span.in_scope(|| tracing::debug!(target: LOG, "{why}"));
+    span.in_scope(|| tracing::debug!(target: GATE, "{why}"));
     span
 }
 
 /// The same for one that nobody waits for: a trace of its own.
 fn refresh_span() -> Span {
     let span = tracing::debug_span!(
-        target: LOG,
+        target: GATE,
         parent: None,
         "wacht_auth.verify",
         wacht_auth.verification.refresh = true,
         wacht_auth.verification.result = Empty,
     );
-    span.in_scope(|| tracing::debug!(target: LOG, "the gateway is asked again about a known key"));
+    span.in_scope(|| tracing::debug!(target: GATE, "the gateway is asked again about a known key"));
     span
 }
 
