@@ -171,7 +171,7 @@ pub use gate::{
     ClientIpError, CredentialSource, GatewayStats, LimitRefusals, Limits, PeerAddr, Permissions,
     PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
     RequirePermissionsLayer, Requirement, RequirementError, RequirementErrorKind, ResponseBody,
-    ResponseFuture, UnknownKeyLimit, VerdictSource, VerdictStats, WachtAuth,
+    ResponseFuture, UnknownKeyLimit, VerdictSource, VerdictStats, WachtAuth, WachtAuthLayerBuilder,
 };
 
 pub use clock::Clock;

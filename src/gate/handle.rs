@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use http::request::Parts;
+use http::{Extensions, StatusCode};
 
 use crate::api::api_keys::KeyId;
 use crate::client::{Error, Result};
-use crate::gate::pipeline::{Decision, Gate, Progress};
+use crate::clock::Now;
+use crate::gate::pipeline::{Decision, Gate};
 use crate::gate::principal::{Principal, PrincipalKind};
 use crate::gate::refusal::Rejection;
-use crate::gate::request::credential::{Credential, KeyDigest};
-use crate::gate::request::view::Asker;
-use crate::gate::stats::{AuthStats, VerdictSource};
+use crate::gate::request::context::AuthContext;
+use crate::gate::request::credential::KeyDigest;
+use crate::gate::request::view::{Detached, Resolved};
+use crate::gate::stats::AuthStats;
 use crate::gate::verdict::VerdictKey;
-use crate::gate::verify::AuthContext;
 
 /// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
 /// ways than HTTP.
@@ -75,9 +76,9 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_secret(&self, secret: &str) {
-        self.gate.state.tombstones.announce();
+        self.gate.state.verifier.tombstones.announce();
         for key in keys_of(secret) {
-            self.gate.state.cache.forget(&key);
+            self.gate.state.verifier.cache.forget(&key);
         }
     }
 
@@ -106,7 +107,7 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.forget_key_id(id);
+        self.gate.state.verifier.forget_key_id(id);
     }
 
     /// Forgets all keys of an app, and lets its policy be asked for again. Walks the whole cache.
@@ -135,7 +136,7 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_app(&self, app_slug: &str) {
-        self.gate.state.forget_app(app_slug);
+        self.gate.state.verifier.forget_app(app_slug);
     }
 
     /// Forgets every key, and lets every policy be asked for again. Rate-limit counters stay.
@@ -164,7 +165,7 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_all(&self) {
-        let state = &self.gate.state;
+        let state = &self.gate.state.verifier;
         state.tombstones.announce();
         state.apps.expire_all();
         state.cache.forget_all();
@@ -196,7 +197,7 @@ impl AuthHandle {
     /// ```
     pub fn revoke_secret(&self, secret: &str) {
         for key in keys_of(secret) {
-            self.gate.state.end_secret(key);
+            self.gate.state.verifier.end_secret(key);
         }
     }
 
@@ -230,7 +231,7 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.end_key(id);
+        self.gate.state.verifier.end_key(id);
     }
 
     /// What the gate holds and has done so far. Not for every request: it settles the cache first.
@@ -239,7 +240,7 @@ impl AuthHandle {
     /// and the limiter: call it before a scrape.
     #[must_use]
     pub fn stats(&self) -> AuthStats {
-        self.gate.state.stats()
+        self.gate.state.verifier.stats()
     }
 
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
@@ -271,23 +272,23 @@ impl AuthHandle {
     /// [`Error::Config`] when something has to be changed before it can work, otherwise what
     /// the failing call said.
     pub async fn check(&self) -> Result<()> {
-        let state = &self.gate.state;
-        if let Some(problem) = self.gate.options.credentials.problem() {
+        let verifier = &self.gate.state.verifier;
+        if let Some(problem) = self.gate.options.request.credentials.problem() {
             return Err(Error::Config(problem.to_owned()));
         }
-        if let Some(problem) = state.limiter.problem() {
+        if let Some(problem) = self.gate.state.limiter.problem() {
             return Err(Error::Config(problem.to_owned()));
         }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")
             .method("GET")
             .resource("/");
-        match state.client.gateway().check(probe).send().await {
+        match verifier.client.gateway().check(probe).send().await {
             Ok(_) => {}
             Err(error) if error.is_invalid_key() => {}
             Err(error) => return Err(error),
         }
-        let apps = state.client.api_keys().list_api_auth_apps();
+        let apps = verifier.client.api_keys().list_api_auth_apps();
         let page = apps
             .include_inactive(true)
             .page(1, 0)
@@ -306,9 +307,9 @@ impl AuthHandle {
                 "the deployment has no API auth app, so no key is its own".to_owned(),
             ));
         };
-        state
+        verifier
             .tenancy
-            .accept(&state.client, app.deployment_id)
+            .accept(&verifier.client, app.deployment_id)
             .map_err(|ours| {
                 Error::Config(format!(
                     "the management key belongs to deployment {}, the gate to {ours}",
@@ -316,7 +317,7 @@ impl AuthHandle {
                 ))
             })?;
         for slug in self.gate.options.apps.iter().flat_map(|apps| apps.iter()) {
-            let api_keys = state.client.api_keys();
+            let api_keys = verifier.client.api_keys();
             match api_keys
                 .get_api_auth_app(&**slug)
                 .without_retries()
@@ -370,19 +371,23 @@ impl AuthHandle {
     /// pass without a caller is a
     /// [`MissingCredential`](crate::RejectionKind::MissingCredential) here.
     pub async fn authenticate(&self, parts: &Parts) -> Result<Principal, Rejection> {
-        let gate = &self.gate;
         let mut parts = parts.clone();
-        let mut decision = gate.decide(&mut parts, gate.state.clock.now());
+        // Judged by its key, whatever a gate has said of it before.
+        parts.extensions.remove::<Principal>();
+        let mut decision = {
+            let mut view = self.gate.view(&mut parts, Resolved::default());
+            self.gate.decide(&mut view, self.now())
+        };
         loop {
             match decision {
-                Decision::Pass(_) => {
-                    let principal = parts.extensions.remove::<Principal>();
-                    return principal.ok_or_else(|| gate.refusal(Rejection::missing_credential()));
-                }
+                Decision::Pass(_) => return self.admitted(&mut parts.extensions),
                 Decision::Refuse(rejection) => return Err(rejection),
-                Decision::Wait(pending) => {
-                    let arrived = pending.await;
-                    decision = gate.resume(arrived, &mut parts, gate.state.clock.now());
+                Decision::Wait(wait) => {
+                    let verification = wait.pending.await;
+                    let mut view = self.gate.view(&mut parts, wait.resolved);
+                    decision = self
+                        .gate
+                        .resume(verification, wait.key, &mut view, self.now());
                 }
             }
         }
@@ -418,35 +423,31 @@ impl AuthHandle {
         secret: &str,
         context: &AuthContext,
     ) -> Result<Principal, Rejection> {
-        let gate = &self.gate;
-        let credential = Credential::parse(secret.as_bytes())
-            .map_err(|_| gate.refusal(Rejection::malformed_credential()))?;
-        let key = gate.key_of(credential);
-        let mut asker = Asker::Bare {
-            key: secret,
-            context,
-        };
-        let mut progress = match gate
-            .usable()
-            .and_then(|()| match credential.is_well_formed() {
-                true => Ok(()),
-                false => Err(Rejection::invalid_key()),
-            }) {
-            Ok(()) => gate.start(key, &mut asker, gate.state.clock.now()),
-            Err(rejection) => gate.refused(rejection, VerdictSource::Request),
-        };
+        let key = Detached { secret, context };
+        let mut view = self.gate.view_of_key(key);
+        let mut decision = self.gate.decide(&mut view, self.now());
         loop {
-            match progress {
-                Progress::Admitted(verdict, _) => {
-                    return Ok(Principal::new(verdict, Arc::clone(gate)));
-                }
-                Progress::Refused(rejection) => return Err(rejection.of(gate)),
-                Progress::Wait(pending) => {
-                    let arrived = pending.await;
-                    progress = gate.go_on(arrived, key, &mut asker, gate.state.clock.now());
+            match decision {
+                Decision::Pass(_) => return self.admitted(view.extensions()),
+                Decision::Refuse(rejection) => return Err(rejection),
+                Decision::Wait(wait) => {
+                    let verification = wait.pending.await;
+                    decision = self
+                        .gate
+                        .resume(verification, wait.key, &mut view, self.now());
                 }
             }
         }
+    }
+
+    fn now(&self) -> Now {
+        self.gate.state.verifier.clock.now()
+    }
+
+    /// The caller that the walk has left in the extensions.
+    fn admitted(&self, extensions: &mut Extensions) -> Result<Principal, Rejection> {
+        let principal = extensions.remove::<Principal>();
+        principal.ok_or_else(|| self.gate.missing_credential())
     }
 }
 

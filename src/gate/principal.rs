@@ -9,6 +9,7 @@ use crate::gate::permission::Permissions;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::Gate;
 use crate::gate::refusal::Rejection;
+use crate::gate::state::State;
 use crate::gate::verdict::Verdict;
 use crate::log::GATE;
 
@@ -268,6 +269,11 @@ impl Principal {
 
     pub(crate) fn gate(&self) -> &Arc<Gate> {
         &self.gate
+    }
+
+    /// Whether a gate on this state has verified it.
+    pub(crate) fn is_of(&self, state: &State) -> bool {
+        std::ptr::eq(&*self.gate.state, state)
     }
 }
 

@@ -26,6 +26,7 @@ mod mangled;
 mod metrics;
 mod news;
 mod oauth;
+mod once;
 mod outage;
 mod permitted;
 mod properties;

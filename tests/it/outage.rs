@@ -413,7 +413,11 @@ async fn known_key(row: &Row) {
     stage.landed().await;
     stage.advance(MOMENT);
     if row.sees == Sees::Outage {
-        for wait in [135 * SECOND, 135 * SECOND - MOMENT, MOMENT] {
+        // The outage is known as long as the last check has failed within half a minute.
+        let waits = [25 * SECOND; 10]
+            .into_iter()
+            .chain([20 * SECOND - MOMENT, MOMENT]);
+        for wait in waits {
             stage.passes(row);
             stage.landed().await;
             stage.advance(wait);
@@ -676,9 +680,37 @@ async fn a_known_key_that_nobody_used_waits_once_for_a_gateway_that_is_down() {
     assert!(echo.get(key.secret()).now_or_never().is_none());
     held.release();
     echo.get(key.secret()).await.assert_ok();
-    scene.clock.advance(200 * SECOND);
+    scene.clock.advance(29 * SECOND);
     let met = echo.get(key.secret()).now_or_never();
     met.expect("the outage is known").assert_ok();
+    landed(&layer).await;
+    scene.clock.advance(170 * SECOND);
+    let held = scene.wacht.hold_checks();
+    let waits = echo.get(key.secret()).now_or_never();
+    assert!(waits.is_none(), "nothing is known of the gateway now");
+    held.release();
+    echo.get(key.secret()).await.assert_ok();
+}
+
+#[tokio::test]
+async fn a_failure_of_the_past_buys_a_key_no_time() {
+    let scene = Scene::new().await;
+    let layer = scene.layer().app("orders");
+    let echo = Echo::behind(layer.clone());
+    let (key, other) = (scene.key(), scene.key());
+    echo.get(key.secret()).await.assert_ok();
+    scene.clock.advance(35 * SECOND);
+    scene.wacht.fault(Checks, Fault::Status(503));
+    echo.get(key.secret()).await.assert_ok();
+    landed(&layer).await;
+    scene.wacht.clear_faults();
+    // The gateway answers again, for this key or for another.
+    scene.clock.advance(5 * SECOND);
+    echo.get(other.secret()).await.assert_ok();
+    scene.wacht.revoke(key.key_id());
+    scene.clock.advance(60 * SECOND);
+    let met = echo.get(key.secret()).await;
+    met.assert_refused(RejectionKind::InvalidKey);
 }
 
 #[tokio::test]

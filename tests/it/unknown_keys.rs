@@ -235,6 +235,43 @@ async fn a_caller_who_hangs_up_pays_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_check_that_was_sent_is_charged_and_remembered_whoever_still_waits() {
+    for limits in [Limits::local(), Limits::gateway()] {
+        let scene = Scene::new().await;
+        let layer = limited(&scene).limits(limits);
+        let echo = Echo::behind(layer.clone());
+        let held = scene.wacht.hold_checks();
+        for number in 0..3 {
+            let echo = echo.clone();
+            let asked = tokio::spawn(async move { echo.look_up(ATTACKER, &made_up(number)).await });
+            scene.wacht.journal().wait_for_checks(number + 1).await;
+            asked.abort();
+            assert!(asked.await.unwrap_err().is_cancelled());
+        }
+        held.release();
+        eventually(async || layer.handle().stats().in_flight == 0).await;
+        let met = echo.look_up(ATTACKER, &made_up(10)).await;
+        met.assert_refused(RejectionKind::RateLimited);
+        let met = echo.look_up(CUSTOMER, &made_up(0)).await;
+        met.assert_refused(RejectionKind::InvalidKey);
+        assert_eq!(scene.wacht.journal().checks(), 3, "it is remembered");
+    }
+}
+
+#[tokio::test]
+async fn a_check_of_ones_own_that_nobody_waits_for_is_not_sent() {
+    let scene = Scene::new().await;
+    let layer = limited(&scene).limits(Limits::gateway());
+    let echo = Echo::behind(layer.clone());
+    let secret = made_up(7);
+    let mut asked = Box::pin(echo.look_up(ATTACKER, &secret));
+    assert!(poll_immediate(&mut asked).await.is_none());
+    drop(asked);
+    eventually(async || layer.handle().stats().in_flight == 0).await;
+    assert_eq!(scene.wacht.journal().checks(), 0);
+}
+
+#[tokio::test]
 async fn look_ups_at_the_same_time_are_paid_for_afterwards() {
     let scene = Scene::new().await;
     let echo = Echo::behind(limited(&scene));

@@ -21,7 +21,6 @@ mod window;
 #[cfg(all(test, wacht_shuttle))]
 mod interleavings;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -587,10 +586,9 @@ impl RuleSet {
                 .any(|(_, entry)| entry.rule.identity.mode.needs_address())
     }
 
-    /// Whether a request for this resource cannot be counted without its address. The resource is
-    /// only asked for where that depends on it.
-    pub(crate) fn needs_address_for<'a>(&self, resource: impl FnOnce() -> Cow<'a, str>) -> bool {
-        self.counts_by_address && self.needs_address(&resource())
+    /// Whether any rule at all counts by address.
+    pub(crate) fn counts_by_address(&self) -> bool {
+        self.counts_by_address
     }
 
     fn matching(&self, resource: &str) -> impl Iterator<Item = (u32, &Entry)> {

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::gate::permission::requirement::Requirement;
-use crate::gate::pipeline::Stamp;
+use crate::gate::pipeline::ResponseFields;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::Rejection;
 use crate::gate::service::body::ResponseBody;
@@ -151,7 +151,7 @@ where
         match self.check(&parts) {
             Ok(()) => {
                 let request = Request::from_parts(parts, body);
-                ResponseFuture::inner(self.inner.call(request), Stamp::default())
+                ResponseFuture::inner(self.inner.call(request), ResponseFields::default())
             }
             Err(rejection) => {
                 // As in the gate: nothing stays set aside for a request that never comes.

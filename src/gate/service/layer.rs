@@ -15,14 +15,15 @@ use crate::client::WachtClient;
 use crate::clock::Clock;
 use crate::gate::handle::AuthHandle;
 use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
-use crate::gate::options::{Options, StateOptions};
+use crate::gate::options::GateOptions;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::Gate;
 use crate::gate::refusal::{Challenge, Rejection};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::request::credential::{CredentialSource, Credentials};
 use crate::gate::service::WachtAuth;
-use crate::gate::state::State;
+use crate::gate::service::builder::WachtAuthLayerBuilder;
+use crate::gate::state::{Settings, State};
 use crate::gate::verdict::cache::CachePolicy;
 
 /// Verifies the API key of every request and puts its [`Principal`](crate::Principal) into the
@@ -109,7 +110,7 @@ use crate::gate::verdict::cache::CachePolicy;
 pub struct WachtAuthLayer {
     gate: Arc<Gate>,
     // What the state was made from, to make it anew.
-    state: StateOptions,
+    settings: Settings,
 }
 
 impl WachtAuthLayer {
@@ -117,11 +118,29 @@ impl WachtAuthLayer {
     ///
     /// A client that cannot be used makes every request a 500 with the reason in the log.
     pub fn new(client: WachtClient) -> Self {
-        let state = StateOptions::new(client);
+        let settings = Settings::new(client);
         Self {
-            gate: Arc::new(Gate::new(Options::default(), State::new(&state))),
-            state,
+            gate: Arc::new(Gate::new(
+                GateOptions::default(),
+                Arc::new(State::new(settings.clone())),
+            )),
+            settings,
         }
+    }
+
+    /// A gate whose shared state is to be another than the default one: its cache, limits, clock.
+    pub fn builder(client: WachtClient) -> WachtAuthLayerBuilder {
+        WachtAuthLayerBuilder::new(client)
+    }
+
+    pub(crate) fn of(gate: Gate) -> Self {
+        let settings = Settings::new(gate.state.verifier.client.clone());
+        let gate = Arc::new(gate);
+        Self { gate, settings }
+    }
+
+    pub(crate) fn problem_of_limits(&self) -> Option<&str> {
+        self.gate.state.limiter.problem()
     }
 
     // --- the view ---
@@ -136,9 +155,8 @@ impl WachtAuthLayer {
 
     /// Accepts only keys of these API auth apps.
     pub fn apps(self, slugs: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let slugs = slugs.into_iter().map(|slug| slug.into().into_boxed_str());
-        let slugs = slugs.collect();
-        self.view(|options| options.apps = Some(slugs))
+        let accepted = collect_slugs(slugs);
+        self.view(|options| options.apps = Some(accepted))
     }
 
     /// Where to look for the key, in order. Default: [`CredentialSource::bearer`].
@@ -154,7 +172,7 @@ impl WachtAuthLayer {
             let elsewhere = credentials.vary().any(|name| name != AUTHORIZATION);
             options.vary = elsewhere.then(|| vary.clone());
             options.challenge = Arc::new(options.challenge.with_vary(vary));
-            options.credentials = credentials;
+            options.request.credentials = credentials;
         })
     }
 
@@ -185,7 +203,7 @@ impl WachtAuthLayer {
     /// For a gate inside axum's `nest`, the URI in the parts has lost its front: there `/health`
     /// is also `/admin/health`. The whole is in axum's `OriginalUri`, in the extensions.
     pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.view(|options| options.skip = Some(Arc::new(predicate)))
+        self.view(|options| options.request.skip = Some(Arc::new(predicate)))
     }
 
     /// What a request is about, for endpoint rules and for Wacht's audit. Default: the path of
@@ -194,7 +212,7 @@ impl WachtAuthLayer {
     where
         F: for<'a> Fn(&'a Parts) -> Cow<'a, str> + Send + Sync + 'static,
     {
-        self.view(|options| options.resource = Some(Arc::new(resource)))
+        self.view(|options| options.request.resource = Some(Arc::new(resource)))
     }
 
     /// Refuses callers without these permissions, before any limit is charged. Said twice, both
@@ -212,7 +230,7 @@ impl WachtAuthLayer {
     }
 
     /// Refuses callers without the permissions that `requirement` names for this request, before
-    /// any limit is charged: per route or gRPC method. As in [`skip`](Self::skip), the URI is cut
+    /// any limit is charged: per route or gRPC method. Said twice, both apply. As in [`skip`](Self::skip), the URI is cut
     /// inside axum's `nest`.
     ///
     /// ```
@@ -231,7 +249,7 @@ impl WachtAuthLayer {
     where
         F: Fn(&Parts) -> Option<Arc<Requirement>> + Send + Sync + 'static,
     {
-        self.view(|options| options.requirement_of = Some(Arc::new(requirement)))
+        self.view(|options| options.request.require_with.push(Arc::new(requirement)))
     }
 
     /// The realm in `WWW-Authenticate`. Default: `api`. Characters that cannot stand in a quoted
@@ -356,19 +374,27 @@ impl WachtAuthLayer {
         AuthHandle::new(Arc::clone(&self.gate))
     }
 
-    fn view(mut self, change: impl FnOnce(&mut Options)) -> Self {
+    fn view(mut self, change: impl FnOnce(&mut GateOptions)) -> Self {
         let mut options = self.gate.options.clone();
         change(&mut options);
         self.gate = Arc::new(Gate::new(options, Arc::clone(&self.gate.state)));
         self
     }
 
-    fn afresh(mut self, change: impl FnOnce(&mut StateOptions)) -> Self {
-        change(&mut self.state);
+    fn afresh(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
         let options = self.gate.options.clone();
-        self.gate = Arc::new(Gate::new(options, State::new(&self.state)));
+        self.gate = Arc::new(Gate::new(
+            options,
+            Arc::new(State::new(self.settings.clone())),
+        ));
         self
     }
+}
+
+pub(crate) fn collect_slugs(slugs: impl IntoIterator<Item = impl Into<String>>) -> Arc<[Box<str>]> {
+    let slugs = slugs.into_iter().map(|slug| slug.into().into_boxed_str());
+    slugs.collect()
 }
 
 impl<S> Layer<S> for WachtAuthLayer {

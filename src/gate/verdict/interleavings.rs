@@ -26,11 +26,11 @@ use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler}
 use shuttle::{Config, Runner, thread};
 
 use crate::clock::Now;
-use crate::gate::revocation::{end_key, forget_key_id};
 use crate::gate::verdict::cache::tests::{TTL, at, front, key, yes};
 use crate::gate::verdict::cache::{CachePolicy, Filed, VerdictCache};
 use crate::gate::verdict::revocations::{Grave, Tombstones};
 use crate::gate::verdict::{Age, Verdict};
+use crate::gate::verify::revocation::{end_key, forget_key_id};
 use crate::sync::atomic::AtomicUsize;
 
 const KEY_ID: i64 = 7;

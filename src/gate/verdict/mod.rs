@@ -101,7 +101,8 @@ impl Verdict {
         }
     }
 
-    pub(crate) fn age(&self, policy: &CachePolicy, now: Now) -> Age {
+    /// `is_failing` says whether the gateway is known to fail now.
+    pub(crate) fn age(&self, policy: &CachePolicy, is_failing: bool, now: Now) -> Age {
         let age = self.elapsed(now);
         if self.is_dead() || self.end == End::Now || self.has_ended(now) {
             return Age::Over;
@@ -110,10 +111,9 @@ impl Verdict {
             return Age::Fresh;
         }
         let stale = age - policy.fresh_for;
-        let failing = self.retry_at.load(Ordering::Acquire) != 0;
         let in_grace = stale < policy.stale_if_error && !self.undecided.load(Ordering::Acquire);
-        if stale < policy.stale_while_revalidate || (in_grace && failing) {
-            // In a known outage nobody waits for another failure: the refresh goes on behind.
+        if stale < policy.stale_while_revalidate || (in_grace && is_failing) {
+            // In a known outage nobody waits for another failure: one probe is sent behind.
             Age::Stale
         } else if in_grace {
             Age::StaleIfError
@@ -169,6 +169,14 @@ impl Verdict {
 
     pub(crate) fn refresh_over(&self) {
         self.refreshing.store(false, Ordering::Release);
+    }
+
+    /// What it is filed under.
+    pub(crate) fn key(&self) -> VerdictKey {
+        VerdictKey {
+            digest: self.digest,
+            kind: self.identity.kind,
+        }
     }
 
     /// Whether it is what the gateway said of this key.

@@ -7,12 +7,12 @@
 use crate::client::events::{Deed, Listener, Outcome, Ticket};
 use crate::clock::Now;
 use crate::gate::principal::PrincipalKind;
-use crate::gate::state::State;
 use crate::gate::verdict::VerdictKey;
 use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verdict::revocations::{Grave, Tombstones};
+use crate::gate::verify::Verifier;
 
-impl State {
+impl Verifier {
     /// Refuses the API key with this id from now on.
     pub(crate) fn end_key(&self, key_id: i64) -> Ticket {
         end_key(&self.tombstones, &self.cache, key_id, self.clock.now())
@@ -82,7 +82,7 @@ fn drop_key_id(cache: &VerdictCache, key_id: i64) {
     });
 }
 
-impl Listener for State {
+impl Listener for Verifier {
     fn begins(&self, deed: &Deed) -> Ticket {
         match deed {
             Deed::EndKey(key_id) => self.end_key(*key_id),
