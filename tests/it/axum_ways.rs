@@ -301,13 +301,6 @@ async fn a_caller_kept_in_the_parts_of_a_request_is_never_believed() {
     let scene = Scene::new().await;
     let key = scene.key();
     let gate = scene.layer();
-    let met = ask(
-        &Router::new()
-            .route("/items", get(caller_name))
-            .layer(gate.clone()),
-        request("GET", "/items", Some(&key)),
-    );
-    met.await.assert_ok();
     let (mut parts, _) = request("GET", "/items", Some(&key)).into_parts();
     let caller = gate.handle().authenticate(&parts).await.unwrap();
     parts.extensions.insert(caller);
