@@ -188,11 +188,17 @@ enum PrincipalType {
 
 // === impl Gateway ===
 
-impl Gateway {
-    pub(crate) fn new(client: WachtClient) -> Self {
-        Self { client }
+impl WachtClient {
+    /// The gateway, which verifies keys.
+    #[must_use]
+    pub fn gateway(&self) -> Gateway {
+        Gateway {
+            client: self.clone(),
+        }
     }
+}
 
+impl Gateway {
     /// Asks the gateway about a key.
     ///
     /// ```

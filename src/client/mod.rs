@@ -6,10 +6,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use crate::api::api_keys::ApiKeys;
-use crate::api::gateway::Gateway;
-use crate::api::oauth::OAuth;
-
 use self::events::Events;
 
 mod config;
@@ -137,24 +133,6 @@ impl WachtClient {
 
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
         config::from_variables(&variable)?.build_with(variable)
-    }
-
-    /// The gateway, which verifies keys.
-    #[must_use]
-    pub fn gateway(&self) -> Gateway {
-        Gateway::new(self.clone())
-    }
-
-    /// API auth apps and their keys.
-    #[must_use]
-    pub fn api_keys(&self) -> ApiKeys {
-        ApiKeys::new(self.clone())
-    }
-
-    /// OAuth apps, their scopes and clients, and what users granted to these.
-    #[must_use]
-    pub fn oauth(&self) -> OAuth {
-        OAuth::new(self.clone())
     }
 
     pub(crate) fn transport(&self) -> Result<&Transport> {

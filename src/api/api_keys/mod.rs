@@ -81,11 +81,17 @@ pub struct ApiKeys {
     client: WachtClient,
 }
 
-impl ApiKeys {
-    pub(crate) fn new(client: WachtClient) -> Self {
-        Self { client }
+impl WachtClient {
+    /// API auth apps and their keys.
+    #[must_use]
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys {
+            client: self.clone(),
+        }
     }
+}
 
+impl ApiKeys {
     pub(super) fn client(&self) -> &WachtClient {
         &self.client
     }

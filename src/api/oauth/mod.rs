@@ -82,9 +82,13 @@ pub struct OAuth {
     client: WachtClient,
 }
 
-impl OAuth {
-    pub(crate) fn new(client: WachtClient) -> Self {
-        Self { client }
+impl WachtClient {
+    /// OAuth apps, their scopes and clients, and what users granted to these.
+    #[must_use]
+    pub fn oauth(&self) -> OAuth {
+        OAuth {
+            client: self.clone(),
+        }
     }
 }
 
