@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::error::{Error, Result};
-use super::{Inner, WachtClient};
+use super::wacht_client::WachtClient;
 
 static CLIENT: OnceLock<WachtClient> = OnceLock::new();
 
@@ -32,10 +32,10 @@ pub fn init(client: WachtClient) -> Result<()> {
 
 impl WachtClient {
     pub(crate) fn of_this_process() -> Self {
-        CLIENT.get().cloned().unwrap_or_else(|| Self {
-            inner: Inner::new(Err(
+        CLIENT.get().cloned().unwrap_or_else(|| {
+            Self::of(Err(
                 "no client for free functions: call `wacht_auth::init` first".to_owned(),
-            )),
+            ))
         })
     }
 }

@@ -13,10 +13,10 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::LOG;
-use super::config::WachtClientBuilder;
+use super::config::Config;
 use super::decode::DecodeError;
 use super::error::{Error, RequestError, Result};
+use super::log::LOG;
 use super::request::{Form, Payload, Request};
 use super::retry::RetryPolicy;
 
@@ -26,8 +26,8 @@ pub(crate) struct Transport {
     api_url: Url,
     gateway_url: Url,
     api_key: SecretString,
-    pub(super) timeout: Duration,
-    pub(super) retries: RetryPolicy,
+    timeout: Duration,
+    retries: RetryPolicy,
 }
 
 /// The two services, which share settings of connections and nothing else.
@@ -39,7 +39,7 @@ enum Service {
 
 impl Transport {
     pub(super) fn new(
-        settings: &WachtClientBuilder,
+        settings: &Config,
         variable: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, String> {
         check_key("the API key", settings.api_key.expose_secret())?;
@@ -114,14 +114,18 @@ impl Transport {
         exchange(Service::Gateway, request, secret, span).await
     }
 
+    /// Asks the management API. With `repeat`, the request changes nothing when it is made twice.
+    pub(crate) async fn manage(&self, request: &Request, repeat: bool) -> Result<Bytes> {
+        if !repeat {
+            return self.manage_once(request, self.timeout, 0).await;
+        }
+        let attempt = |limit, resends| self.manage_once(request, limit, resends);
+        self.retries.run(self.timeout, attempt).await
+    }
+
     /// Asks the management API once and waits at most `limit` for the answer. It has been asked
     /// the same `resends` times before.
-    pub(super) async fn manage_once(
-        &self,
-        request: &Request,
-        limit: Duration,
-        resends: u32,
-    ) -> Result<Bytes> {
+    async fn manage_once(&self, request: &Request, limit: Duration, resends: u32) -> Result<Bytes> {
         let mut url = join(&self.api_url, &request.path)?;
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
@@ -493,18 +497,19 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_work_are_refused() {
-        let build = |change: fn(WachtClientBuilder) -> WachtClientBuilder| {
-            let settings = WachtClientBuilder::new("sk_0".to_owned())
-                .api_url("http://127.0.0.1")
-                .gateway_url("http://127.0.0.1");
-            Transport::new(&change(settings), &|_| None).map(|_| ())
+        let build = |change: fn(&mut Config)| {
+            let mut config = Config::new("sk_0".to_owned());
+            config.api_url = "http://127.0.0.1".to_owned();
+            config.gateway_url = "http://127.0.0.1".to_owned();
+            change(&mut config);
+            Transport::new(&config, &|_| None).map(|_| ())
         };
-        assert_eq!(build(|settings| settings), Ok(()));
+        assert_eq!(build(|_| ()), Ok(()));
         for change in [
-            |settings: WachtClientBuilder| settings.timeout(Duration::ZERO),
-            |settings: WachtClientBuilder| settings.connect_timeout(Duration::ZERO),
-            |settings: WachtClientBuilder| settings.user_agent("line\nbreak"),
-            |settings: WachtClientBuilder| settings.proxy("http://:::"),
+            |config: &mut Config| config.timeout = Duration::ZERO,
+            |config: &mut Config| config.connect_timeout = Duration::ZERO,
+            |config: &mut Config| config.user_agent = "line\nbreak".to_owned(),
+            |config: &mut Config| config.proxy = Some("http://:::".to_owned()),
         ] {
             assert!(build(change).is_err());
         }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{ApiAuthApp, ApiKeys};
+use super::ApiAuthApp;
+use crate::api::api_auth::ApiKeys;
 use crate::api::{Call, check};
 use crate::client::events::Deed;
 use crate::client::{Result, WachtClient};
@@ -153,7 +154,7 @@ impl ApiKeys {
     /// ```
     pub fn create_api_auth_app(&self, request: CreateApiAuthAppRequest) -> CreateApiAuthAppBuilder {
         CreateApiAuthAppBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             request,
             user_id: None,
             more: More::default(),
@@ -193,7 +194,7 @@ impl ApiKeys {
         request: UpdateApiAuthAppRequest,
     ) -> UpdateApiAuthAppBuilder {
         UpdateApiAuthAppBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             request,
             more: More::default(),
@@ -222,7 +223,7 @@ impl ApiKeys {
     /// ```
     pub fn delete_api_auth_app(&self, app_slug: impl Into<String>) -> DeleteApiAuthAppBuilder {
         DeleteApiAuthAppBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
         }
     }

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{ApiKey, ApiKeyWithSecret, ApiKeys, KeyId};
+use super::{ApiKey, ApiKeyWithSecret, KeyId};
+use crate::api::api_auth::ApiKeys;
 use crate::api::{Call, check};
 use crate::client::events::Deed;
 use crate::client::{Error, Result, WachtClient};
@@ -186,7 +187,7 @@ impl ApiKeys {
     /// ```
     pub fn list_api_keys(&self, app_slug: impl Into<String>) -> ListApiKeysBuilder {
         ListApiKeysBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             include_inactive: false,
         }
@@ -218,7 +219,7 @@ impl ApiKeys {
         request: CreateApiKeyRequest,
     ) -> CreateApiKeyBuilder {
         CreateApiKeyBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             request,
             unchecked: false,
@@ -259,7 +260,7 @@ impl ApiKeys {
         request: RevokeApiKeyRequest,
     ) -> RevokeApiKeyBuilder {
         RevokeApiKeyBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             key_id: key_id.into(),
             request,
@@ -293,7 +294,7 @@ impl ApiKeys {
         key_id: impl Into<KeyId>,
     ) -> RotateApiKeyBuilder {
         RotateApiKeyBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             key_id: key_id.into(),
             unchecked: false,

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use super::check;
 use super::limit::RateLimitRule;
 use super::scheme::{CreateRateLimitSchemeRequest, RateLimitScheme, UpdateRateLimitSchemeRequest};
-use crate::api::api_keys::ApiKeys;
-use crate::api::{Call, check};
-use crate::client::{Error, Result, WachtClient};
+use crate::api::Call;
+use crate::api::api_auth::ApiKeys;
+use crate::client::{Result, WachtClient};
 
 /// Lists schemes; made by [`ApiKeys::list_rate_limit_schemes`].
 #[derive(Clone, Debug)]
@@ -276,8 +277,8 @@ impl CreateRateLimitSchemeBuilder {
     pub async fn send(self) -> Result<RateLimitScheme> {
         let request = &self.request;
         if !self.unchecked {
-            check::url_name("slug", &request.slug)?;
-            check_name(Some(&request.name))?;
+            check::slug(&request.slug)?;
+            check::name(Some(&request.name))?;
             check::rules(&request.rules)?;
         }
         let body = Create {
@@ -309,7 +310,7 @@ impl UpdateRateLimitSchemeBuilder {
     pub async fn send(self) -> Result<RateLimitScheme> {
         let request = &self.request;
         if !self.unchecked {
-            check_name(request.name.as_deref())?;
+            check::name(request.name.as_deref())?;
             request.rules.as_deref().map_or(Ok(()), check::rules)?;
         }
         Call::patch(&self.client, &scheme(&self.slug))
@@ -333,15 +334,6 @@ impl DeleteRateLimitSchemeBuilder {
 
 fn scheme(slug: &str) -> [&str; 3] {
     ["api-auth", "rate-limit-schemes", slug]
-}
-
-fn check_name(name: Option<&str>) -> Result<()> {
-    match name {
-        Some(name) if name.trim().is_empty() => Err(Error::InvalidRequest(
-            "the scheme's name is blank".to_owned(),
-        )),
-        _ => Ok(()),
-    }
 }
 
 #[derive(Serialize)]
