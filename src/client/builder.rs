@@ -6,7 +6,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::config::Config;
-use super::error::{Error, Result};
+use super::config_error::{ConfigError, ConfigErrorKind};
+use super::error::Result;
 use super::log::LOG;
 use super::retry::RetryPolicy;
 use super::transport::{self, Transport};
@@ -40,7 +41,7 @@ impl WachtClient {
     ///
     /// Never fails and never panics. What cannot be used, such as a key that is no header value
     /// or a machine without certificate store, is logged here once and then returned as
-    /// [`Error::Config`] by every call. [`WachtClient::builder`] tells at once.
+    /// [`Error::Config`](crate::Error::Config) by every call. [`WachtClient::builder`] tells at once.
     ///
     /// ```
     /// use wacht_auth::{Error, WachtClient};
@@ -55,10 +56,10 @@ impl WachtClient {
     #[must_use]
     pub fn new(api_key: impl Into<String>) -> Self {
         let transport = Transport::new(&Config::new(api_key.into()), &environment);
-        if let Err(reason) = &transport {
+        if let Err(error) = &transport {
             tracing::error!(
                 target: LOG,
-                reason,
+                reason = error.message(),
                 "this Wacht client cannot be used, every call will fail"
             );
         }
@@ -88,7 +89,8 @@ impl WachtClient {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] names the variable that is missing or cannot be used.
+    /// [`Error::Config`](crate::Error::Config) names the variable that is missing or cannot be
+    /// used.
     pub fn from_env() -> Result<Self> {
         Self::from_variables(environment)
     }
@@ -187,9 +189,12 @@ impl WachtClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when the key is empty or no header value, a URL is refused, a time-out
-    /// is zero, the user agent is no header value, a proxy URL does not parse, or `https` is
-    /// wanted on a machine without certificate store.
+    /// [`Error::Config`](crate::Error::Config), of this [kind](super::ConfigErrorKind):
+    ///
+    /// - `ManagementKey` when the key is empty or no header value;
+    /// - `Url` and `Plaintext` when a URL is refused, or that of a proxy does not parse;
+    /// - `Setting` when a time-out is zero or the user agent no header value;
+    /// - `Tls` when `https` is wanted on a machine without certificate store.
     pub fn build(self) -> Result<WachtClient> {
         self.build_with(environment)
     }
@@ -198,7 +203,7 @@ impl WachtClientBuilder {
         self,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<WachtClient> {
-        let transport = Transport::new(&self.config, &variable).map_err(Error::Config)?;
+        let transport = Transport::new(&self.config, &variable)?;
         Ok(WachtClient::of(Ok(transport)))
     }
 }
@@ -223,15 +228,16 @@ fn environment(name: &str) -> Option<OsString> {
 
 /// Settings as the environment has them, each checked under the name of its variable.
 fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<WachtClientBuilder> {
+    let problem = |message| ConfigError::new(ConfigErrorKind::Environment, message);
     let text = |name: &str| match variable(name).map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),
-        Some(Err(_)) => Err(Error::Config(format!("{name} is not valid Unicode"))),
+        Some(Err(_)) => Err(problem(format!("{name} is not valid Unicode"))),
     };
     let Some(api_key) = text("WACHT_API_KEY")? else {
-        return Err(Error::Config("WACHT_API_KEY is not set".to_owned()));
+        return Err(problem("WACHT_API_KEY is not set".to_owned()).into());
     };
-    transport::check_key("WACHT_API_KEY", &api_key).map_err(Error::Config)?;
+    transport::check_key("WACHT_API_KEY", &api_key)?;
 
     let mut config = Config::new(api_key);
     for (name, setting) in [
@@ -239,7 +245,7 @@ fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<WachtCl
         ("WACHT_GATEWAY_URL", &mut config.gateway_url),
     ] {
         if let Some(url) = text(name)?.filter(|url| !url.is_empty()) {
-            transport::check_url(name, &url, false).map_err(Error::Config)?;
+            transport::check_url(name, &url, false)?;
             *setting = url;
         }
     }

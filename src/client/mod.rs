@@ -4,6 +4,7 @@
 
 mod builder;
 mod config;
+mod config_error;
 mod decode;
 mod error;
 pub(crate) mod events;
@@ -18,6 +19,7 @@ mod wacht_client;
 mod tests;
 
 pub use self::builder::WachtClientBuilder;
+pub use self::config_error::{ConfigError, ConfigErrorKind};
 pub use self::decode::DecodeError;
 pub use self::error::{Error, RequestError, Result};
 pub use self::process::init;

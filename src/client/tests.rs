@@ -22,9 +22,9 @@ fn from(variables: &[(&str, &str)]) -> Result<WachtClient> {
     })
 }
 
-fn config_message(result: Result<WachtClient>) -> String {
+fn config_error(result: Result<WachtClient>) -> ConfigError {
     match result {
-        Err(Error::Config(message)) => message,
+        Err(Error::Config(error)) => error,
         other => panic!("expected Error::Config, got {other:?}"),
     }
 }
@@ -52,14 +52,25 @@ fn environment_replaces_both_addresses() {
 
 #[test]
 fn a_variable_that_cannot_be_used_is_named() {
-    for (variables, name) in [
-        (vec![], "WACHT_API_KEY is not set"),
-        (vec![("WACHT_API_KEY", "")], "WACHT_API_KEY"),
-        (vec![("WACHT_API_KEY", "has a space")], "WACHT_API_KEY"),
-        (vec![("WACHT_API_KEY", "line\n")], "WACHT_API_KEY"),
+    use ConfigErrorKind::{Environment, ManagementKey, Plaintext, Url};
+
+    for (variables, name, kind) in [
+        (vec![], "WACHT_API_KEY is not set", Environment),
+        (vec![("WACHT_API_KEY", "")], "WACHT_API_KEY", ManagementKey),
+        (
+            vec![("WACHT_API_KEY", "has a space")],
+            "WACHT_API_KEY",
+            ManagementKey,
+        ),
+        (
+            vec![("WACHT_API_KEY", "line\n")],
+            "WACHT_API_KEY",
+            ManagementKey,
+        ),
         (
             vec![("WACHT_API_KEY", KEY), ("WACHT_API_URL", "nonsense")],
             "WACHT_API_URL",
+            Url,
         ),
         (
             vec![
@@ -67,10 +78,12 @@ fn a_variable_that_cannot_be_used_is_named() {
                 ("WACHT_GATEWAY_URL", "http://example.com"),
             ],
             "WACHT_GATEWAY_URL",
+            Plaintext,
         ),
     ] {
-        let message = config_message(from(&variables));
-        assert!(message.contains(name), "{message}");
+        let error = config_error(from(&variables));
+        assert!(error.to_string().contains(name), "{error}");
+        assert_eq!(error.kind(), kind, "{error}");
     }
 }
 
@@ -79,10 +92,11 @@ fn an_unusable_key_is_returned_by_every_call_and_never_shown() {
     let client = WachtClient::new("sk_SECRET-with-a-newline\n");
     let reason = client.config_error().unwrap().to_owned();
     for _ in 0..2 {
-        let Err(Error::Config(message)) = client.transport() else {
+        let Err(Error::Config(error)) = client.transport() else {
             panic!("an unusable client must not have a transport");
         };
-        assert_eq!(message, reason);
+        assert_eq!(error.kind(), ConfigErrorKind::ManagementKey);
+        assert_eq!(error.to_string(), reason);
     }
     let shown = format!("{client:?} {reason}");
     assert!(!shown.contains("SECRET"), "{shown}");
@@ -178,6 +192,12 @@ fn plain_http_needs_no_certificate_store() {
         std::fs::remove_dir(&empty).unwrap();
         return result.unwrap();
     }
+    let without_roots = config_error(WachtClient::builder(KEY).build());
+    assert_eq!(
+        without_roots.kind(),
+        ConfigErrorKind::Tls,
+        "{without_roots}"
+    );
     assert!(WachtClient::new(KEY).config_error().is_some());
     let local = WachtClient::builder(KEY)
         .api_url("http://127.0.0.1:1")

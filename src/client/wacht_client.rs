@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use super::config_error::ConfigError;
 use super::error::{Error, Result};
 use super::events::Events;
 use super::transport::Transport;
@@ -34,13 +35,13 @@ pub struct WachtClient {
 
 struct Inner {
     /// The other side says why this client cannot be used.
-    transport: Result<Transport, String>,
+    transport: Result<Transport, ConfigError>,
     deployment: OnceLock<i64>,
     events: Events,
 }
 
 impl WachtClient {
-    pub(super) fn of(transport: Result<Transport, String>) -> Self {
+    pub(super) fn of(transport: Result<Transport, ConfigError>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 transport,
@@ -54,12 +55,16 @@ impl WachtClient {
         self.inner
             .transport
             .as_ref()
-            .map_err(|reason| Error::Config(reason.clone()))
+            .map_err(|error| Error::Config(error.clone()))
     }
 
     /// Why no call of this client can succeed, if that is so.
     pub(crate) fn config_error(&self) -> Option<&str> {
-        self.inner.transport.as_ref().err().map(String::as_str)
+        self.inner
+            .transport
+            .as_ref()
+            .err()
+            .map(ConfigError::message)
     }
 
     /// What the calls of this client and its clones tell the gates built on them.
@@ -78,9 +83,9 @@ impl fmt::Debug for WachtClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.inner.transport {
             Ok(transport) => f.debug_tuple("WachtClient").field(transport).finish(),
-            Err(reason) => f
+            Err(error) => f
                 .debug_struct("WachtClient")
-                .field("unusable", reason)
+                .field("unusable", &error.message())
                 .finish(),
         }
     }

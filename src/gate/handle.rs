@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::api::api_keys::KeyId;
-use crate::client::{Error, Result};
+use crate::client::{ConfigError, ConfigErrorKind, Result};
 use crate::gate::asker::Asker;
 use crate::gate::authenticator::{Decision, Gate, Progress};
 use crate::gate::credential::{Credential, KeyDigest};
@@ -268,15 +268,15 @@ impl AuthHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when something has to be changed before it can work, otherwise what
-    /// the failing call said.
+    /// [`Error::Config`](crate::Error::Config) when something has to be changed before it can work,
+    /// with its [kind](crate::client::ConfigErrorKind); otherwise what the failing call said.
     pub async fn check(&self) -> Result<()> {
         let state = &self.gate.state;
         if let Some(problem) = self.gate.options.credentials.problem() {
-            return Err(Error::Config(problem.to_owned()));
+            return Err(ConfigError::new(ConfigErrorKind::Credentials, problem).into());
         }
         if let Some(problem) = state.limiter.problem() {
-            return Err(Error::Config(problem.to_owned()));
+            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
         }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")
@@ -295,25 +295,26 @@ impl AuthHandle {
             .send()
             .await
             .map_err(|error| match error.status() {
-                Some(StatusCode::UNAUTHORIZED) => Error::Config(
-                    "the management API does not accept the key of the client (WACHT_API_KEY)"
-                        .to_owned(),
-                ),
+                Some(StatusCode::UNAUTHORIZED) => ConfigError::new(
+                    ConfigErrorKind::ManagementKey,
+                    "the management API does not accept the key of the client (WACHT_API_KEY)",
+                )
+                .into(),
                 _ => error,
             })?;
         let Some(app) = page.items.first() else {
-            return Err(Error::Config(
-                "the deployment has no API auth app, so no key is its own".to_owned(),
-            ));
+            let message = "the deployment has no API auth app, so no key is its own";
+            return Err(ConfigError::new(ConfigErrorKind::NoApps, message).into());
         };
         state
             .tenancy
             .accept(&state.client, app.deployment_id)
             .map_err(|ours| {
-                Error::Config(format!(
+                let message = format!(
                     "the management key belongs to deployment {}, the gate to {ours}",
                     app.deployment_id
-                ))
+                );
+                ConfigError::new(ConfigErrorKind::DeploymentMismatch, message)
             })?;
         for slug in self.gate.options.apps.iter().flat_map(|apps| apps.iter()) {
             let api_keys = state.client.api_keys();
@@ -325,9 +326,10 @@ impl AuthHandle {
             {
                 Ok(_) => {}
                 Err(error) if error.is_app_not_found() => {
-                    return Err(Error::Config(format!(
+                    let message = format!(
                         "the layer accepts keys of the app `{slug}`, which the deployment does not have"
-                    )));
+                    );
+                    return Err(ConfigError::new(ConfigErrorKind::AppNotFound, message).into());
                 }
                 Err(error) => return Err(error),
             }

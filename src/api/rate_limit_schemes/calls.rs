@@ -269,10 +269,10 @@ impl CreateRateLimitSchemeBuilder {
     /// # Errors
     ///
     /// Those of [every call](crate::api#errors).
-    /// [`Error::InvalidRequest`], and nothing is sent, for a slug that is blank, `.` or `..`, a
-    /// blank name, no rules, and rules out of Wacht's bounds: a window is at least 1 and at most
-    /// 60000 milliseconds, 1800 seconds, 1440 minutes, 720 hours or 30 days, or exactly one
-    /// calendar day, month or calendar month; units and modes must be known, and
+    /// [`Error::InvalidRequest`](crate::Error::InvalidRequest), and nothing is sent, for a slug that
+    /// is blank, `.` or `..`, a blank name, no rules, and rules out of Wacht's bounds: a window is at
+    /// least 1 and at most 60000 milliseconds, 1800 seconds, 1440 minutes, 720 hours or 30 days, or
+    /// exactly one calendar day, month or calendar month; units and modes must be known, and
     /// [`PerIp`](super::RateLimitMode::PerIp) is not taken. A slug that is taken is a 409.
     pub async fn send(self) -> Result<RateLimitScheme> {
         let request = &self.request;
