@@ -6,6 +6,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::api::api_keys::KeyId;
+use crate::client::events::ManagementEvent;
 use crate::client::{ConfigError, ConfigErrorKind, Result};
 use crate::gate::asker::Asker;
 use crate::gate::authenticator::{Decision, Gate, Progress};
@@ -170,7 +171,8 @@ impl AuthHandle {
         state.cache.forget_all();
     }
 
-    /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes.
+    /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes, in
+    /// every gate that is or will be built on the client of this one or a clone of it.
     ///
     /// It does not revoke the key at Wacht.
     ///
@@ -195,13 +197,14 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn revoke_secret(&self, secret: &str) {
-        for key in keys_of(secret) {
-            self.gate.state.end_secret(key);
-        }
+        let KeyDigest(digest) = KeyDigest::of(secret);
+        let events = self.gate.state.client.events();
+        events.publish(ManagementEvent::RevokeDigest(digest));
     }
 
     /// Refuses the API key with this id from now on, for the 3 minutes in which the gateway might
-    /// still say yes.
+    /// still say yes, in every gate that is or will be built on the client of this one or a clone
+    /// of it.
     ///
     /// It does not revoke the key at Wacht.
     ///
@@ -230,7 +233,8 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.end_key(id);
+        let events = self.gate.state.client.events();
+        events.publish(ManagementEvent::RevokeKeyId(id));
     }
 
     /// What the gate holds and has done so far. Not for every request: it settles the cache first.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::ApiAuthApp;
 use crate::api::api_auth::ApiKeys;
 use crate::api::{Call, check};
-use crate::client::events::Deed;
+use crate::client::events::ManagementEvent;
 use crate::client::{Result, WachtClient};
 
 /// An app to be made. What is not in here is set on the [builder](CreateApiAuthAppBuilder).
@@ -337,9 +337,11 @@ impl CreateApiAuthAppBuilder {
             more: &self.more,
         };
         let call = Call::post(&self.client, &["api-auth", "apps"]).json(&body);
-        let deed = Deed::OpenApp(request.app_slug.clone());
+        let event = ManagementEvent::OpenApp(request.app_slug.as_str().into());
         let events = self.client.events();
-        events.announced(deed, call.object("an API auth app")).await
+        events
+            .announced(event, call.object("an API auth app"))
+            .await
     }
 }
 
@@ -414,13 +416,16 @@ impl UpdateApiAuthAppBuilder {
             more: &self.more,
         };
         let call = Call::patch(&self.client, &["api-auth", "apps", slug]).json(&body);
-        let deed = match request.is_active {
-            Some(true) => Deed::OpenApp(slug.clone()),
-            Some(false) => Deed::CloseApp(slug.clone()),
-            None => Deed::ChangeApp(slug.clone()),
+        let app = slug.as_str().into();
+        let event = match request.is_active {
+            Some(true) => ManagementEvent::OpenApp(app),
+            Some(false) => ManagementEvent::CloseApp(app),
+            None => ManagementEvent::ChangeApp(app),
         };
         let events = self.client.events();
-        events.announced(deed, call.object("an API auth app")).await
+        events
+            .announced(event, call.object("an API auth app"))
+            .await
     }
 }
 
@@ -435,8 +440,8 @@ impl DeleteApiAuthAppBuilder {
     /// [is not found](crate::Error::is_not_found).
     pub async fn send(self) -> Result<()> {
         let call = Call::delete(&self.client, &["api-auth", "apps", &self.app_slug]);
-        let deed = Deed::CloseApp(self.app_slug.clone());
-        self.client.events().announced(deed, call.done()).await
+        let event = ManagementEvent::CloseApp(self.app_slug.as_str().into());
+        self.client.events().announced(event, call.done()).await
     }
 }
 
