@@ -13,8 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::id;
 use super::named::{self, Named};
-use super::{id, null_is_empty};
+use super::nullable::or_empty;
 use crate::client::{Error, Result, WachtClient, decode};
 
 /// The gateway's calls; made by [`WachtClient::gateway`].
@@ -106,7 +107,7 @@ pub struct CheckResponse {
     #[serde(default, deserialize_with = "named::optional")]
     pub identity: Option<CheckIdentity>,
     /// What the key may do: its own permissions and those of its owner's roles.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "or_empty")]
     pub permissions: Vec<String>,
     /// What was stored with the key; any JSON.
     #[serde(default)]
@@ -188,11 +189,17 @@ enum PrincipalType {
 
 // === impl Gateway ===
 
-impl Gateway {
-    pub(crate) fn new(client: WachtClient) -> Self {
-        Self { client }
+impl WachtClient {
+    /// The gateway, which verifies keys.
+    #[must_use]
+    pub fn gateway(&self) -> Gateway {
+        Gateway {
+            client: self.clone(),
+        }
     }
+}
 
+impl Gateway {
     /// Asks the gateway about a key.
     ///
     /// ```

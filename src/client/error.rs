@@ -9,6 +9,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use super::config_error::ConfigError;
 use super::decode::DecodeError;
 
 /// `Result` with this crate's [`Error`].
@@ -64,9 +65,9 @@ pub enum Error {
         /// The answer as text, at most 64 KiB of it.
         body: String,
     },
-    /// The client cannot be used as it is configured. Nothing was sent.
+    /// The client or the gate cannot be used as it is configured. Nothing was sent.
     #[error("configuration: {0}")]
-    Config(String),
+    Config(ConfigError),
     /// Wacht answered with a success that could not be understood.
     #[error(transparent)]
     Decode(DecodeError),
@@ -267,13 +268,19 @@ impl fmt::Debug for Error {
                 .field("request_id", request_id)
                 .field("retry_after", retry_after)
                 .finish_non_exhaustive(),
-            Self::Config(message) => f.debug_tuple("Config").field(message).finish(),
+            Self::Config(error) => f.debug_tuple("Config").field(error).finish(),
             Self::Decode(error) => f.debug_tuple("Decode").field(error).finish(),
             Self::InvalidRequest(message) => {
                 f.debug_tuple("InvalidRequest").field(message).finish()
             }
             Self::Request(error) => f.debug_tuple("Request").field(error).finish(),
         }
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::issue::{IssueKey, IssueToken};
 use super::rule::DevRule;
-use super::server::Shared;
+use super::shared::Shared;
 use super::state::utc;
 
 /// A customer of Wacht: apps, keys and schemes of its own.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::server::Shared;
-use super::state::{NewKey, Owner, Token, digest, hex_digest, random_secret, utc};
+use super::records::{NewKey, Owner, Token};
+use super::secret::{digest, hex_digest, random_secret};
+use super::shared::Shared;
+use super::state::utc;
 
 /// A key in the making. Ends with [`issue`](Self::issue).
 ///

@@ -7,8 +7,8 @@ use http::StatusCode;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::server::{Call, Side};
-use super::state::hex_digest;
+use super::call::{Call, Side};
+use super::secret::hex_digest;
 
 /// What the dev gateway was asked, in the order of arrival.
 ///

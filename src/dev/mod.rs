@@ -60,19 +60,23 @@
 //!   [issued](DevGateway::issue_token) by hand.
 //! - Both services share one port, where `/health` answers as the gateway's does.
 
-mod audit;
+mod answer;
+mod body;
+mod call;
 mod deployment;
+mod fault;
 mod faults;
 mod gateway_routes;
 mod issue;
 mod journal;
 mod management_routes;
 mod oauth;
-mod permission;
+mod records;
 mod rule;
+mod secret;
 mod server;
+mod shared;
 mod state;
-mod verdict;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -83,15 +87,16 @@ use chrono::TimeDelta;
 use tokio::sync::oneshot;
 
 pub use self::deployment::{DevApp, DevDeployment};
-pub use self::faults::{Fault, Held, On};
+pub use self::fault::{Fault, On};
+pub use self::faults::Held;
 pub use self::issue::{DevKey, IssueKey, IssueToken};
 pub use self::journal::{Check, Entry, Journal};
 pub use self::rule::DevRule;
 pub use crate::clock::ManualClock;
 
-use self::faults::Faults;
-use self::server::Shared;
-use self::state::{State, digest, utc};
+use self::secret::digest;
+use self::shared::Shared;
+use self::state::{State, utc};
 use crate::{Clock, WachtClient};
 
 /// A Wacht gateway and management API on a loopback port.
@@ -592,7 +597,7 @@ impl DevGateway {
     /// # Ok(()) }
     /// ```
     pub fn hold(&self, on: On) -> Held {
-        Faults::hold(&self.shared, on)
+        self.shared.faults.hold(on)
     }
 
     /// Holds back the answers to gateway checks. See [`hold`](Self::hold).

@@ -6,7 +6,8 @@ use http::request::Parts;
 use http::{Extensions, StatusCode};
 
 use crate::api::api_keys::KeyId;
-use crate::client::{Error, Result};
+use crate::client::events::ManagementEvent;
+use crate::client::{ConfigError, ConfigErrorKind, Result};
 use crate::clock::Now;
 use crate::gate::pipeline::{Decision, Gate};
 use crate::gate::principal::{Principal, PrincipalKind};
@@ -171,7 +172,8 @@ impl AuthHandle {
         state.cache.forget_all();
     }
 
-    /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes.
+    /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes, in
+    /// every gate that is or will be built on the client of this one or a clone of it.
     ///
     /// It does not revoke the key at Wacht.
     ///
@@ -196,13 +198,14 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn revoke_secret(&self, secret: &str) {
-        for key in keys_of(secret) {
-            self.gate.state.verifier.end_secret(key);
-        }
+        let KeyDigest(digest) = KeyDigest::of(secret);
+        let events = self.gate.state.verifier.client.events();
+        events.publish(ManagementEvent::RevokeDigest(digest));
     }
 
     /// Refuses the API key with this id from now on, for the 3 minutes in which the gateway might
-    /// still say yes.
+    /// still say yes, in every gate that is or will be built on the client of this one or a clone
+    /// of it.
     ///
     /// It does not revoke the key at Wacht.
     ///
@@ -231,7 +234,8 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.verifier.end_key(id);
+        let events = self.gate.state.verifier.client.events();
+        events.publish(ManagementEvent::RevokeKeyId(id));
     }
 
     /// What the gate holds and has done so far. Not for every request: it settles the cache first.
@@ -269,15 +273,15 @@ impl AuthHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when something has to be changed before it can work, otherwise what
-    /// the failing call said.
+    /// [`Error::Config`](crate::Error::Config) when something has to be changed before it can work,
+    /// with its [kind](crate::client::ConfigErrorKind); otherwise what the failing call said.
     pub async fn check(&self) -> Result<()> {
         let verifier = &self.gate.state.verifier;
         if let Some(problem) = self.gate.options.request.credentials.problem() {
-            return Err(Error::Config(problem.to_owned()));
+            return Err(ConfigError::new(ConfigErrorKind::Credentials, problem).into());
         }
         if let Some(problem) = self.gate.state.limiter.problem() {
-            return Err(Error::Config(problem.to_owned()));
+            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
         }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")
@@ -296,25 +300,26 @@ impl AuthHandle {
             .send()
             .await
             .map_err(|error| match error.status() {
-                Some(StatusCode::UNAUTHORIZED) => Error::Config(
-                    "the management API does not accept the key of the client (WACHT_API_KEY)"
-                        .to_owned(),
-                ),
+                Some(StatusCode::UNAUTHORIZED) => ConfigError::new(
+                    ConfigErrorKind::ManagementKey,
+                    "the management API does not accept the key of the client (WACHT_API_KEY)",
+                )
+                .into(),
                 _ => error,
             })?;
         let Some(app) = page.items.first() else {
-            return Err(Error::Config(
-                "the deployment has no API auth app, so no key is its own".to_owned(),
-            ));
+            let message = "the deployment has no API auth app, so no key is its own";
+            return Err(ConfigError::new(ConfigErrorKind::NoApps, message).into());
         };
         verifier
             .tenancy
             .accept(&verifier.client, app.deployment_id)
             .map_err(|ours| {
-                Error::Config(format!(
+                let message = format!(
                     "the management key belongs to deployment {}, the gate to {ours}",
                     app.deployment_id
-                ))
+                );
+                ConfigError::new(ConfigErrorKind::DeploymentMismatch, message)
             })?;
         for slug in self.gate.options.apps.iter().flat_map(|apps| apps.iter()) {
             let api_keys = verifier.client.api_keys();
@@ -326,9 +331,10 @@ impl AuthHandle {
             {
                 Ok(_) => {}
                 Err(error) if error.is_app_not_found() => {
-                    return Err(Error::Config(format!(
+                    let message = format!(
                         "the layer accepts keys of the app `{slug}`, which the deployment does not have"
-                    )));
+                    );
+                    return Err(ConfigError::new(ConfigErrorKind::AppNotFound, message).into());
                 }
                 Err(error) => return Err(error),
             }

@@ -7,7 +7,7 @@ use super::model::{
 };
 use super::stream::ApiAuditLogsStream;
 use crate::api::Call;
-use crate::api::api_keys::ApiKeys;
+use crate::api::api_auth::ApiKeys;
 use crate::client::{Error, Result, WachtClient};
 
 /// Which rows of the audit log to fetch.
@@ -120,7 +120,7 @@ pub struct GetApiAuditTimeseriesQuery {
 pub struct GetApiAuditLogsBuilder {
     client: WachtClient,
     app_slug: String,
-    pub(super) query: ListApiAuditLogsQuery,
+    query: ListApiAuditLogsQuery,
     unchecked: bool,
 }
 
@@ -316,7 +316,12 @@ impl GetApiAuditLogsBuilder {
     #[must_use = "a stream does nothing until it is read"]
     pub fn stream(mut self) -> ApiAuditLogsStream {
         self.query.limit.get_or_insert(ROWS_OF_A_STREAM);
-        ApiAuditLogsStream::new(self)
+        let cursor = self.query.cursor.take();
+        ApiAuditLogsStream::new(cursor, move |cursor| {
+            let mut page = self.clone();
+            page.query.cursor = cursor;
+            page.send()
+        })
     }
 }
 

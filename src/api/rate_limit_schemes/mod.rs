@@ -37,6 +37,7 @@
 //! ```
 
 mod calls;
+mod check;
 mod limit;
 mod scheme;
 

@@ -4,10 +4,14 @@ use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::oauth::{Grant, OAuthClient, Settings};
-use super::super::server::Answer;
-use super::super::state::{random_secret, utc};
-use super::{Result, Room, add_if_some, bad_request, generic, id_text, not_found, set, timestamp};
+use super::refusal::{Result, bad_request, not_found};
+use super::room::Room;
+use super::shown::{add_if_some, id_text, timestamp};
+use super::update::set;
+use crate::dev::answer::Answer;
+use crate::dev::records::{Grant, OAuthClient, Settings};
+use crate::dev::secret::random_secret;
+use crate::dev::state::utc;
 
 impl Room<'_> {
     pub(super) fn list_oauth_clients(&self, slug: &str) -> Result {
@@ -34,7 +38,7 @@ impl Room<'_> {
                 && !is_null("redirect_uris")
                 && !is_null("post_logout_redirect_uris")
         });
-        let new = new.ok_or_else(|| generic(StatusCode::UNPROCESSABLE_ENTITY))?;
+        let new = new.ok_or_else(|| Answer::generic(StatusCode::UNPROCESSABLE_ENTITY))?;
         let app = self.oauth_app(slug)?;
         let mut settings = Settings {
             access_token_format: "opaque".to_owned(),
@@ -306,7 +310,8 @@ fn client_secret() -> String {
 }
 
 fn record_id(text: &str) -> Result<i64> {
-    text.parse().map_err(|_| generic(StatusCode::BAD_REQUEST))
+    text.parse()
+        .map_err(|_| Answer::generic(StatusCode::BAD_REQUEST))
 }
 
 fn no_client() -> Answer {

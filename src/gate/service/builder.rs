@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::{Error, Result, WachtClient};
+use crate::client::{ConfigError, ConfigErrorKind, Result, WachtClient};
 use crate::clock::Clock;
 use crate::gate::limit::{Limits, UnknownKeyLimit};
 use crate::gate::options::GateOptions;
@@ -159,15 +159,13 @@ impl WachtAuthLayerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where no request could ever be judged: the client cannot be used, or fixed
+    /// [`Error::Config`](crate::Error::Config) where no request could ever be judged: the client cannot be used, or fixed
     /// rules cannot be applied, alone or by so many replicas.
     pub fn build(self) -> Result<WachtAuthLayer> {
-        if let Some(problem) = self.settings.client.config_error() {
-            return Err(Error::Config(problem.to_owned()));
-        }
+        self.settings.client.transport()?;
         let layer = self.build_unchecked();
         match layer.problem_of_limits() {
-            Some(problem) => Err(Error::Config(problem.to_owned())),
+            Some(problem) => Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into()),
             None => Ok(layer),
         }
     }

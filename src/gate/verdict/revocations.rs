@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::client::events::Ticket;
+use crate::client::events::RevocationId;
 use crate::clock::Now;
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::verdict::VerdictKey;
@@ -30,7 +30,7 @@ pub(crate) enum Grave {
 /// One burial. A grave may have several: each ends by itself.
 #[derive(Debug)]
 struct Stone {
-    ticket: Ticket,
+    ticket: RevocationId,
     until: Duration,
 }
 
@@ -46,13 +46,13 @@ pub(crate) struct Tombstones {
 
 impl Tombstones {
     /// Refuses `grave` from now on.
-    pub(crate) fn bury(&self, grave: Grave, now: Now) -> Ticket {
+    pub(crate) fn bury(&self, grave: Grave, now: Now) -> RevocationId {
         let mut graves = self.graves();
         graves.retain(|_, stones| {
             stones.retain(|stone| stone.until > now.monotonic);
             !stones.is_empty()
         });
-        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::SeqCst) + 1);
+        let ticket = RevocationId(self.tickets.fetch_add(1, Ordering::SeqCst) + 1);
         graves.entry(grave).or_default().push(Stone {
             ticket,
             until: now.monotonic.saturating_add(LIFETIME),
@@ -62,7 +62,7 @@ impl Tombstones {
     }
 
     /// Takes one burial back: nothing was revoked by it.
-    pub(crate) fn lift(&self, grave: &Grave, ticket: Ticket) {
+    pub(crate) fn lift(&self, grave: &Grave, ticket: RevocationId) {
         let mut graves = self.graves();
         if let Some(stones) = graves.get_mut(grave) {
             stones.retain(|stone| stone.ticket != ticket);

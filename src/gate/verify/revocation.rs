@@ -4,9 +4,10 @@
 //! refused in every gate on that client or a clone of it. Only a definite answer that nothing was
 //! revoked lifts that; a time-out does not.
 
-use crate::client::events::{Deed, Listener, Outcome, Ticket};
+use crate::client::events::{Listener, ManagementEvent, Order, Outcome, RevocationId, Settled};
 use crate::clock::Now;
 use crate::gate::principal::PrincipalKind;
+use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::VerdictKey;
 use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verdict::revocations::{Grave, Tombstones};
@@ -14,7 +15,7 @@ use crate::gate::verify::Verifier;
 
 impl Verifier {
     /// Refuses the API key with this id from now on.
-    pub(crate) fn end_key(&self, key_id: i64) -> Ticket {
+    pub(crate) fn end_key(&self, key_id: i64) -> RevocationId {
         end_key(&self.tombstones, &self.cache, key_id, self.clock.now())
     }
 
@@ -25,7 +26,7 @@ impl Verifier {
     }
 
     /// Refuses all keys of an app from now on.
-    fn close_app(&self, slug: &str) -> Ticket {
+    fn close_app(&self, slug: &str) -> RevocationId {
         let ticket = self
             .tombstones
             .bury(Grave::App(slug.into()), self.clock.now());
@@ -65,7 +66,7 @@ pub(crate) fn end_key(
     cache: &VerdictCache,
     key_id: i64,
     now: Now,
-) -> Ticket {
+) -> RevocationId {
     let ticket = tombstones.bury(Grave::KeyId(key_id), now);
     drop_key_id(cache, key_id);
     ticket
@@ -83,21 +84,32 @@ fn drop_key_id(cache: &VerdictCache, key_id: i64) {
 }
 
 impl Listener for Verifier {
-    fn begins(&self, deed: &Deed) -> Ticket {
-        match deed {
-            Deed::EndKey(key_id) => self.end_key(*key_id),
-            Deed::CloseApp(slug) => self.close_app(slug),
-            Deed::OpenApp(_) | Deed::ChangeApp(_) => Ticket::default(),
+    fn begins(&self, event: &ManagementEvent, _sent: Order) -> RevocationId {
+        match event {
+            ManagementEvent::RevokeKey { key_id, .. } | ManagementEvent::RevokeKeyId(key_id) => {
+                self.end_key(*key_id)
+            }
+            ManagementEvent::RevokeDigest(digest) => {
+                let digest = KeyDigest(*digest);
+                for kind in [PrincipalKind::ApiKey, PrincipalKind::OauthAccessToken] {
+                    self.end_secret(VerdictKey { digest, kind });
+                }
+                RevocationId::default()
+            }
+            ManagementEvent::CloseApp(slug) => self.close_app(slug),
+            ManagementEvent::OpenApp(_) | ManagementEvent::ChangeApp(_) => RevocationId::default(),
         }
     }
 
-    fn settled(&self, deed: &Deed, ticket: Ticket, outcome: Outcome) {
-        let grave = match deed {
-            Deed::EndKey(key_id) => Grave::KeyId(*key_id),
-            Deed::CloseApp(slug) => Grave::App(slug.as_str().into()),
-            Deed::OpenApp(slug) => {
-                if outcome == Outcome::Done {
-                    self.tombstones.clear(&Grave::App(slug.as_str().into()));
+    fn settled(&self, event: &ManagementEvent, id: RevocationId, settled: Settled) {
+        let grave = match event {
+            ManagementEvent::RevokeKey { key_id, .. } => Grave::KeyId(*key_id),
+            // Nothing was sent that could have been answered otherwise.
+            ManagementEvent::RevokeKeyId(_) | ManagementEvent::RevokeDigest(_) => return,
+            ManagementEvent::CloseApp(slug) => Grave::App(slug.clone()),
+            ManagementEvent::OpenApp(slug) => {
+                if settled.outcome == Outcome::Done {
+                    self.tombstones.clear(&Grave::App(slug.clone()));
                     self.forget_app(slug);
                     if let Some(app) = self.apps.get(slug) {
                         app.forget_policy();
@@ -105,15 +117,15 @@ impl Listener for Verifier {
                 }
                 return;
             }
-            Deed::ChangeApp(slug) => return self.expire_policy(slug),
+            ManagementEvent::ChangeApp(slug) => return self.expire_policy(slug),
         };
-        match outcome {
-            // Again, so that it lasts from the moment that the deed was done.
+        match settled.outcome {
+            // Again, so that it lasts from the moment that it was done.
             Outcome::Done => {
                 self.tombstones.bury(grave, self.clock.now());
             }
-            Outcome::Nothing => self.tombstones.lift(&grave, ticket),
-            Outcome::Unknown => {}
+            Outcome::Nothing => self.tombstones.lift(&grave, id),
+            Outcome::Indeterminate => {}
         }
     }
 }
