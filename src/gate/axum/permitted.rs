@@ -12,7 +12,8 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::Response;
 use http::request::Parts;
 
-use crate::gate::permission::requirement::{MAX_LENGTH, MAX_NESTING, Requirement};
+use crate::gate::permission::requirement::Requirement;
+use crate::gate::permission::requirement::parser::{MAX_LENGTH, MAX_NESTING};
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Rejection, RejectionKind};
 use crate::gate::service::guard::caller;
