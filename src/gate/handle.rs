@@ -8,12 +8,12 @@ use http::request::Parts;
 use crate::api::api_keys::KeyId;
 use crate::client::{Error, Result};
 use crate::gate::pipeline::{Decision, Gate, Progress};
-use crate::gate::principal::{Principal, PrincipalKind};
+use crate::gate::principal::Principal;
 use crate::gate::refusal::Rejection;
 use crate::gate::request::credential::{Credential, KeyDigest};
 use crate::gate::request::view::Asker;
 use crate::gate::stats::{AuthStats, VerdictSource};
-use crate::gate::verdict::VerdictKey;
+use crate::gate::verdict::{PrincipalKind, VerdictKey};
 use crate::gate::verify::AuthContext;
 
 /// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
@@ -438,9 +438,11 @@ impl AuthHandle {
         loop {
             match progress {
                 Progress::Admitted(verdict, _) => {
-                    return Ok(Principal::new(verdict, Arc::clone(gate)));
+                    return Ok(Principal::new(verdict, gate.options.answers.clone()));
                 }
-                Progress::Refused(rejection) => return Err(rejection.of(gate)),
+                Progress::Refused(rejection) => {
+                    return Err(rejection.with_answers(&gate.options.answers));
+                }
                 Progress::Wait(pending) => {
                     let arrived = pending.await;
                     progress = gate.go_on(arrived, key, &mut asker, gate.state.clock.now());

@@ -11,7 +11,7 @@ use crate::client::WachtClient;
 use crate::clock::Clock;
 use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
 use crate::gate::permission::requirement::Requirement;
-use crate::gate::refusal::{Challenge, OnReject};
+use crate::gate::refusal::Answers;
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::request::credential::Credentials;
 use crate::gate::verdict::cache::CachePolicy;
@@ -28,8 +28,7 @@ pub(crate) struct Options {
     pub(crate) resource: Option<Resource>,
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) requirement_of: Option<RequirementOf>,
-    pub(crate) challenge: Arc<Challenge>,
-    pub(crate) on_reject: Option<OnReject>,
+    pub(crate) answers: Answers,
     pub(crate) rate_limit_headers: RateLimitHeaders,
     /// `Vary` for admitted answers: only where the key is not in `Authorization`, for which
     /// caches have rules of their own (RFC 9111, section 3.5).

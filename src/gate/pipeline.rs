@@ -17,14 +17,14 @@ use crate::gate::directory::{Policy, Reserved, Rules, Standing};
 use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields};
 use crate::gate::options::Options;
 use crate::gate::permission::requirement::Requirement;
-use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
+use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Rejection, RejectionKind};
 use crate::gate::request::credential::Credential;
 use crate::gate::request::view::Asker;
 use crate::gate::state::State;
 use crate::gate::stats::{Effect, LimitedBy, VerdictSource};
 use crate::gate::verdict::cache::Refusal;
-use crate::gate::verdict::{Age, Verdict, VerdictKey};
+use crate::gate::verdict::{Age, PrincipalKind, Verdict, VerdictKey};
 use crate::gate::verify::{self, Arrived, Check, Outcome};
 use crate::log::{GATE, Notice};
 use crate::stripes::Stripes;
@@ -113,7 +113,7 @@ impl Gate {
             return self.pass_anonymous(parts);
         }
         if let Some(outer) = parts.extensions.get::<Principal>() {
-            if Arc::ptr_eq(&outer.gate().state, &self.state) {
+            if outer.is_of(self.state.id) {
                 let verdict = Arc::clone(outer.verdict());
                 // Verified and charged by a gate further out; this one's own conditions remain.
                 let policy = verdict.app.policy();
@@ -165,11 +165,13 @@ impl Gate {
     fn conclude(self: &Arc<Self>, progress: Progress, parts: &mut Parts) -> Decision {
         match progress {
             Progress::Admitted(verdict, rate_limit) => {
-                let principal = Principal::new(verdict, Arc::clone(self));
+                let principal = Principal::new(verdict, self.options.answers.clone());
                 parts.extensions.insert(principal);
                 self.pass(rate_limit, parts)
             }
-            Progress::Refused(rejection) => Decision::Refuse(rejection.of(self)),
+            Progress::Refused(rejection) => {
+                Decision::Refuse(rejection.with_answers(&self.options.answers))
+            }
             Progress::Wait(pending) => Decision::Wait(pending),
         }
     }
@@ -178,7 +180,7 @@ impl Gate {
     pub(crate) fn refusal(self: &Arc<Self>, rejection: Rejection) -> Rejection {
         let metrics = &self.state.metrics;
         metrics.refused(&rejection, VerdictSource::Request);
-        rejection.of(self)
+        rejection.with_answers(&self.options.answers)
     }
 
     pub(crate) fn refused(&self, rejection: Rejection, source: VerdictSource) -> Progress {
@@ -198,7 +200,9 @@ impl Gate {
 
     fn pass_anonymous(self: &Arc<Self>, parts: &mut Parts) -> Decision {
         parts.extensions.remove::<Principal>();
-        parts.extensions.insert(Anonymous(Arc::clone(self)));
+        parts
+            .extensions
+            .insert(Anonymous(self.options.answers.clone()));
         self.pass(RateLimitFields::default(), parts)
     }
 
@@ -667,7 +671,11 @@ impl Stamp {
 impl Clone for Gate {
     /// Without copies of its own: it is one.
     fn clone(&self) -> Self {
-        Self::new(self.options.clone(), Arc::clone(&self.state))
+        let options = Options {
+            answers: self.options.answers.unshared(),
+            ..self.options.clone()
+        };
+        Self::new(options, Arc::clone(&self.state))
     }
 }
 

@@ -6,8 +6,8 @@
 
 use crate::client::events::{Deed, Listener, Outcome, Ticket};
 use crate::clock::Now;
-use crate::gate::principal::PrincipalKind;
 use crate::gate::state::State;
+use crate::gate::verdict::PrincipalKind;
 use crate::gate::verdict::VerdictKey;
 use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verdict::revocations::{Grave, Tombstones};

@@ -12,6 +12,7 @@ use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::options::StateOptions;
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::{AuthStats, Levels, Metrics};
+use crate::gate::verdict::StateId;
 use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verdict::revocations::Tombstones;
 use crate::gate::verify::Flights;
@@ -20,6 +21,7 @@ use crate::log::Notice;
 
 /// What all clones of a layer share: verdicts, policies, counters, flights, tombstones.
 pub(crate) struct State {
+    pub(crate) id: StateId,
     pub(crate) client: WachtClient,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
@@ -68,6 +70,7 @@ impl State {
             ..
         } = options.clone();
         Self {
+            id: StateId::unique(),
             management: Management::new(client.clone(), clock.clone(), deadline),
             client,
             clock,

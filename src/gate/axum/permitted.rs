@@ -136,7 +136,7 @@ impl<P: Permission> Permitted<P> {
         let principal = caller(parts)?;
         match requirement::<P>() {
             Some(requirement) => principal.require(&requirement)?,
-            None => return Err(Rejection::misconfigured().of(principal.gate())),
+            None => return Err(Rejection::misconfigured().with_answers(principal.answers())),
         }
         Ok(Self {
             principal: principal.clone(),

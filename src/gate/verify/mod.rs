@@ -23,11 +23,10 @@ use crate::client::Error;
 use crate::clock::Now;
 use crate::gate::directory::Ours;
 use crate::gate::limit::Payer;
-use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::state::State;
 use crate::gate::stats::GatewayResult;
 use crate::gate::verdict::cache::{Filed, STRANGER_TTL};
-use crate::gate::verdict::{End, Verdict, VerdictKey};
+use crate::gate::verdict::{End, Identity, PrincipalKind, Verdict, VerdictKey};
 use crate::log::GATE;
 
 /// Checks in flight for digests seen good before, and as many for those never seen.
@@ -468,6 +467,7 @@ async fn ours(
             metadata: response.metadata,
         },
         app,
+        state.id,
         sent,
         end,
     ));
