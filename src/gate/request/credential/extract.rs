@@ -16,7 +16,7 @@ use crate::gate::request::credential::source::{CredentialSource, SourceKind};
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     sources: Arc<[SourceKind]>,
-    problem: Option<Arc<str>>,
+    problem: Option<&'static str>,
 }
 
 impl Credentials {
@@ -29,14 +29,14 @@ impl Credentials {
             }
         }
         Self {
-            problem: problem(&distinct).map(Arc::from),
+            problem: problem(&distinct),
             sources: distinct.into(),
         }
     }
 
     /// Why no request can be judged by these sources, in words for the log.
-    pub(crate) fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        self.problem
     }
 
     /// The one credential of a request, or `None` when no source has any.
@@ -52,10 +52,7 @@ impl Credentials {
     ) -> Result<Option<Credential<'h>>, Malformed> {
         let mut found = None;
         for source in self.sources.iter() {
-            let Some(name) = source.header_name() else {
-                continue;
-            };
-            let mut lines = headers.get_all(name).iter();
+            let mut lines = headers.get_all(source.header_name()).iter();
             let Some(line) = lines.next() else { continue };
             if lines.next().is_some() {
                 return Err(Malformed);
@@ -65,7 +62,7 @@ impl Credentials {
                     Some(token) => token,
                     None => continue,
                 },
-                SourceKind::Header(_) | SourceKind::Unusable(_) => trim(line.as_bytes()),
+                SourceKind::Header(_) => trim(line.as_bytes()),
             };
             let credential = Credential::parse(key)?;
             if found.replace(credential).is_some() {
@@ -105,7 +102,6 @@ impl Credentials {
                 SourceKind::Header(name) => {
                     headers.remove(name);
                 }
-                SourceKind::Unusable(_) => {}
             }
         }
     }
@@ -116,7 +112,7 @@ impl Credentials {
     }
 
     fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
-        self.sources.iter().filter_map(SourceKind::header_name)
+        self.sources.iter().map(SourceKind::header_name)
     }
 }
 
@@ -134,19 +130,14 @@ fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
-fn problem(sources: &[SourceKind]) -> Option<String> {
+fn problem(sources: &[SourceKind]) -> Option<&'static str> {
     let bare_authorization = SourceKind::Header(AUTHORIZATION);
     if sources.is_empty() {
-        Some("no credential source is configured, so no request can carry a key".to_owned())
+        Some("no credential source is configured, so no request can carry a key")
     } else if sources.contains(&SourceKind::Bearer) && sources.contains(&bare_authorization) {
-        Some("`Authorization` cannot hold a bearer token and a bare key at once".to_owned())
+        Some("`Authorization` cannot hold a bearer token and a bare key at once")
     } else {
-        sources.iter().find_map(|source| match source {
-            SourceKind::Unusable(name) => Some(format!(
-                "{name:?} cannot be a credential header: not a header name, or reserved"
-            )),
-            SourceKind::Bearer | SourceKind::Header(_) => None,
-        })
+        None
     }
 }
 

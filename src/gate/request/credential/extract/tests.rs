@@ -3,6 +3,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn header(name: &str) -> CredentialSource {
+    CredentialSource::header(name).unwrap()
+}
+
 fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {
     lines
         .iter()
@@ -82,7 +86,7 @@ fn two_authorization_lines_are_malformed_whatever_their_schemes() {
 
 #[test]
 fn a_header_source_takes_the_whole_value() {
-    let sources = Credentials::new(CredentialSource::header("X-Api-Key"));
+    let sources = Credentials::new(header("X-Api-Key"));
     let one = |value: &[u8]| {
         let headers = headers(&[("x-api-key", value)]);
         extract(&sources, &headers).map(|found| found.map(str::to_owned))
@@ -99,10 +103,7 @@ fn a_header_source_takes_the_whole_value() {
 
 #[test]
 fn several_sources_hold_at_most_one_credential() {
-    let sources = Credentials::new([
-        CredentialSource::bearer(),
-        CredentialSource::header("x-api-key"),
-    ]);
+    let sources = Credentials::new([CredentialSource::bearer(), header("x-api-key")]);
     let second = headers(&[("x-api-key", b"two")]);
     assert_eq!(extract(&sources, &second), Ok(Some("two")));
     let beside_basic = headers(&[("authorization", b"Basic abc"), ("x-api-key", b"two")]);
@@ -115,8 +116,7 @@ fn several_sources_hold_at_most_one_credential() {
 
 #[test]
 fn a_source_named_twice_counts_once() {
-    let header = CredentialSource::header("x-api-key");
-    let sources = Credentials::new([header.clone(), header]);
+    let sources = Credentials::new([header("x-api-key"), header("X-Api-Key")]);
     assert_eq!(sources.problem(), None);
     assert_eq!(
         extract(&sources, &headers(&[("x-api-key", b"key")])),
@@ -126,25 +126,10 @@ fn a_source_named_twice_counts_once() {
 
 #[test]
 fn sources_that_cannot_work_say_so() {
-    let problem = |sources: &[CredentialSource]| {
-        Credentials::new(sources.iter().cloned())
-            .problem()
-            .map(str::to_owned)
-    };
-    for name in [
-        "",
-        "x api key",
-        "x-api-key:",
-        "schlüssel",
-        "x-wacht-key",
-        "X_Wacht_Key",
-    ] {
-        let source = CredentialSource::header(name);
-        let text = problem(&[CredentialSource::bearer(), source]).unwrap();
-        assert!(text.contains(&format!("{name:?}")), "{text}");
-    }
+    let problem =
+        |sources: &[CredentialSource]| Credentials::new(sources.iter().cloned()).problem();
     assert!(problem(&[]).is_some());
-    let bare = CredentialSource::header("Authorization");
+    let bare = header("Authorization");
     assert!(problem(&[bare.clone(), CredentialSource::bearer()]).is_some());
     assert_eq!(problem(&[bare]), None);
     assert_eq!(Credentials::default().problem(), None);
@@ -152,7 +137,7 @@ fn sources_that_cannot_work_say_so() {
 
 #[test]
 fn keys_are_marked_sensitive_on_every_line() {
-    let sources = Credentials::new(CredentialSource::header("x-api-key"));
+    let sources = Credentials::new(header("x-api-key"));
     let mut headers = headers(&[
         ("x-api-key", b"one"),
         ("x-api-key", b"two"),
@@ -172,10 +157,7 @@ fn keys_are_marked_sensitive_on_every_line() {
 
 #[test]
 fn stripping_leaves_what_is_not_the_key() {
-    let sources = Credentials::new([
-        CredentialSource::bearer(),
-        CredentialSource::header("x-api-key"),
-    ]);
+    let sources = Credentials::new([CredentialSource::bearer(), header("x-api-key")]);
     let mut bearer = headers(&[("authorization", b"bearer one"), ("x-api-key", b"two")]);
     sources.strip(&mut bearer);
     assert!(bearer.is_empty());
@@ -186,10 +168,7 @@ fn stripping_leaves_what_is_not_the_key() {
 
 #[test]
 fn answers_vary_on_every_source() {
-    let sources = Credentials::new([
-        CredentialSource::bearer(),
-        CredentialSource::header("X-Api-Key"),
-    ]);
+    let sources = Credentials::new([CredentialSource::bearer(), header("X-Api-Key")]);
     let names: Vec<_> = sources.vary().map(HeaderName::as_str).collect();
     assert_eq!(names, ["authorization", "x-api-key"]);
 }
@@ -218,7 +197,7 @@ proptest! {
         let value = [scheme.as_bytes(), &value].concat();
         if let Ok(value) = HeaderValue::from_bytes(&value) {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-            let bare = Credentials::new(CredentialSource::header("authorization"));
+            let bare = Credentials::new(header("authorization"));
             for sources in [Credentials::default(), bare] {
                 if let Ok(Some(credential)) = sources.extract(&headers) {
                     let key = credential.expose();
@@ -237,7 +216,7 @@ proptest! {
             Just("Basic abc".to_owned()), Just(String::new()), "(?i:bearer )?[!-~]{0,9}",
         ],
     ) {
-        let both = [CredentialSource::bearer(), CredentialSource::header("x-api-key")];
+        let both = [CredentialSource::bearer(), header("x-api-key")];
         let sources = Credentials::new(both);
         let bearer = format!("Bearer {key}");
         let (name, first) = match place {
