@@ -4,9 +4,12 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The permissions a caller holds. Cheap to clone.
 ///
-/// Names are compared exactly: case counts, and `*` is a character like any other.
+/// Names are compared exactly: case counts, and `*` is a character like any other. serde
+/// writes and reads them as a list.
 ///
 /// ```
 /// use wacht_auth::{Permissions, Requirement};
@@ -97,6 +100,20 @@ impl<S: Into<Box<str>>> FromIterator<S> for Permissions {
     }
 }
 
+impl Serialize for Permissions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// From a list of names, in any order.
+impl<'de> Deserialize<'de> for Permissions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<Box<str>>::deserialize(deserializer)?;
+        Ok(names.into_iter().collect())
+    }
+}
+
 impl fmt::Debug for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
@@ -121,5 +138,13 @@ mod tests {
         assert!(permissions.contains_all([""; 0]));
         assert!(!permissions.contains_any([""; 0]));
         assert!(permissions.weight() > Permissions::default().weight());
+    }
+
+    #[test]
+    fn a_list_of_names_is_all_that_is_written() {
+        let read: Permissions = serde_json::from_str(r#"["b", "a", "b"]"#).unwrap();
+        assert_eq!(read, ["b", "a"].into_iter().collect());
+        assert_eq!(serde_json::to_string(&read).unwrap(), r#"["a","b"]"#);
+        assert!(serde_json::from_str::<Permissions>(r#"["a", 1]"#).is_err());
     }
 }

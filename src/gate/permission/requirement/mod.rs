@@ -6,11 +6,13 @@
 pub(crate) mod error;
 mod expression;
 pub(crate) mod parser;
+mod text;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -30,6 +32,10 @@ use crate::gate::permission::requirement::parser::{MAX_LENGTH, Parser};
 /// * Refused, because the Wacht gateway reads them in ways nobody means: commas, and names
 ///   spelt `and` or `or` in any case, or `true` or `false`.
 /// * At most 4096 bytes, and 32 parentheses deep.
+///
+/// Two requirements are equal if `Display` writes the same text for both: `a AND b` is not
+/// `b AND a`. That text is also what serde writes and reads, so requirements can stand in
+/// configuration files.
 ///
 /// ```
 /// use wacht_auth::Requirement;
@@ -211,6 +217,12 @@ impl PartialEq for Requirement {
 }
 
 impl Eq for Requirement {}
+
+impl Hash for Requirement {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
+    }
+}
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -195,6 +197,27 @@ fn only_a_plain_and_is_a_scope() {
     }
 }
 
+#[test]
+fn a_file_holds_the_text_and_a_wrong_one_says_where() {
+    let read: Requirement = serde_json::from_str(r#""a AND(b OR  c)""#).unwrap();
+    assert_eq!(read, requirement("a AND (b OR c)"));
+    assert_eq!(serde_json::to_string(&read).unwrap(), r#""a AND (b OR c)""#);
+
+    let wrong = serde_json::from_str::<Requirement>(r#""a and b""#).unwrap_err();
+    let said = Requirement::try_from("a and b").unwrap_err().to_string();
+    assert!(wrong.to_string().contains(&said), "{wrong}");
+    let wrong = serde_json::from_str::<Requirement>("7").unwrap_err();
+    assert!(wrong.to_string().contains("joined by AND"), "{wrong}");
+}
+
+#[test]
+fn equal_requirements_are_one_in_a_set() {
+    let texts = ["a AND (b AND c)", "(a AND b) AND c", "a OR b"];
+    let set: HashSet<Requirement> = texts.into_iter().map(requirement).collect();
+    assert_eq!(set.len(), 2);
+    assert!(set.contains(&Requirement::try_from(["a", "b", "c"]).unwrap()));
+}
+
 /// Splits at the weakest operator outside parentheses, again and again.
 fn naive(text: &str, held: &Permissions) -> bool {
     let text = text.trim();
@@ -261,5 +284,15 @@ proptest! {
         let again = requirement(&parsed.to_string());
         prop_assert_eq!(again.satisfied_by(&held), naive(&text, &held));
         prop_assert_eq!(again, parsed);
+    }
+
+    #[test]
+    fn what_is_written_to_a_file_is_read_from_it(text in expression()) {
+        let parsed = requirement(&text);
+        let written = serde_json::to_string(&parsed).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Requirement>(&written).unwrap(), parsed.clone());
+        // Also where the text cannot be borrowed from what is read.
+        let value = serde_json::to_value(&parsed).unwrap();
+        prop_assert_eq!(serde_json::from_value::<Requirement>(value).unwrap(), parsed);
     }
 }
