@@ -10,13 +10,13 @@ use crate::client::events::ManagementEvent;
 use crate::client::{ConfigError, ConfigErrorKind, Result};
 use crate::clock::Now;
 use crate::gate::pipeline::{Decision, Gate};
-use crate::gate::principal::{Principal, PrincipalKind};
+use crate::gate::principal::Principal;
 use crate::gate::refusal::Rejection;
 use crate::gate::request::context::AuthContext;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::request::view::{Detached, Resolved};
 use crate::gate::stats::AuthStats;
-use crate::gate::verdict::VerdictKey;
+use crate::gate::verdict::{PrincipalKind, VerdictKey};
 
 /// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
 /// ways than HTTP.

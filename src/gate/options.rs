@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use crate::gate::limit::RateLimitHeaders;
 use crate::gate::permission::requirement::Requirement;
-use crate::gate::refusal::{Challenge, OnReject};
+use crate::gate::refusal::Answers;
 use crate::gate::request::options::RequestOptions;
 
 /// The options of one view: how a request is read, whom it lets in, and how it is answered.
@@ -18,8 +18,7 @@ pub(crate) struct GateOptions {
     pub(crate) strip_credential: bool,
     pub(crate) optional: bool,
     pub(crate) requirements: Vec<Requirement>,
-    pub(crate) challenge: Arc<Challenge>,
-    pub(crate) on_reject: Option<OnReject>,
+    pub(crate) answers: Answers,
     pub(crate) rate_limit_headers: RateLimitHeaders,
     /// `Vary` for admitted answers: only where the key is not in `Authorization`, for which
     /// caches have rules of their own (RFC 9111, section 3.5).

@@ -19,14 +19,14 @@ use crate::gate::directory::{Policy, Reserved, Rules, Standing};
 use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields, RuleSet};
 use crate::gate::options::GateOptions;
 use crate::gate::permission::requirement::Requirement;
-use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
+use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Rejection, RejectionKind};
 use crate::gate::request::credential::Credential;
 use crate::gate::request::view::{Detached, RequestView, Resolved};
 use crate::gate::state::State;
 use crate::gate::stats::{Effect, LimitedBy, VerdictSource};
 use crate::gate::verdict::cache::Refusal;
-use crate::gate::verdict::{Age, Verdict, VerdictKey};
+use crate::gate::verdict::{Age, PrincipalKind, Verdict, VerdictKey};
 use crate::gate::verify::Verification;
 use crate::gate::verify::check::Check;
 use crate::log::{GATE, Notice};
@@ -105,7 +105,7 @@ impl Gate {
     }
 
     /// Steps 0 to 6 of a request, as far as they go without waiting.
-    pub(crate) fn decide(self: &Arc<Self>, view: &mut RequestView<'_>, now: Now) -> Decision {
+    pub(crate) fn decide(&self, view: &mut RequestView<'_>, now: Now) -> Decision {
         // 0 clean
         view.clean();
         let outer = self.outer_caller(view);
@@ -154,7 +154,7 @@ impl Gate {
     }
 
     /// Step 3, unless something speaks against asking the gateway about this key now.
-    fn ask(self: &Arc<Self>, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Decision {
+    fn ask(&self, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Decision {
         match self.state.verifier.cache.negative(&key, now) {
             Some((Refusal::Invalid, _)) => {
                 self.refuse(Rejection::invalid_key(), VerdictSource::Negative)
@@ -172,7 +172,7 @@ impl Gate {
 
     /// Steps 3 to 6, with what the request has waited for.
     pub(crate) fn resume(
-        self: &Arc<Self>,
+        &self,
         (verification, is_own): (Verification, bool),
         key: VerdictKey,
         view: &mut RequestView<'_>,
@@ -229,7 +229,7 @@ impl Gate {
     /// Steps 4 to 6 for a key that is known to be good. `own` is what a check for this very request
     /// has brought.
     fn judge(
-        self: &Arc<Self>,
+        &self,
         verdict: &Arc<Verdict>,
         policy: Option<&Policy>,
         counted_by: CountedBy<'_>,
@@ -239,30 +239,36 @@ impl Gate {
     ) -> Decision {
         // 4 permissions
         if let Err(rejection) = self.admissible(verdict, policy, view, now) {
-            return Decision::Refuse(rejection.of(self));
+            return Decision::Refuse(rejection.with_answers(&self.options.answers));
         }
         // 5 limits
         let rate_limit = match counted_by {
             CountedBy::Nobody => RateLimitFields::default(),
             CountedBy::Here(rules) => match self.charge(rules, verdict, view, now) {
                 Ok(fields) => fields,
-                Err(rejection) => return Decision::Refuse(rejection.of(self)),
+                Err(rejection) => {
+                    return Decision::Refuse(rejection.with_answers(&self.options.answers));
+                }
             },
             CountedBy::Gateway => match own {
                 None => return self.wait_for_own_check(verdict.key(), view),
                 Some(Verification::Limited(_, wait)) => {
                     let metrics = &self.state.verifier.metrics;
                     metrics.limit_refusal(LimitedBy::Gateway, Effect::Refused);
-                    return Decision::Refuse(Rejection::rate_limited_plainly(*wait).of(self));
+                    return Decision::Refuse(
+                        Rejection::rate_limited_plainly(*wait).with_answers(&self.options.answers),
+                    );
                 }
                 Some(Verification::Outage(wait) | Verification::Unknown(wait)) => {
-                    return Decision::Refuse(Rejection::unavailable(*wait).of(self));
+                    return Decision::Refuse(
+                        Rejection::unavailable(*wait).with_answers(&self.options.answers),
+                    );
                 }
                 Some(_) => RateLimitFields::default(),
             },
         };
         // 6 extensions
-        let principal = Principal::new(Arc::clone(verdict), Arc::clone(self));
+        let principal = Principal::new(Arc::clone(verdict), self.options.answers.clone());
         view.extensions().insert(principal);
         self.pass(rate_limit, view)
     }
@@ -271,7 +277,7 @@ impl Gate {
     fn outer_caller(&self, view: &mut RequestView<'_>) -> Option<Arc<Verdict>> {
         let extensions = view.extensions();
         let caller = extensions.get::<Principal>()?;
-        if caller.is_of(&self.state) {
+        if caller.is_of(self.state.verifier.id) {
             return Some(Arc::clone(caller.verdict()));
         }
         extensions.remove::<Principal>();
@@ -282,7 +288,7 @@ impl Gate {
     /// What it has seen is looked at again: if it has ended since, the request is verified as if
     /// that gate were not there.
     fn decide_again(
-        self: &Arc<Self>,
+        &self,
         verdict: Arc<Verdict>,
         view: &mut RequestView<'_>,
         now: Now,
@@ -298,7 +304,8 @@ impl Gate {
         Some(
             match self.admissible(&verdict, policy.as_deref(), view, now) {
                 Ok(()) => {
-                    let principal = Principal::new(Arc::clone(&verdict), Arc::clone(self));
+                    let principal =
+                        Principal::new(Arc::clone(&verdict), self.options.answers.clone());
                     view.extensions().insert(principal);
                     self.pass(RateLimitFields::default(), view)
                 }
@@ -520,7 +527,7 @@ impl Gate {
 
     /// Step 3: the joined verification of this key.
     fn wait_for_verification(
-        self: &Arc<Self>,
+        &self,
         key: VerdictKey,
         view: &mut RequestView<'_>,
         now: Now,
@@ -546,11 +553,7 @@ impl Gate {
     }
 
     /// A check for this request alone, its limits and plain permissions included.
-    fn wait_for_own_check(
-        self: &Arc<Self>,
-        key: VerdictKey,
-        view: &mut RequestView<'_>,
-    ) -> Decision {
+    fn wait_for_own_check(&self, key: VerdictKey, view: &mut RequestView<'_>) -> Decision {
         let Some(mut check) = self.check(key, view) else {
             return self.refuse_early(Rejection::missing_credential());
         };
@@ -592,7 +595,7 @@ impl Gate {
     }
 
     /// Where nobody has to show a key, nobody has permissions that could be asked for.
-    fn decide_without_credential(self: &Arc<Self>, view: &mut RequestView<'_>) -> Decision {
+    fn decide_without_credential(&self, view: &mut RequestView<'_>) -> Decision {
         if self.options.optional
             && self.options.requirements.is_empty()
             && view.requirements().is_empty()
@@ -602,11 +605,11 @@ impl Gate {
         self.refuse_early(Rejection::missing_credential())
     }
 
-    fn pass_anonymous(self: &Arc<Self>, view: &mut RequestView<'_>) -> Decision {
+    fn pass_anonymous(&self, view: &mut RequestView<'_>) -> Decision {
         let extensions = view.extensions();
         // What a gate further out has put there stays: for a gate that skips, it is no business.
         if extensions.get::<Principal>().is_none() && extensions.get::<Anonymous>().is_none() {
-            extensions.insert(Anonymous(Arc::clone(self)));
+            extensions.insert(Anonymous(self.options.answers.clone()));
         }
         self.pass(RateLimitFields::default(), view)
     }
@@ -622,21 +625,21 @@ impl Gate {
     }
 
     /// A refusal that the request alone decides.
-    fn refuse_early(self: &Arc<Self>, rejection: Rejection) -> Decision {
+    fn refuse_early(&self, rejection: Rejection) -> Decision {
         self.refuse(rejection, VerdictSource::Request)
     }
 
     /// The refusal of what the walk lets pass without a caller, where a caller is asked for.
-    pub(crate) fn missing_credential(self: &Arc<Self>) -> Rejection {
+    pub(crate) fn missing_credential(&self) -> Rejection {
         let rejection = Rejection::missing_credential();
         let metrics = &self.state.verifier.metrics;
         metrics.refused(&rejection, VerdictSource::Request);
-        rejection.of(self)
+        rejection.with_answers(&self.options.answers)
     }
 
-    fn refuse(self: &Arc<Self>, rejection: Rejection, source: VerdictSource) -> Decision {
+    fn refuse(&self, rejection: Rejection, source: VerdictSource) -> Decision {
         self.state.verifier.metrics.refused(&rejection, source);
-        Decision::Refuse(rejection.of(self))
+        Decision::Refuse(rejection.with_answers(&self.options.answers))
     }
 
     /// Counts the verdict, if there is one yet.

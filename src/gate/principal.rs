@@ -7,16 +7,14 @@ use serde_json::Value;
 
 use crate::gate::permission::Permissions;
 use crate::gate::permission::requirement::Requirement;
-use crate::gate::pipeline::Gate;
-use crate::gate::refusal::Rejection;
-use crate::gate::state::State;
-use crate::gate::verdict::Verdict;
+use crate::gate::refusal::{Answers, Rejection};
+use crate::gate::verdict::{Identity, PrincipalKind, StateId, Verdict};
 use crate::log::GATE;
 
 /// The verified caller of a request.
 ///
 /// [`WachtAuth`](crate::WachtAuth) puts it into the request's extensions; axum handlers take it
-/// as an extractor. It is two reference counts, so it is cheap to clone and to send elsewhere.
+/// as an extractor. It is a reference count or two, so it is cheap to clone and to send elsewhere.
 ///
 /// It says what was true when the gateway was last asked, at most
 /// [`CachePolicy::fresh_for`](crate::CachePolicy::fresh_for) plus the grace after that ago.
@@ -47,45 +45,17 @@ use crate::log::GATE;
 #[derive(Clone)]
 pub struct Principal {
     verdict: Arc<Verdict>,
-    gate: Arc<Gate>,
-}
-
-/// What kind of credential the caller showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PrincipalKind {
-    /// An API key of one of the deployment's API auth apps.
-    ApiKey,
-    /// An opaque OAuth access token (`oat_…`), accepted under
-    /// [`accept_oauth_tokens`](crate::WachtAuthLayer::accept_oauth_tokens).
-    OauthAccessToken,
-}
-
-/// What Wacht said of a caller, in the gate's own types.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) kind: PrincipalKind,
-    pub(crate) key_id: i64,
-    pub(crate) key_name: Box<str>,
-    pub(crate) app_slug: Arc<str>,
-    pub(crate) deployment_id: i64,
-    pub(crate) owner_user_id: Option<i64>,
-    pub(crate) organization_id: Option<i64>,
-    pub(crate) workspace_id: Option<i64>,
-    pub(crate) organization_membership_id: Option<i64>,
-    pub(crate) workspace_membership_id: Option<i64>,
-    pub(crate) permissions: Permissions,
-    pub(crate) metadata: Value,
+    answers: Answers,
 }
 
 /// Stands in the extensions of a request that a gate let pass without a caller, so that a guard
 /// further in can tell "anonymous" from "no gate in front".
 #[derive(Clone)]
-pub(crate) struct Anonymous(pub(crate) Arc<Gate>);
+pub(crate) struct Anonymous(pub(crate) Answers);
 
 impl Principal {
-    pub(crate) fn new(verdict: Arc<Verdict>, gate: Arc<Gate>) -> Self {
-        Self { verdict, gate }
+    pub(crate) fn new(verdict: Arc<Verdict>, answers: Answers) -> Self {
+        Self { verdict, answers }
     }
 
     /// Whether the caller showed an API key or an OAuth access token.
@@ -250,12 +220,12 @@ impl Principal {
     {
         let requirement = requirement.try_into().map_err(|error| {
             tracing::error!(target: GATE, %error, "a handler requires what is no requirement");
-            Rejection::misconfigured().of(&self.gate)
+            Rejection::misconfigured().with_answers(&self.answers)
         })?;
         if self.permissions().satisfies(&requirement) {
             Ok(())
         } else {
-            Err(Rejection::permission_denied(&requirement).of(&self.gate))
+            Err(Rejection::permission_denied(&requirement).with_answers(&self.answers))
         }
     }
 
@@ -267,13 +237,14 @@ impl Principal {
         &self.verdict
     }
 
-    pub(crate) fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+    /// Whether a gate of this state has put it there.
+    pub(crate) fn is_of(&self, state: StateId) -> bool {
+        self.verdict.state == state
     }
 
-    /// Whether a gate on this state has verified it.
-    pub(crate) fn is_of(&self, state: &State) -> bool {
-        std::ptr::eq(&*self.gate.state, state)
+    /// How its gate answers those it refuses.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
     }
 }
 

@@ -9,6 +9,7 @@ use crate::gate::directory::{Apps, Management, Tenancy};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
+use crate::gate::verdict::StateId;
 use crate::gate::verdict::cache::{CachePolicy, VerdictCache};
 use crate::gate::verdict::revocations::Tombstones;
 use crate::gate::verify::Verifier;
@@ -83,6 +84,7 @@ impl State {
         let limiter = Arc::new(Limiter::new(&limits));
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
         let verifier = Arc::new(Verifier {
+            id: StateId::unique(),
             management: Management::new(client.clone(), clock.clone(), deadline),
             client,
             clock,

@@ -492,7 +492,7 @@ async fn an_answer_that_has_no_room_for_another_header_goes_out_without() {
     let key = scene.key();
     let layer = scene
         .layer()
-        .credentials(CredentialSource::header("x-api-key"))
+        .credentials(CredentialSource::header("x-api-key").unwrap())
         .on_reject(move |rejection, _| {
             let mut response = Response::new(Bytes::new());
             *response.headers_mut() = full();

@@ -338,7 +338,7 @@ async fn an_inner_gate_of_its_own_replaces_the_outer_caller() {
     let inner_key = other.issue_key("partners").name("inner").issue();
     let outer = scene
         .layer()
-        .credentials([CredentialSource::header("x-api-key")]);
+        .credentials([CredentialSource::header("x-api-key").unwrap()]);
     let inner = WachtAuthLayer::new(other.client()).clock(&scene.clock);
     let app = Router::new()
         .route("/inner", get(caller_name).layer(inner.clone()))

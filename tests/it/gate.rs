@@ -6,8 +6,8 @@ use chrono::DateTime;
 use wacht_auth::client::ConfigErrorKind;
 use wacht_auth::dev::{DevRule, Fault, On};
 use wacht_auth::{
-    AuthContext, ClientIp, CredentialSource, Error, PrincipalKind, RejectionKind, Requirement,
-    WachtAuthLayer, WachtClient,
+    AuthContext, ClientIp, Error, PrincipalKind, RejectionKind, Requirement, WachtAuthLayer,
+    WachtClient,
 };
 
 use crate::scene::{Echo, Scene, anonymous, get};
@@ -240,9 +240,7 @@ async fn an_unusable_client_or_credential_source_is_a_500_and_not_a_panic() {
     let scene = Scene::new().await;
     let key = scene.key();
     let client = WachtAuthLayer::new(WachtClient::new("line\nbreak"));
-    let source = scene
-        .layer()
-        .credentials(CredentialSource::header("no header name"));
+    let source = scene.layer().credentials([]);
     for layer in [client, source] {
         Echo::behind(layer)
             .get(key.secret())

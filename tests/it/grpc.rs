@@ -438,7 +438,7 @@ async fn the_key_may_come_in_metadata_of_another_name() {
     let key = scene.key();
     let layer = scene
         .layer()
-        .credentials(CredentialSource::header("x-api-key"));
+        .credentials(CredentialSource::header("x-api-key").unwrap());
     let mut orders = orders_behind(layer).await;
     orders
         .list(with_metadata(&[("x-api-key", key.secret())]))

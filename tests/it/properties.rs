@@ -291,7 +291,7 @@ fn nothing_but_the_key_itself_in_one_place_comes_in() {
         .app("orders")
         .credentials([
             CredentialSource::bearer(),
-            CredentialSource::header("x-api-key"),
+            CredentialSource::header("x-api-key").unwrap(),
         ])
         .client_ip(ClientIp::trusted_proxies(["198.51.100.0/24"]).unwrap());
     let echo = Echo::behind(layer);

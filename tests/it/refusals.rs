@@ -479,7 +479,7 @@ async fn answers_vary_by_the_header_that_holds_the_key() {
     let echo = Echo::behind(
         scene
             .layer()
-            .credentials(CredentialSource::header("X-Api-Key")),
+            .credentials(CredentialSource::header("X-Api-Key").unwrap()),
     );
     let admitted = echo.call(in_header()).await;
     admitted.assert_ok();
@@ -490,7 +490,7 @@ async fn answers_vary_by_the_header_that_holds_the_key() {
 
     let either = [
         CredentialSource::bearer(),
-        CredentialSource::header("x-api-key"),
+        CredentialSource::header("x-api-key").unwrap(),
     ];
     let echo = Echo::behind(scene.layer().credentials(either));
     for request in [in_header(), get(key.secret())] {
@@ -509,7 +509,7 @@ async fn answers_vary_by_the_header_that_holds_the_key() {
 
 #[tokio::test]
 async fn the_order_of_options_does_not_matter_to_the_answer() {
-    let source = || CredentialSource::header("x-api-key");
+    let source = || CredentialSource::header("x-api-key").unwrap();
     let scene = Scene::new().await;
     for layer in [
         scene.layer().realm("shop").credentials(source()),

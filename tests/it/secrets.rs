@@ -183,7 +183,7 @@ async fn no_key_shows_in_any_log_line_or_text() {
         .clock(&scene.clock)
         .credentials([
             CredentialSource::bearer(),
-            CredentialSource::header("x-api-key"),
+            CredentialSource::header("x-api-key").unwrap(),
         ])
         .accept_oauth_tokens();
     let handle = layer.handle();
@@ -606,7 +606,7 @@ async fn the_credential_stays_marked_as_sensitive_or_goes() {
     let bearer = format!("Bearer {}", key.secret());
     let sources = [
         CredentialSource::bearer(),
-        CredentialSource::header("x-api-key"),
+        CredentialSource::header("x-api-key").unwrap(),
     ];
     let staying = scene.layer().credentials(sources);
     let going = staying.clone().strip_credential();

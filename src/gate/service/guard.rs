@@ -122,7 +122,7 @@ pub(crate) fn caller(parts: &Parts) -> Result<&Principal, Rejection> {
         return Ok(principal);
     }
     Err(match parts.extensions.get::<Anonymous>() {
-        Some(Anonymous(gate)) => Rejection::missing_credential().of(gate),
+        Some(Anonymous(answers)) => Rejection::missing_credential().with_answers(answers),
         None => {
             tracing::error!(
                 target: GATE,

@@ -18,7 +18,7 @@ use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
 use crate::gate::options::GateOptions;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::Gate;
-use crate::gate::refusal::{Challenge, Rejection};
+use crate::gate::refusal::Rejection;
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::request::credential::{CredentialSource, Credentials};
 use crate::gate::service::WachtAuth;
@@ -171,7 +171,7 @@ impl WachtAuthLayer {
             let vary = HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static("*"));
             let elsewhere = credentials.vary().any(|name| name != AUTHORIZATION);
             options.vary = elsewhere.then(|| vary.clone());
-            options.challenge = Arc::new(options.challenge.with_vary(vary));
+            options.answers = options.answers.with_vary(vary);
             options.request.credentials = credentials;
         })
     }
@@ -255,10 +255,7 @@ impl WachtAuthLayer {
     /// The realm in `WWW-Authenticate`. Default: `api`. Characters that cannot stand in a quoted
     /// string are left out.
     pub fn realm(self, realm: &str) -> Self {
-        self.view(|options| {
-            let vary = options.challenge.vary().clone();
-            options.challenge = Arc::new(Challenge::new(realm, vary));
-        })
+        self.view(|options| options.answers = options.answers.with_realm(realm))
     }
 
     /// Answers refusals in a house format. Default: [`Rejection::to_response`], which is also the
@@ -307,7 +304,7 @@ impl WachtAuthLayer {
     where
         F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
     {
-        self.view(|options| options.on_reject = Some(Arc::new(answer)))
+        self.view(|options| options.answers = options.answers.with_on_reject(Arc::new(answer)))
     }
 
     /// Which rate-limit header fields answers carry. Default: the IETF draft's.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Effect, GatewayResult, Levels, LimitedBy, VerdictSource};
+use crate::gate::stats::events::{Effect, GatewayResult, Levels, LimitedBy};
+use crate::gate::stats::figures::VerdictSource;
 
 #[derive(Debug, Default)]
 pub(super) struct Recorder;

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit, with_recorder};
 
-use super::{
-    Effect, GatewayResult, Levels, LimitedBy, OUTCOME_KINDS, OUTCOMES, SOURCES, VerdictSource,
-};
 use crate::gate::refusal::RejectionKind;
+use crate::gate::stats::events::{Effect, GatewayResult, Levels, LimitedBy};
+use crate::gate::stats::figures::{OUTCOME_KINDS, OUTCOMES, SOURCES, VerdictSource};
 
 const VERDICTS: &str = "wacht_auth.verdicts";
 const CACHE_ENTRIES: &str = "wacht_auth.cache.entries";

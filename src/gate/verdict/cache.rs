@@ -546,9 +546,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::gate::directory::Apps;
     use crate::gate::permission::Permissions;
-    use crate::gate::principal::{Identity, PrincipalKind};
     use crate::gate::request::credential::KeyDigest;
-    use crate::gate::verdict::End;
+    use crate::gate::verdict::{End, Identity, PrincipalKind, StateId};
 
     pub(crate) fn at(seconds: u64) -> Now {
         Now {
@@ -592,7 +591,15 @@ pub(crate) mod tests {
             permissions: Permissions::default(),
             metadata: serde_json::Value::Null,
         };
-        Arc::new(Verdict::new(key.digest, identity, app, sent, End::Unknown))
+        let state = StateId::unique();
+        Arc::new(Verdict::new(
+            key.digest,
+            identity,
+            app,
+            state,
+            sent,
+            End::Unknown,
+        ))
     }
 
     pub(crate) const TTL: Duration = Duration::from_secs(10);

@@ -160,7 +160,7 @@ const MOST_PAGES: u64 = 1 << 16;
 #[cfg(all(test, not(wacht_shuttle)))]
 mod tests {
     use super::*;
-    use crate::gate::principal::PrincipalKind;
+    use crate::gate::verdict::PrincipalKind;
     use crate::gate::verdict::cache::tests::{TTL, at, front, key, key_of, yes, yes_of};
     use crate::gate::verdict::cache::{CachePolicy, VerdictCache};
     use crate::gate::verdict::revocations::Tombstones;

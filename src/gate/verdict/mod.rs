@@ -2,7 +2,9 @@
 
 pub(crate) mod cache;
 pub(crate) mod hot_cache;
+mod identity;
 pub(crate) mod revocations;
+mod state_id;
 
 #[cfg(all(test, wacht_shuttle))]
 mod interleavings;
@@ -14,10 +16,13 @@ use std::time::Duration;
 
 use crate::clock::{Now, nanoseconds};
 use crate::gate::directory::App;
-use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::cache::CachePolicy;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+pub(crate) use identity::Identity;
+pub use identity::PrincipalKind;
+pub(crate) use state_id::StateId;
 
 /// What a verdict is filed under: never the key itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub(crate) struct Verdict {
     pub(crate) identity: Identity,
     /// The app whose policy judges the key.
     pub(crate) app: Arc<App>,
+    /// Whose verdict it is.
+    pub(crate) state: StateId,
     pub(super) sent: Now,
     end: End,
     // Contradicted or forgotten: whoever still holds the `Arc` must not use it.
@@ -84,6 +91,7 @@ impl Verdict {
         digest: KeyDigest,
         identity: Identity,
         app: Arc<App>,
+        state: StateId,
         sent: Now,
         end: End,
     ) -> Self {
@@ -91,6 +99,7 @@ impl Verdict {
             digest,
             identity,
             app,
+            state,
             sent,
             end,
             dead: AtomicBool::new(false),

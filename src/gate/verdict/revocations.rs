@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::client::events::RevocationId;
 use crate::clock::Now;
-use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::verdict::VerdictKey;
+use crate::gate::verdict::{Identity, PrincipalKind};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 

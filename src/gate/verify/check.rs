@@ -4,9 +4,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::api::gateway::CheckRequest;
 use crate::gate::limit::Payer;
-use crate::gate::principal::PrincipalKind;
 use crate::gate::request::context::AuthContext;
-use crate::gate::verdict::VerdictKey;
+use crate::gate::verdict::{PrincipalKind, VerdictKey};
 
 const RESOURCE_MAX: usize = 2048;
 

@@ -25,11 +25,10 @@ use crate::client::{Error, WachtClient};
 use crate::clock::{Clock, Now};
 use crate::gate::directory::{App, Apps, Management, Ours, Tenancy};
 use crate::gate::limit::{FailedLookups, Limiter};
-use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
 use crate::gate::verdict::cache::{Filed, STRANGER_TTL, VerdictCache};
 use crate::gate::verdict::revocations::Tombstones;
-use crate::gate::verdict::{End, Verdict};
+use crate::gate::verdict::{End, Identity, PrincipalKind, StateId, Verdict};
 use crate::log::{GATE, Notice};
 
 use self::answer::GatewayAnswer;
@@ -77,6 +76,7 @@ impl Verification {
 
 /// Everything a verification needs and everything it fills, shared by all clones of a layer.
 pub(crate) struct Verifier {
+    pub(crate) id: StateId,
     pub(crate) client: WachtClient,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
@@ -296,6 +296,7 @@ impl Verifier {
                 metadata: response.metadata,
             },
             app,
+            self.id,
             sent,
             end,
         ));

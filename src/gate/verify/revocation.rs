@@ -6,8 +6,8 @@
 
 use crate::client::events::{Listener, ManagementEvent, Order, Outcome, RevocationId, Settled};
 use crate::clock::Now;
-use crate::gate::principal::PrincipalKind;
 use crate::gate::request::credential::KeyDigest;
+use crate::gate::verdict::PrincipalKind;
 use crate::gate::verdict::VerdictKey;
 use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verdict::revocations::{Grave, Tombstones};

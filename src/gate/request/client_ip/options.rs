@@ -1,24 +1,20 @@
-//! Works out which address a request comes from, without believing strangers.
+//! Whose address counts, and under what.
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use http::header::FORWARDED;
-use http::{Extensions, HeaderMap, HeaderName};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use http::{Extensions, HeaderMap};
+use ipnet::IpNet;
 
 use crate::client::{ConfigError, ConfigErrorKind, Error};
+use crate::gate::request::client_ip::address::{canonical, parse_network};
+use crate::gate::request::client_ip::hops::{caller, forwarded, x_forwarded_for};
 use crate::gate::request::peer;
 use crate::gate::request::peer::ClientAddr;
 
-/// How many hops are looked at, counted from the nearest. No real chain of proxies is as long.
-const MAX_HOPS: usize = 64;
-/// The longest address of a hop, in bytes, once unquoted: IPv6 with zone, brackets and port.
-const MAX_NODE: usize = 80;
 const DEFAULT_IPV6_PREFIX: u8 = 64;
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Decides which address a caller counts under, for rate limits and for Wacht's audit.
 ///
@@ -50,18 +46,21 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientIp {
-    source: Source,
+    source: AddressSource,
     ipv6_prefix: u8,
 }
 
 #[derive(Clone, Debug)]
-enum Source {
-    Proxies { trusted: Arc<[IpNet]>, chain: Chain },
+enum AddressSource {
+    Proxies {
+        trusted: Arc<[IpNet]>,
+        header: ForwardingHeader,
+    },
     Extension,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Chain {
+enum ForwardingHeader {
     XForwardedFor,
     Forwarded,
 }
@@ -201,7 +200,7 @@ impl ClientIp {
     #[must_use]
     pub fn from_extension() -> Self {
         Self {
-            source: Source::Extension,
+            source: AddressSource::Extension,
             ipv6_prefix: DEFAULT_IPV6_PREFIX,
         }
     }
@@ -241,8 +240,8 @@ impl ClientIp {
     /// ```
     #[must_use]
     pub fn forwarded(mut self) -> Self {
-        if let Source::Proxies { chain, .. } = &mut self.source {
-            *chain = Chain::Forwarded;
+        if let AddressSource::Proxies { header, .. } = &mut self.source {
+            *header = ForwardingHeader::Forwarded;
         }
         self
     }
@@ -292,15 +291,17 @@ impl ClientIp {
         extensions: &mut Extensions,
     ) -> Option<IpAddr> {
         match &self.source {
-            Source::Proxies { trusted, chain } => {
+            AddressSource::Proxies { trusted, header } => {
                 let peer = canonical(peer::peer(extensions)?.ip());
-                Some(match chain {
+                Some(match header {
                     _ if trusted.is_empty() => peer,
-                    Chain::XForwardedFor => caller(peer, x_forwarded_for(headers), trusted),
-                    Chain::Forwarded => caller(peer, forwarded(headers), trusted),
+                    ForwardingHeader::XForwardedFor => {
+                        caller(peer, x_forwarded_for(headers), trusted)
+                    }
+                    ForwardingHeader::Forwarded => caller(peer, forwarded(headers), trusted),
                 })
             }
-            Source::Extension => extensions.get().map(|ClientAddr(ip)| canonical(*ip)),
+            AddressSource::Extension => extensions.get().map(|ClientAddr(ip)| canonical(*ip)),
         }
     }
 
@@ -317,9 +318,9 @@ impl ClientIp {
     }
 
     fn walking(trusted: Arc<[IpNet]>) -> Self {
-        let source = Source::Proxies {
+        let source = AddressSource::Proxies {
             trusted,
-            chain: Chain::XForwardedFor,
+            header: ForwardingHeader::XForwardedFor,
         };
         Self {
             source,
@@ -366,227 +367,3 @@ impl From<ClientIpError> for Error {
         ConfigError::new(ConfigErrorKind::ClientIp, error.to_string()).into()
     }
 }
-
-/// The walk: from the peer over the hops, nearest first, as far as trust reaches.
-fn caller(peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) -> IpAddr {
-    let mut last = peer;
-    for hop in hops.take(MAX_HOPS) {
-        if !trusted.iter().any(|network| network.contains(&last)) {
-            break;
-        }
-        match hop {
-            Some(hop) => last = hop,
-            None => break,
-        }
-    }
-    last
-}
-
-/// The hops of all lines, nearest first; `None` is one that names no address.
-fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    // On bytes: one stray byte far left must not hide what a proxy has appended to the line.
-    let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-    lines
-        .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
-        .map(parse_node)
-}
-
-fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    let lines = headers.get_all(FORWARDED).iter().rev();
-    lines
-        .flat_map(|line| Elements(Some(line.as_bytes())))
-        .map(forwarded_for)
-}
-
-/// The elements of one `Forwarded` line, last first.
-///
-/// It is read from its end because the end is what the nearest proxy wrote. Read from the start,
-/// a quote that a caller opens and leaves open would swallow it.
-struct Elements<'h>(Option<&'h [u8]>);
-
-impl<'h> Iterator for Elements<'h> {
-    type Item = &'h [u8];
-
-    fn next(&mut self) -> Option<&'h [u8]> {
-        let line = self.0.take()?;
-        let mut quoted = false;
-        for (at, byte) in line.iter().enumerate().rev() {
-            match byte {
-                b'"' if !(quoted && is_escaped(line, at)) => quoted = !quoted,
-                b',' if !quoted => {
-                    let (rest, element) = line.split_at_checked(at)?;
-                    self.0 = Some(rest);
-                    return element.get(1..);
-                }
-                _ => {}
-            }
-        }
-        Some(line)
-    }
-}
-
-/// Whether an odd number of backslashes stands before the byte.
-fn is_escaped(line: &[u8], at: usize) -> bool {
-    let before = line.get(..at).unwrap_or_default();
-    before
-        .iter()
-        .rev()
-        .take_while(|byte| **byte == b'\\')
-        .count()
-        % 2
-        == 1
-}
-
-/// The address in an element's only `for`, if the whole element can be read.
-fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
-    let mut rest = element.trim_ascii();
-    let mut address = None;
-    while !rest.is_empty() {
-        if let [b';', after @ ..] = rest {
-            rest = after.trim_ascii_start();
-            continue;
-        }
-        let equals = rest.iter().position(|byte| *byte == b'=')?;
-        let (name, value) = rest.split_at_checked(equals)?;
-        let (node, after) = Node::read(value.get(1..)?)?;
-        if name.eq_ignore_ascii_case(b"for") && address.replace(node).is_some() {
-            return None;
-        }
-        rest = after.trim_ascii_start();
-        if !matches!(rest, [] | [b';', ..]) {
-            return None;
-        }
-    }
-    parse_node(address?.as_bytes())
-}
-
-/// The value of a `Forwarded` pair, unquoted. Kept only as long as an address can be.
-struct Node {
-    bytes: [u8; MAX_NODE],
-    len: usize,
-}
-
-impl Node {
-    /// Reads a token or a quoted string, and returns what follows.
-    fn read(value: &[u8]) -> Option<(Self, &[u8])> {
-        let mut node = Self {
-            bytes: [0; MAX_NODE],
-            len: 0,
-        };
-        let [b'"', quoted @ ..] = value else {
-            // More than a token of RFC 9110: unquoted ports and brackets are common.
-            let ends = |byte: &u8| matches!(byte, b';' | b'"' | b'\\' | b' ' | b'\t');
-            let (token, after) =
-                value.split_at_checked(value.iter().position(ends).unwrap_or(value.len()))?;
-            token.iter().for_each(|byte| node.push(*byte));
-            return Some((node, after));
-        };
-        let mut rest = quoted;
-        loop {
-            match rest {
-                [b'"', after @ ..] => return Some((node, after)),
-                [b'\\', byte, after @ ..] | [byte, after @ ..] => {
-                    node.push(*byte);
-                    rest = after;
-                }
-                [] => return None,
-            }
-        }
-    }
-
-    fn push(&mut self, byte: u8) {
-        // Counting on past the end: a value that is too long for an address must not be one.
-        if let Some(slot) = self.bytes.get_mut(self.len) {
-            *slot = byte;
-        }
-        self.len = self.len.saturating_add(1);
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-}
-
-/// An address as proxies write it: bare, or with a port, in brackets, with a zone.
-fn parse_node(node: &[u8]) -> Option<IpAddr> {
-    let node = std::str::from_utf8(node.trim_ascii()).ok()?;
-    if let Some(bracketed) = node.strip_prefix('[') {
-        let (ip, port) = bracketed.split_once(']')?;
-        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
-            return None;
-        }
-        return parse_ipv6(ip);
-    }
-    match node.split_once(':') {
-        None => node.parse().ok().map(IpAddr::V4),
-        Some((ip, port)) if !port.contains(':') => {
-            is_port(port).then(|| ip.parse().ok().map(IpAddr::V4))?
-        }
-        Some(_) => parse_ipv6(node),
-    }
-}
-
-fn parse_ipv6(ip: &str) -> Option<IpAddr> {
-    let ip = match ip.split_once('%') {
-        Some((_, "")) => return None,
-        Some((ip, _zone)) => ip,
-        None => ip,
-    };
-    ip.parse().ok().map(|ip| canonical(IpAddr::V6(ip)))
-}
-
-/// A port number, or an obfuscated one of RFC 7239, section 6.3.
-fn is_port(port: &str) -> bool {
-    match port.strip_prefix('_') {
-        Some(hidden) => {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-            !hidden.is_empty() && hidden.bytes().all(allowed)
-        }
-        None => port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok(),
-    }
-}
-
-fn parse_network(entry: &str) -> Option<IpNet> {
-    let entry = entry.trim();
-    let network = match entry.parse::<IpNet>() {
-        Ok(network) => network,
-        Err(_) => IpNet::from(entry.parse::<IpAddr>().ok()?),
-    };
-    match network {
-        IpNet::V6(v6) => canonical_network(v6),
-        IpNet::V4(_) => Some(network),
-    }
-    .map(|network| network.trunc())
-}
-
-/// A network within one of the ranges that stand for IPv4 is one of IPv4 addresses.
-fn canonical_network(network: Ipv6Net) -> Option<IpNet> {
-    match network
-        .prefix_len()
-        .checked_sub(96)
-        .zip(embedded_ipv4(network.addr()))
-    {
-        Some((prefix, ip)) => Ipv4Net::new(ip, prefix).ok().map(IpNet::V4),
-        None => Some(IpNet::V6(network)),
-    }
-}
-
-fn canonical(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) => embedded_ipv4(v6).map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
-    }
-}
-
-fn embedded_ipv4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    match ip.octets() {
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
-        | [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => {
-            Some(Ipv4Addr::new(a, b, c, d))
-        }
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests;
