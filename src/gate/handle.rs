@@ -109,7 +109,7 @@ impl AuthHandle {
         self.gate.state.forget_key_id(id);
     }
 
-    /// Forgets all keys of an app, and lets its policy be asked for again. Walks the whole cache.
+    /// Forgets all keys of an app, and lets what is known of it be asked for again. Walks the whole cache.
     ///
     /// For a change of an app that was made elsewhere:
     ///
@@ -138,7 +138,7 @@ impl AuthHandle {
         self.gate.state.forget_app(app_slug);
     }
 
-    /// Forgets every key, and lets every policy be asked for again. Rate-limit counters stay.
+    /// Forgets every key, and lets every app be asked for again. Rate-limit counters stay.
     ///
     /// After an incident in which nobody knows any more which keys were revoked:
     ///
@@ -166,7 +166,7 @@ impl AuthHandle {
     pub fn invalidate_all(&self) {
         let state = &self.gate.state;
         state.tombstones.announce();
-        state.apps.expire_all();
+        state.directory.invalidate_all();
         state.cache.forget_all();
     }
 
@@ -306,15 +306,12 @@ impl AuthHandle {
                 "the deployment has no API auth app, so no key is its own".to_owned(),
             ));
         };
-        state
-            .tenancy
-            .accept(&state.client, app.deployment_id)
-            .map_err(|ours| {
-                Error::Config(format!(
-                    "the management key belongs to deployment {}, the gate to {ours}",
-                    app.deployment_id
-                ))
-            })?;
+        state.directory.accept(app.deployment_id).map_err(|ours| {
+            Error::Config(format!(
+                "the management key belongs to deployment {}, the gate to {ours}",
+                app.deployment_id
+            ))
+        })?;
         for slug in self.gate.options.apps.iter().flat_map(|apps| apps.iter()) {
             let api_keys = state.client.api_keys();
             match api_keys

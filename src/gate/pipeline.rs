@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Now;
-use crate::gate::directory::{Policy, Reserved, Rules, Standing};
+use crate::gate::directory::{AppRules, AppStatus, Reserved};
 use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields};
 use crate::gate::options::Options;
 use crate::gate::permission::requirement::Requirement;
@@ -116,9 +116,9 @@ impl Gate {
             if Arc::ptr_eq(&outer.gate().state, &self.state) {
                 let verdict = Arc::clone(outer.verdict());
                 // Verified and charged by a gate further out; this one's own conditions remain.
-                let policy = verdict.app.policy();
+                let status = verdict.app.status();
                 let asker = &Asker::Request(parts);
-                return match self.admissible(&verdict, policy.as_deref(), asker, now) {
+                return match self.admissible(&verdict, &status, asker, now) {
                     Ok(()) => {
                         let free = RateLimitFields::default();
                         self.conclude(Progress::Admitted(verdict, free), parts)
@@ -337,10 +337,8 @@ impl Gate {
                 }
             }
             Outcome::Denied(verdict) => {
-                let policy = verdict.app.policy();
-                let refused = self
-                    .admissible(&verdict, policy.as_deref(), asker, now)
-                    .err();
+                let status = verdict.app.status();
+                let refused = self.admissible(&verdict, &status, asker, now).err();
                 let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
                 return self.refused(refused, source);
             }
@@ -373,11 +371,15 @@ impl Gate {
         asker: &mut Asker<'_>,
         now: Now,
     ) -> Progress {
-        let policy = verdict.app.policy();
-        if let Err(rejection) = self.admissible(&verdict, policy.as_deref(), asker, now) {
+        let status = verdict.app.status();
+        if let Err(rejection) = self.admissible(&verdict, &status, asker, now) {
+            if matches!(**status, AppStatus::Gone) {
+                // An app may be made again under the same name.
+                self.state.cache.forget(&key);
+            }
             return Progress::Refused(rejection);
         }
-        match self.charge(&verdict, policy.as_deref(), key, asker, now) {
+        match self.charge(&verdict, &status, key, asker, now) {
             Charge::Paid(rate_limit) => Progress::Admitted(verdict, rate_limit),
             Charge::Refused(rejection) => Progress::Refused(rejection),
             Charge::Ask => match word {
@@ -397,7 +399,7 @@ impl Gate {
     fn admissible(
         &self,
         verdict: &Verdict,
-        policy: Option<&Policy>,
+        status: &AppStatus,
         asker: &Asker<'_>,
         now: Now,
     ) -> Result<(), Rejection> {
@@ -409,12 +411,8 @@ impl Gate {
         {
             return Err(Rejection::invalid_key());
         }
-        if verdict.app.claim_refresh(policy, now) {
-            state.refresh_policy_behind(&verdict.app);
-        }
-        if let Some(policy) = policy
-            && !matches!(policy.standing, Standing::Active(_))
-        {
+        state.directory.keep_current(now);
+        if matches!(status, AppStatus::Inactive | AppStatus::Gone) {
             return Err(Rejection::invalid_key());
         }
         let of_request = asker.requirement(self);
@@ -455,9 +453,11 @@ impl Gate {
             Authority::Gateway => true,
             Authority::Nobody => false,
             Authority::Local => {
-                let policy = verdict.app.policy();
-                let standing = policy.as_deref().map(|policy| &policy.standing);
-                matches!(standing, None | Some(Standing::Active(Rules::AtGateway)))
+                let status = verdict.app.status();
+                matches!(
+                    **status,
+                    AppStatus::Unknown | AppStatus::Active(AppRules::AtGateway)
+                )
             }
         }
     }
@@ -466,7 +466,7 @@ impl Gate {
     fn charge(
         &self,
         verdict: &Verdict,
-        policy: Option<&Policy>,
+        status: &AppStatus,
         key: VerdictKey,
         asker: &mut Asker<'_>,
         now: Now,
@@ -477,10 +477,9 @@ impl Gate {
             Authority::Gateway => return Charge::Ask,
             Authority::Nobody => return Charge::Paid(RateLimitFields::default()),
         }
-        let standing = policy.map(|policy| &policy.standing);
-        let rules = match (state.limiter.fixed(), standing) {
+        let rules = match (state.limiter.fixed(), status) {
             (Some(fixed), _) => verdict.app.fixed_rules(fixed, &state.limiter, now),
-            (None, Some(Standing::Active(Rules::Local(rules)))) => rules,
+            (None, AppStatus::Active(AppRules::Local(rules))) => rules,
             // The gateway would refuse.
             (None, _) if state.limits.shadow => return Charge::Paid(RateLimitFields::default()),
             (None, _) => return Charge::Ask,

@@ -6,6 +6,7 @@
 
 use crate::client::events::{Deed, Listener, Outcome, Ticket};
 use crate::clock::Now;
+use crate::gate::directory::AppChange;
 use crate::gate::principal::PrincipalKind;
 use crate::gate::state::State;
 use crate::gate::verdict::VerdictKey;
@@ -29,7 +30,6 @@ impl State {
         let ticket = self
             .tombstones
             .bury(Grave::App(slug.into()), self.clock.now());
-        self.expire_policy(slug);
         self.drop_app(slug);
         ticket
     }
@@ -39,22 +39,16 @@ impl State {
         forget_key_id(&self.tombstones, &self.cache, key_id);
     }
 
-    /// Lets the next request with any key of this app verify it anew, its policy included.
+    /// Lets the next request with any key of this app verify it anew, the app included.
     pub(crate) fn forget_app(&self, slug: &str) {
         self.tombstones.announce();
-        self.expire_policy(slug);
+        self.directory.invalidate(slug);
         self.drop_app(slug);
     }
 
     fn drop_app(&self, slug: &str) {
         self.cache
             .forget_if(|verdict| &*verdict.identity.app_slug == slug);
-    }
-
-    fn expire_policy(&self, slug: &str) {
-        if let Some(app) = self.apps.get(slug) {
-            app.expire();
-        }
     }
 }
 
@@ -84,6 +78,9 @@ fn drop_key_id(cache: &VerdictCache, key_id: i64) {
 
 impl Listener for State {
     fn begins(&self, deed: &Deed) -> Ticket {
+        if let Some((slug, _)) = change(deed) {
+            self.directory.change_sent(slug);
+        }
         match deed {
             Deed::EndKey(key_id) => self.end_key(*key_id),
             Deed::CloseApp(slug) => self.close_app(slug),
@@ -92,20 +89,25 @@ impl Listener for State {
     }
 
     fn settled(&self, deed: &Deed, ticket: Ticket, outcome: Outcome) {
+        if let Some((slug, change)) = change(deed) {
+            match outcome {
+                Outcome::Done => self.directory.change_answered(slug, change),
+                Outcome::Nothing => self.directory.change_answered(slug, AppChange::Nothing),
+                Outcome::Unknown => self.directory.change_given_up(slug),
+            }
+        }
         let grave = match deed {
             Deed::EndKey(key_id) => Grave::KeyId(*key_id),
             Deed::CloseApp(slug) => Grave::App(slug.as_str().into()),
             Deed::OpenApp(slug) => {
                 if outcome == Outcome::Done {
                     self.tombstones.clear(&Grave::App(slug.as_str().into()));
-                    self.forget_app(slug);
-                    if let Some(app) = self.apps.get(slug) {
-                        app.forget_policy();
-                    }
+                    self.tombstones.announce();
+                    self.drop_app(slug);
                 }
                 return;
             }
-            Deed::ChangeApp(slug) => return self.expire_policy(slug),
+            Deed::ChangeApp(_) => return,
         };
         match outcome {
             // Again, so that it lasts from the moment that the deed was done.
@@ -115,5 +117,15 @@ impl Listener for State {
             Outcome::Nothing => self.tombstones.lift(&grave, ticket),
             Outcome::Unknown => {}
         }
+    }
+}
+
+/// Which app the deed changes, and how.
+fn change(deed: &Deed) -> Option<(&str, AppChange)> {
+    match deed {
+        Deed::EndKey(_) => None,
+        Deed::CloseApp(slug) => Some((slug, AppChange::Closed)),
+        Deed::OpenApp(slug) => Some((slug, AppChange::Opened)),
+        Deed::ChangeApp(slug) => Some((slug, AppChange::Changed)),
     }
 }

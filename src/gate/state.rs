@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::directory::{App, Apps, Management, Tenancy};
+use crate::gate::directory::Directory;
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::options::StateOptions;
 use crate::gate::request::client_ip::ClientIp;
@@ -18,7 +16,7 @@ use crate::gate::verify::Flights;
 use crate::gate::verify::breaker::Breaker;
 use crate::log::Notice;
 
-/// What all clones of a layer share: verdicts, policies, counters, flights, tombstones.
+/// What all clones of a layer share: verdicts, apps, counters, flights, tombstones.
 pub(crate) struct State {
     pub(crate) client: WachtClient,
     pub(crate) clock: Clock,
@@ -27,11 +25,9 @@ pub(crate) struct State {
     pub(crate) tombstones: Tombstones,
     pub(crate) flights: Flights,
     pub(crate) breaker: Breaker,
-    pub(crate) management: Management,
-    pub(crate) tenancy: Tenancy,
-    pub(crate) apps: Apps,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) limits: Limits,
-    pub(crate) limiter: Limiter,
+    pub(crate) limiter: Arc<Limiter>,
     pub(crate) client_ip: ClientIp,
     pub(crate) failed_lookups: FailedLookups,
     pub(crate) metrics: Metrics,
@@ -67,8 +63,16 @@ impl State {
             deadline,
             ..
         } = options.clone();
+        let limiter = Arc::new(Limiter::new(&options.limits));
         Self {
-            management: Management::new(client.clone(), clock.clone(), deadline),
+            directory: Directory::new(
+                client.clone(),
+                clock.clone(),
+                deadline,
+                options.deployment,
+                None,
+                Arc::clone(&limiter),
+            ),
             client,
             clock,
             deadline,
@@ -76,10 +80,8 @@ impl State {
             tombstones: Tombstones::default(),
             flights: Flights::default(),
             breaker: Breaker::default(),
-            tenancy: Tenancy::new(options.deployment),
-            apps: Apps::default(),
             limits: options.limits.clone(),
-            limiter: Limiter::new(&options.limits),
+            limiter,
             client_ip: options.client_ip.clone(),
             failed_lookups: FailedLookups::new(
                 options.unknown_keys.unwrap_or_else(UnknownKeyLimit::off),
@@ -112,40 +114,5 @@ impl State {
             limiter_subjects: self.limiter.subjects(),
             is_breaker_open: !self.breaker.is_closed(),
         }
-    }
-
-    /// Brings the policy of an app up to date; with a deleted app go the yeses of its keys.
-    pub(crate) async fn refresh_policy(&self, app: &Arc<App>) {
-        let was_gone = app.is_gone();
-        app.refresh(&self.management, &self.limiter).await;
-        if app.is_gone() && !was_gone {
-            self.tombstones.announce();
-            self.cache
-                .forget_if(|verdict| Arc::ptr_eq(&verdict.app, app));
-        }
-    }
-
-    /// The same in the background, for a refresh that the caller has claimed.
-    pub(crate) fn refresh_policy_behind(self: &Arc<Self>, app: &Arc<App>) {
-        let Ok(runtime) = Handle::try_current() else {
-            app.refresh_over();
-            return;
-        };
-        let claim = PolicyRefresh {
-            app: Arc::clone(app),
-        };
-        let state = Arc::clone(self);
-        runtime.spawn(async move { state.refresh_policy(&claim.app).await });
-    }
-}
-
-/// Gives the claim back when the task ends, however it ends.
-struct PolicyRefresh {
-    app: Arc<App>,
-}
-
-impl Drop for PolicyRefresh {
-    fn drop(&mut self) {
-        self.app.refresh_over();
     }
 }

@@ -423,26 +423,21 @@ async fn ours(
     let Some(identity) = response.identity else {
         return Outcome::Unknown(RETRY_AFTER);
     };
-    // One call may have to wait for another that is under way, and that one's task may be in a
-    // runtime which nobody drives any more.
-    let patience = state.deadline.saturating_mul(2);
-    let ours = tokio::time::timeout(patience, state.tenancy.ours(&state.management));
-    let deployment = match ours.await.unwrap_or(Ours::Unknown) {
-        Ours::Deployment(deployment) => Some(deployment),
-        Ours::NoApps => None,
+    let deployment = match state.directory.ours(state.deadline).await {
+        Ours::Deployment(deployment) => deployment,
+        // Not remembered: it ends with the first app that is made.
+        Ours::NoApps => return Outcome::Invalid,
         Ours::Unknown => return Outcome::Unknown(RETRY_AFTER),
     };
-    if deployment != Some(identity.deployment_id) {
-        let ttl = match deployment {
-            Some(_) => STRANGER_TTL,
-            None => state.cache.policy.negative_ttl,
-        };
-        state.cache.refuse(check.key, sent, state.clock.now(), ttl);
+    if deployment != identity.deployment_id {
+        let now = state.clock.now();
+        state.cache.refuse(check.key, sent, now, STRANGER_TTL);
         return Outcome::Invalid;
     }
-    let app = state.apps.of(identity.deployment_id, &identity.app_slug);
-    // In vain or not: what is known of the policy decides.
-    let _ = tokio::time::timeout(patience, state.refresh_policy(&app)).await;
+    let app = state
+        .directory
+        .resolve(deployment, &identity.app_slug, state.deadline)
+        .await;
     let end = match check.key.kind {
         PrincipalKind::ApiKey => End::Unknown,
         PrincipalKind::OauthAccessToken => {
