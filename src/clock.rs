@@ -39,11 +39,6 @@ pub(crate) struct Now {
     pub(crate) unix: Duration,
 }
 
-/// The monotonic clock alone, for governor. Implemented for [`Clock`] itself, governor's trait would
-/// be part of the public API.
-#[derive(Clone, Debug)]
-pub(crate) struct Monotonic(pub(crate) Clock);
-
 impl Clock {
     /// The system's monotonic and wall clocks.
     #[must_use]
@@ -269,15 +264,6 @@ impl From<ManualClock> for Clock {
 impl From<&ManualClock> for Clock {
     fn from(manual: &ManualClock) -> Self {
         Self(Source::Manual(Arc::clone(&manual.0)))
-    }
-}
-
-// governor counts the gate's own calls by it. Where it counts requests, it is handed the time.
-impl governor::clock::Clock for Monotonic {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.now().monotonic
     }
 }
 

@@ -32,6 +32,7 @@ pub struct DecodeError {
     what: &'static str,
     path: Option<String>,
     detail: String,
+    is_too_long: bool,
 }
 
 impl DecodeError {
@@ -40,7 +41,22 @@ impl DecodeError {
             what,
             path: None,
             detail: detail.into(),
+            is_too_long: false,
         }
+    }
+
+    /// Of an answer, there was more than `limit` bytes.
+    pub(crate) fn too_long(limit: usize) -> Self {
+        let detail = format!("it is longer than {limit} bytes");
+        Self {
+            is_too_long: true,
+            ..Self::new("an answer", detail)
+        }
+    }
+
+    /// Whether there was more of the answer than is read.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.is_too_long
     }
 
     /// The member that could not be read, such as `data[3].created_at`, if it is about one.
@@ -59,7 +75,10 @@ impl DecodeError {
             let (line, column) = (error.line(), error.column());
             detail = format!("{detail}, line {line} column {column}");
         }
-        Self { what, path, detail }
+        Self {
+            path,
+            ..Self::new(what, detail)
+        }
     }
 }
 

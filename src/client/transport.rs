@@ -331,11 +331,7 @@ async fn send(
     if service.is_success(status) {
         let (body, complete) = read(response, service.body_limit()).await.map_err(failed)?;
         if !complete {
-            return Err(DecodeError::new(
-                "an answer",
-                format!("it is longer than {} bytes", service.body_limit()),
-            )
-            .into());
+            return Err(DecodeError::too_long(service.body_limit()).into());
         }
         return Ok(body.into());
     }

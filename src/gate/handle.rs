@@ -168,7 +168,7 @@ impl AuthHandle {
     pub fn invalidate_all(&self) {
         let state = &self.gate.state.verifier;
         state.tombstones.announce();
-        state.apps.expire_all();
+        state.directory.invalidate_all();
         state.cache.forget_all();
     }
 
@@ -312,8 +312,8 @@ impl AuthHandle {
             return Err(ConfigError::new(ConfigErrorKind::NoApps, message).into());
         };
         verifier
-            .tenancy
-            .accept(&verifier.client, app.deployment_id)
+            .directory
+            .accept(app.deployment_id)
             .map_err(|ours| {
                 let message = format!(
                     "the management key belongs to deployment {}, the gate to {ours}",
@@ -321,7 +321,7 @@ impl AuthHandle {
                 );
                 ConfigError::new(ConfigErrorKind::DeploymentMismatch, message)
             })?;
-        for slug in self.gate.options.apps.iter().flat_map(|apps| apps.iter()) {
+        for slug in self.gate.options.apps.named().unwrap_or_default() {
             let api_keys = verifier.client.api_keys();
             match api_keys
                 .get_api_auth_app(&**slug)

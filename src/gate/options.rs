@@ -1,9 +1,8 @@
 //! What one view of the gate may change without touching what all views share.
 
-use std::sync::Arc;
-
 use http::HeaderValue;
 
+use crate::gate::directory::AcceptedApps;
 use crate::gate::limit::RateLimitHeaders;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::refusal::Answers;
@@ -13,7 +12,7 @@ use crate::gate::request::options::RequestOptions;
 #[derive(Clone, Default)]
 pub(crate) struct GateOptions {
     pub(crate) request: RequestOptions,
-    pub(crate) apps: Option<Arc<[Box<str>]>>,
+    pub(crate) apps: AcceptedApps,
     pub(crate) accept_oauth_tokens: bool,
     pub(crate) strip_credential: bool,
     pub(crate) optional: bool,

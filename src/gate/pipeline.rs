@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
 use crate::clock::Now;
-use crate::gate::directory::{Policy, Reserved, Rules, Standing};
+use crate::gate::directory::{AppRules, AppStatus, Reserved};
 use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields, RuleSet};
 use crate::gate::options::GateOptions;
 use crate::gate::permission::requirement::Requirement;
@@ -133,8 +133,8 @@ impl Gate {
             view.keep_secret(secret);
             return self.ask(key, view, now);
         };
-        let policy = verdict.app.policy();
-        let counted_by = self.counted_by(&verdict, policy.as_deref(), now);
+        let status = verdict.app.status();
+        let counted_by = self.counted_by(&verdict, &status, now);
         let counted_by_gateway = matches!(counted_by, CountedBy::Gateway);
         if age != Age::Fresh || counted_by_gateway {
             let secret = SecretString::from(credential.expose());
@@ -148,7 +148,7 @@ impl Gate {
             return self.ask(key, view, now);
         }
         let source = self.source(&verdict, age, now);
-        let decision = self.judge(&verdict, policy.as_deref(), counted_by, None, view, now);
+        let decision = self.judge(&verdict, &status, counted_by, None, view, now);
         self.count(&decision, source);
         decision
     }
@@ -199,12 +199,18 @@ impl Gate {
                 }
             }
             Verification::Denied(verdict) => {
-                let policy = verdict.app.policy();
-                let refused = self.admissible(verdict, policy.as_deref(), view, now).err();
+                let status = verdict.app.status();
+                let refused = self.admissible(verdict, &status, view, now).err();
                 let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
                 return self.refuse(refused, source);
             }
-            Verification::Invalid => return self.refuse(Rejection::invalid_key(), source),
+            Verification::OtherApp(slug) if self.would_accept(slug, key.kind) => {
+                // It was asked for a view that does not let in its keys.
+                return self.ask(key, view, now);
+            }
+            Verification::Invalid | Verification::OtherApp(_) => {
+                return self.refuse(Rejection::invalid_key(), source);
+            }
             Verification::Misconfigured(problem) => {
                 let notice = &self.state.notices.runtime;
                 notice.error_once("no key can be verified", problem);
@@ -213,9 +219,9 @@ impl Gate {
         };
         // Of a joined check the gateway's word on the key holds; that on the limits was another's.
         let own = is_own.then_some(&verification);
-        let policy = verdict.app.policy();
-        let counted_by = self.counted_by(&verdict, policy.as_deref(), now);
-        let decision = self.judge(&verdict, policy.as_deref(), counted_by, own, view, now);
+        let status = verdict.app.status();
+        let counted_by = self.counted_by(&verdict, &status, now);
+        let decision = self.judge(&verdict, &status, counted_by, own, view, now);
         match &decision {
             // Known or not, it was refused for want of an answer.
             Decision::Refuse(rejection) if rejection.kind() == RejectionKind::Unavailable => {
@@ -231,14 +237,18 @@ impl Gate {
     fn judge(
         &self,
         verdict: &Arc<Verdict>,
-        policy: Option<&Policy>,
+        status: &AppStatus,
         counted_by: CountedBy<'_>,
         own: Option<&Verification>,
         view: &mut RequestView<'_>,
         now: Now,
     ) -> Decision {
         // 4 permissions
-        if let Err(rejection) = self.admissible(verdict, policy, view, now) {
+        if let Err(rejection) = self.admissible(verdict, status, view, now) {
+            if matches!(status, AppStatus::Gone) {
+                // An app may be made again under the same slug.
+                self.state.verifier.cache.forget(&verdict.key());
+            }
             return Decision::Refuse(rejection.with_answers(&self.options.answers));
         }
         // 5 limits
@@ -300,18 +310,15 @@ impl Gate {
         {
             return None;
         }
-        let policy = verdict.app.policy();
-        Some(
-            match self.admissible(&verdict, policy.as_deref(), view, now) {
-                Ok(()) => {
-                    let principal =
-                        Principal::new(Arc::clone(&verdict), self.options.answers.clone());
-                    view.extensions().insert(principal);
-                    self.pass(RateLimitFields::default(), view)
-                }
-                Err(rejection) => self.refuse_early(rejection),
-            },
-        )
+        let status = verdict.app.status();
+        Some(match self.admissible(&verdict, &status, view, now) {
+            Ok(()) => {
+                let principal = Principal::new(Arc::clone(&verdict), self.options.answers.clone());
+                view.extensions().insert(principal);
+                self.pass(RateLimitFields::default(), view)
+            }
+            Err(rejection) => self.refuse_early(rejection),
+        })
     }
 
     /// Step 1: the key, if there is one and it could be one of Wacht's.
@@ -366,7 +373,7 @@ impl Gate {
     fn admissible(
         &self,
         verdict: &Verdict,
-        policy: Option<&Policy>,
+        status: &AppStatus,
         view: &mut RequestView<'_>,
         now: Now,
     ) -> Result<(), Rejection> {
@@ -378,12 +385,8 @@ impl Gate {
         {
             return Err(Rejection::invalid_key());
         }
-        if verdict.app.claim_refresh(policy, now) {
-            verifier.refresh_policy_behind(&verdict.app);
-        }
-        if let Some(policy) = policy
-            && !matches!(policy.standing, Standing::Active(_))
-        {
+        verifier.directory.keep_current(now);
+        if matches!(status, AppStatus::Inactive | AppStatus::Gone) {
             return Err(Rejection::invalid_key());
         }
         let of_request = view.requirements().iter().map(|requirement| &**requirement);
@@ -401,16 +404,16 @@ impl Gate {
         if is_token && !self.options.accept_oauth_tokens {
             return false;
         }
-        let slug = &*verdict.identity.app_slug;
-        match &self.options.apps {
-            Some(apps) => apps.iter().any(|app| **app == *slug),
-            None => match verdict.app.reserved {
-                None => true,
-                // The app of the tokens that a user has consented to.
-                Some(Reserved::OauthIdentity) => is_token,
-                Some(Reserved::Management) => false,
-            },
-        }
+        let slug = &verdict.identity.app_slug;
+        let reserved = verdict.app.reserved;
+        self.options.apps.accept(slug, reserved, is_token)
+    }
+
+    /// Whether keys of the app with this slug would be accepted here.
+    fn would_accept(&self, slug: &str, kind: PrincipalKind) -> bool {
+        let is_token = kind == PrincipalKind::OauthAccessToken;
+        let reserved = Reserved::of(slug);
+        self.options.apps.accept(slug, reserved, is_token)
     }
 
     /// Whether every request is a check of its own, whatever is known of its key.
@@ -422,7 +425,7 @@ impl Gate {
     fn counted_by<'a>(
         &self,
         verdict: &'a Verdict,
-        policy: Option<&'a Policy>,
+        status: &'a AppStatus,
         now: Now,
     ) -> CountedBy<'a> {
         let State {
@@ -433,11 +436,11 @@ impl Gate {
             Authority::Nobody => return CountedBy::Nobody,
             Authority::Local => {}
         }
-        match (limiter.fixed(), policy.map(|policy| &policy.standing)) {
+        match (limiter.fixed(), status) {
             (Some(fixed), _) => CountedBy::Here(verdict.app.fixed_rules(fixed, limiter, now)),
-            (None, Some(Standing::Active(Rules::Local(rules)))) => CountedBy::Here(rules),
+            (None, AppStatus::Active(AppRules::Local(rules))) => CountedBy::Here(rules),
             // Refused before anything is counted.
-            (None, Some(Standing::Inactive | Standing::Gone)) => CountedBy::Nobody,
+            (None, AppStatus::Inactive | AppStatus::Gone) => CountedBy::Nobody,
             // The gateway would refuse.
             (None, _) if limits.shadow => CountedBy::Nobody,
             (None, _) => CountedBy::Gateway,
@@ -535,8 +538,8 @@ impl Gate {
         let verifier = &self.state.verifier;
         // An error that a caller chose would buy time for what is known of the key.
         let is_known = verifier.cache.positive(&key).is_some_and(|verdict| {
-            let policy = verdict.app.policy();
-            let counted_by = self.counted_by(&verdict, policy.as_deref(), now);
+            let status = verdict.app.status();
+            let counted_by = self.counted_by(&verdict, &status, now);
             !matches!(counted_by, CountedBy::Gateway)
         });
         let check = match is_known {
@@ -591,6 +594,7 @@ impl Gate {
             context,
             required_permissions: Vec::new(),
             seen_good,
+            accepted: self.options.apps.clone(),
         })
     }
 
@@ -668,7 +672,7 @@ impl Gate {
         if !view.is_http() {
             return;
         }
-        if self.options.apps.is_none() && notices.any_app.is_first() {
+        if self.options.apps.named().is_none() && notices.any_app.is_first() {
             tracing::warn!(
                 target: GATE,
                 "keys of every app of this deployment are accepted: name yours with `.app(..)`"

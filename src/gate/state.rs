@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::directory::{Apps, Management, Tenancy};
+use crate::gate::directory::{AcceptedApps, Directory};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
@@ -20,6 +20,8 @@ use crate::log::Notice;
 /// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
 pub(crate) struct State {
     pub(crate) verifier: Arc<Verifier>,
+    /// Of which apps keys are let in by any view.
+    pub(crate) apps: AcceptedApps,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) limits: Limits,
     pub(crate) client_ip: ClientIp,
@@ -33,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
     pub(crate) deployment: Option<i64>,
+    pub(crate) apps: AcceptedApps,
     pub(crate) cache: CachePolicy,
     pub(crate) limits: Limits,
     pub(crate) client_ip: ClientIp,
@@ -60,6 +63,7 @@ impl Settings {
             clock: Clock::system(),
             deadline: Duration::from_secs(2),
             deployment: None,
+            apps: AcceptedApps::default(),
             cache: CachePolicy::default(),
             limits: Limits::default(),
             client_ip: ClientIp::default(),
@@ -76,6 +80,7 @@ impl State {
             clock,
             deadline,
             deployment,
+            apps,
             cache,
             limits,
             client_ip,
@@ -85,7 +90,14 @@ impl State {
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
         let verifier = Arc::new(Verifier {
             id: StateId::unique(),
-            management: Management::new(client.clone(), clock.clone(), deadline),
+            directory: Directory::new(
+                client.clone(),
+                clock.clone(),
+                deadline,
+                deployment,
+                apps.clone(),
+                Arc::clone(&limiter),
+            ),
             client,
             clock,
             deadline,
@@ -93,8 +105,6 @@ impl State {
             tombstones: Tombstones::default(),
             in_flight: InFlight::default(),
             breaker: Breaker::default(),
-            tenancy: Tenancy::new(deployment),
-            apps: Apps::default(),
             limiter: Arc::clone(&limiter),
             failed_lookups: FailedLookups::new(unknown_keys),
             metrics: Metrics::default(),
@@ -104,6 +114,7 @@ impl State {
         verifier.client.events().listen(listener);
         Self {
             verifier,
+            apps,
             limiter,
             limits,
             client_ip,

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use crate::client::{ConfigError, ConfigErrorKind, Result, WachtClient};
 use crate::clock::Clock;
+use crate::gate::directory::AcceptedApps;
 use crate::gate::limit::{Limits, UnknownKeyLimit};
 use crate::gate::options::GateOptions;
 use crate::gate::pipeline::Gate;
 use crate::gate::request::client_ip::ClientIp;
-use crate::gate::service::layer::{WachtAuthLayer, collect_slugs};
+use crate::gate::service::layer::WachtAuthLayer;
 use crate::gate::state::{Settings, State};
 use crate::gate::verdict::cache::CachePolicy;
 
@@ -60,25 +61,24 @@ use crate::gate::verdict::cache::CachePolicy;
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct WachtAuthLayerBuilder {
     settings: Settings,
-    apps: Option<Arc<[Box<str>]>>,
 }
 
 impl WachtAuthLayerBuilder {
     pub(crate) fn new(client: WachtClient) -> Self {
         Self {
             settings: Settings::new(client),
-            apps: None,
         }
     }
 
-    /// Accepts only keys of this API auth app, as [`WachtAuthLayer::app`] does.
+    /// Accepts only keys of this API auth app, as [`WachtAuthLayer::app`] does. Said here, nothing is
+    /// kept in memory of the deployment's other apps, and views of the layer can only narrow it.
     pub fn app(self, slug: impl Into<String>) -> Self {
         self.apps([slug])
     }
 
     /// Accepts only keys of these API auth apps, as [`WachtAuthLayer::apps`] does.
     pub fn apps(mut self, slugs: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.apps = Some(collect_slugs(slugs));
+        self.settings.apps = AcceptedApps::only(slugs);
         self
     }
 
@@ -173,7 +173,7 @@ impl WachtAuthLayerBuilder {
     /// The layer, which answers every request with 500 if it cannot judge any.
     pub(crate) fn build_unchecked(self) -> WachtAuthLayer {
         let options = GateOptions {
-            apps: self.apps,
+            apps: self.settings.apps.clone(),
             ..GateOptions::default()
         };
         let state = Arc::new(State::new(self.settings));
@@ -185,7 +185,7 @@ impl fmt::Debug for WachtAuthLayerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = &self.settings;
         f.debug_struct("WachtAuthLayerBuilder")
-            .field("apps", &self.apps)
+            .field("apps", &settings.apps)
             .field("deployment", &settings.deployment)
             .field("cache", &settings.cache)
             .field("limits", &settings.limits)

@@ -155,8 +155,8 @@ impl WachtAuthLayer {
 
     /// Accepts only keys of these API auth apps.
     pub fn apps(self, slugs: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let accepted = collect_slugs(slugs);
-        self.view(|options| options.apps = Some(accepted))
+        let accepted = self.gate.state.apps.narrowed(slugs);
+        self.view(|options| options.apps = accepted)
     }
 
     /// Where to look for the key, in order. Default: [`CredentialSource::bearer`].
@@ -387,11 +387,6 @@ impl WachtAuthLayer {
         ));
         self
     }
-}
-
-pub(crate) fn collect_slugs(slugs: impl IntoIterator<Item = impl Into<String>>) -> Arc<[Box<str>]> {
-    let slugs = slugs.into_iter().map(|slug| slug.into().into_boxed_str());
-    slugs.collect()
 }
 
 impl<S> Layer<S> for WachtAuthLayer {

@@ -544,7 +544,7 @@ impl fmt::Debug for VerdictCache {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::gate::directory::Apps;
+    use crate::gate::directory::App;
     use crate::gate::permission::Permissions;
     use crate::gate::request::credential::KeyDigest;
     use crate::gate::verdict::{End, Identity, PrincipalKind, StateId};
@@ -576,7 +576,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn yes_of(key: VerdictKey, sent: Now) -> Arc<Verdict> {
-        let app = Apps::default().of(1, "orders");
+        let app = Arc::new(App::new(1, "orders".into()));
         let identity = Identity {
             kind: PrincipalKind::ApiKey,
             key_id: 7,

@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::api::gateway::CheckRequest;
+use crate::gate::directory::AcceptedApps;
 use crate::gate::limit::Payer;
 use crate::gate::request::context::AuthContext;
 use crate::gate::verdict::{PrincipalKind, VerdictKey};
@@ -16,6 +17,8 @@ pub(crate) struct Check {
     pub(crate) context: AuthContext,
     pub(crate) required_permissions: Vec<String>,
     pub(crate) seen_good: bool,
+    /// The apps whose keys are worth more than the gateway's answer to who asks.
+    pub(crate) accepted: AcceptedApps,
     /// Who pays if it fails.
     pub(crate) charged_to: Option<Payer>,
 }
@@ -29,6 +32,8 @@ impl Check {
             context: AuthContext::refresh(),
             required_permissions: Vec::new(),
             seen_good: true,
+            // It was let in before, or it would not be known.
+            accepted: AcceptedApps::default(),
             charged_to: None,
         }
     }

@@ -17,13 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use tokio::runtime::Handle;
 use tracing::Span;
 
 use crate::api::gateway::CheckResponse;
 use crate::client::{Error, WachtClient};
 use crate::clock::{Clock, Now};
-use crate::gate::directory::{App, Apps, Management, Ours, Tenancy};
+use crate::gate::directory::{Directory, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
 use crate::gate::verdict::cache::{Filed, STRANGER_TTL, VerdictCache};
@@ -52,6 +51,9 @@ pub(crate) enum Verification {
     Limited(Arc<Verdict>, Duration),
     /// The key is good; the gateway says a permission is missing. Only of a check of one's own.
     Denied(Arc<Verdict>),
+    /// The key is good, and of this app, whose keys are not let in by who asked. Whose deployment it
+    /// is was not looked at.
+    OtherApp(Box<str>),
     /// The gateway failed. Try again after this long.
     Outage(Duration),
     /// Nobody knows, for want of something else than a gateway. Try again after this long.
@@ -68,6 +70,7 @@ impl Verification {
             Self::Invalid => "invalid",
             Self::Limited(..) => "rate_limited",
             Self::Denied(_) => "permission_denied",
+            Self::OtherApp(_) => "other_app",
             Self::Outage(_) | Self::Unknown(_) => "unknown",
             Self::Misconfigured(_) => "misconfigured",
         }
@@ -84,9 +87,7 @@ pub(crate) struct Verifier {
     pub(crate) tombstones: Tombstones,
     pub(crate) in_flight: InFlight,
     pub(crate) breaker: Breaker,
-    pub(crate) management: Management,
-    pub(crate) tenancy: Tenancy,
-    pub(crate) apps: Apps,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) failed_lookups: FailedLookups,
     pub(crate) metrics: Metrics,
@@ -251,26 +252,29 @@ impl Verifier {
         let Some(identity) = response.identity else {
             return Verification::Unknown(RETRY_AFTER);
         };
-        // One call may have to wait for another that is under way, and that one's task may be in a
-        // runtime which nobody drives any more.
-        let patience = self.deadline.saturating_mul(2);
-        let ours = tokio::time::timeout(patience, self.tenancy.ours(&self.management));
-        let deployment = match ours.await.unwrap_or(Ours::Unknown) {
-            Ours::Deployment(deployment) => Some(deployment),
-            Ours::NoApps => None,
+        let is_token = check.key.kind == PrincipalKind::OauthAccessToken;
+        let reserved = Reserved::of(&identity.app_slug);
+        if !check
+            .accepted
+            .accept(&identity.app_slug, reserved, is_token)
+        {
+            return Verification::OtherApp(identity.app_slug.into());
+        }
+        let deployment = match self.directory.ours(self.deadline).await {
+            Ours::Deployment(deployment) => deployment,
+            // Not remembered: it ends with the first app that is made.
+            Ours::NoApps => return Verification::Invalid,
             Ours::Unknown => return Verification::Unknown(RETRY_AFTER),
         };
-        if deployment != Some(identity.deployment_id) {
-            let ttl = match deployment {
-                Some(_) => STRANGER_TTL,
-                None => self.cache.policy.negative_ttl,
-            };
-            self.cache.refuse(check.key, sent, self.clock.now(), ttl);
+        if deployment != identity.deployment_id {
+            let now = self.clock.now();
+            self.cache.refuse(check.key, sent, now, STRANGER_TTL);
             return Verification::Invalid;
         }
-        let app = self.apps.of(identity.deployment_id, &identity.app_slug);
-        // In vain or not: what is known of the policy decides.
-        let _ = tokio::time::timeout(patience, self.refresh_policy(&app)).await;
+        let app = self
+            .directory
+            .resolve(deployment, &identity.app_slug, self.deadline)
+            .await;
         let end = match check.key.kind {
             PrincipalKind::ApiKey => End::Unknown,
             PrincipalKind::OauthAccessToken => {
@@ -328,41 +332,6 @@ impl Verifier {
             limiter_subjects: self.limiter.subjects(),
             is_breaker_open: !self.breaker.is_closed(),
         }
-    }
-
-    /// Brings the policy of an app up to date; with a deleted app go the yeses of its keys.
-    pub(crate) async fn refresh_policy(&self, app: &Arc<App>) {
-        let was_gone = app.is_gone();
-        app.refresh(&self.management, &self.limiter).await;
-        if app.is_gone() && !was_gone {
-            self.tombstones.announce();
-            self.cache
-                .forget_if(|verdict| Arc::ptr_eq(&verdict.app, app));
-        }
-    }
-
-    /// The same in the background, for a refresh that the caller has claimed.
-    pub(crate) fn refresh_policy_behind(self: &Arc<Self>, app: &Arc<App>) {
-        let Ok(runtime) = Handle::try_current() else {
-            app.refresh_over();
-            return;
-        };
-        let claim = PolicyRefresh {
-            app: Arc::clone(app),
-        };
-        let verifier = Arc::clone(self);
-        runtime.spawn(async move { verifier.refresh_policy(&claim.app).await });
-    }
-}
-
-/// Gives the claim back when the task ends, however it ends.
-struct PolicyRefresh {
-    app: Arc<App>,
-}
-
-impl Drop for PolicyRefresh {
-    fn drop(&mut self) {
-        self.app.refresh_over();
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::client::events::{Listener, ManagementEvent, Order, Outcome, RevocationId, Settled};
 use crate::clock::Now;
+use crate::gate::directory::AppChange;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::PrincipalKind;
 use crate::gate::verdict::VerdictKey;
@@ -30,7 +31,6 @@ impl Verifier {
         let ticket = self
             .tombstones
             .bury(Grave::App(slug.into()), self.clock.now());
-        self.expire_policy(slug);
         self.drop_app(slug);
         ticket
     }
@@ -40,22 +40,16 @@ impl Verifier {
         forget_key_id(&self.tombstones, &self.cache, key_id);
     }
 
-    /// Lets the next request with any key of this app verify it anew, its policy included.
+    /// Lets the next request with any key of this app verify it anew, the app included.
     pub(crate) fn forget_app(&self, slug: &str) {
         self.tombstones.announce();
-        self.expire_policy(slug);
+        self.directory.invalidate(slug);
         self.drop_app(slug);
     }
 
     fn drop_app(&self, slug: &str) {
         self.cache
             .forget_if(|verdict| &*verdict.identity.app_slug == slug);
-    }
-
-    fn expire_policy(&self, slug: &str) {
-        if let Some(app) = self.apps.get(slug) {
-            app.expire();
-        }
     }
 }
 
@@ -85,6 +79,9 @@ fn drop_key_id(cache: &VerdictCache, key_id: i64) {
 
 impl Listener for Verifier {
     fn begins(&self, event: &ManagementEvent, _sent: Order) -> RevocationId {
+        if let Some((slug, _)) = change(event) {
+            self.directory.change_sent(slug);
+        }
         match event {
             ManagementEvent::RevokeKey { key_id, .. } | ManagementEvent::RevokeKeyId(key_id) => {
                 self.end_key(*key_id)
@@ -102,6 +99,13 @@ impl Listener for Verifier {
     }
 
     fn settled(&self, event: &ManagementEvent, id: RevocationId, settled: Settled) {
+        if let Some((slug, change)) = change(event) {
+            match settled.outcome {
+                Outcome::Done => self.directory.change_answered(slug, change),
+                Outcome::Nothing => self.directory.change_answered(slug, AppChange::Nothing),
+                Outcome::Indeterminate => self.directory.change_given_up(slug),
+            }
+        }
         let grave = match event {
             ManagementEvent::RevokeKey { key_id, .. } => Grave::KeyId(*key_id),
             // Nothing was sent that could have been answered otherwise.
@@ -110,14 +114,12 @@ impl Listener for Verifier {
             ManagementEvent::OpenApp(slug) => {
                 if settled.outcome == Outcome::Done {
                     self.tombstones.clear(&Grave::App(slug.clone()));
-                    self.forget_app(slug);
-                    if let Some(app) = self.apps.get(slug) {
-                        app.forget_policy();
-                    }
+                    self.tombstones.announce();
+                    self.drop_app(slug);
                 }
                 return;
             }
-            ManagementEvent::ChangeApp(slug) => return self.expire_policy(slug),
+            ManagementEvent::ChangeApp(_) => return,
         };
         match settled.outcome {
             // Again, so that it lasts from the moment that it was done.
@@ -127,5 +129,17 @@ impl Listener for Verifier {
             Outcome::Nothing => self.tombstones.lift(&grave, id),
             Outcome::Indeterminate => {}
         }
+    }
+}
+
+/// Which app the event changes, and how.
+fn change(event: &ManagementEvent) -> Option<(&str, AppChange)> {
+    match event {
+        ManagementEvent::RevokeKey { .. }
+        | ManagementEvent::RevokeKeyId(_)
+        | ManagementEvent::RevokeDigest(_) => None,
+        ManagementEvent::CloseApp(slug) => Some((slug, AppChange::Closed)),
+        ManagementEvent::OpenApp(slug) => Some((slug, AppChange::Opened)),
+        ManagementEvent::ChangeApp(slug) => Some((slug, AppChange::Changed)),
     }
 }

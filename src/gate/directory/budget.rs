@@ -1,0 +1,196 @@
+//! How often the management API may be called.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::clock::Now;
+
+/// The calls that a gate makes by itself, within their share of the deployment's 1000 a minute,
+/// which the customer's own calls need, revocations among them.
+///
+/// Of the calls in any minute some are kept for single look-ups, which requests wait for.
+pub(super) struct Budget {
+    calls_a_minute: NonZeroUsize,
+    readings: LastMinute,
+    look_ups: LastMinute,
+    paused_until: Duration,
+    halved_until: Duration,
+}
+
+/// When calls of the last minute were made, oldest first.
+#[derive(Default)]
+struct LastMinute(VecDeque<Duration>);
+
+impl Budget {
+    pub(super) fn new(calls_a_minute: NonZeroUsize) -> Self {
+        Self {
+            calls_a_minute,
+            readings: LastMinute::default(),
+            look_ups: LastMinute::default(),
+            paused_until: Duration::ZERO,
+            halved_until: Duration::ZERO,
+        }
+    }
+
+    /// Spends one call of the reader.
+    ///
+    /// # Errors
+    ///
+    /// When there will be one.
+    pub(super) fn spend(&mut self, now: Now) -> Result<(), Duration> {
+        let kept = LOOK_UPS_A_MINUTE.min(self.limit(now) / 4);
+        self.readings.free_at(self.limit(now) - kept, now)?;
+        self.free_at(now)?;
+        self.readings.0.push_back(now.monotonic);
+        Ok(())
+    }
+
+    /// Spends one call that a request waits for.
+    ///
+    /// # Errors
+    ///
+    /// When there will be one.
+    pub(super) fn spend_look_up(&mut self, now: Now) -> Result<(), Duration> {
+        self.look_ups.free_at(LOOK_UPS_A_MINUTE, now)?;
+        self.free_at(now)?;
+        self.look_ups.0.push_back(now.monotonic);
+        Ok(())
+    }
+
+    /// The management API has said that it was called too often, by whomever.
+    pub(super) fn too_many(&mut self, now: Now) {
+        self.paused_until = now.monotonic.saturating_add(PAUSE);
+        self.halved_until = now.monotonic.saturating_add(HALVED_FOR);
+    }
+
+    fn limit(&self, now: Now) -> usize {
+        let limit = self.calls_a_minute.get();
+        match now.monotonic < self.halved_until {
+            true => limit.div_ceil(2),
+            false => limit,
+        }
+    }
+
+    /// Whether there is a call left for anybody, else when to look again.
+    fn free_at(&mut self, now: Now) -> Result<(), Duration> {
+        if now.monotonic < self.paused_until {
+            return Err(self.paused_until);
+        }
+        let limit = self.limit(now);
+        let left = limit.saturating_sub(self.readings.count(now));
+        match self.look_ups.count(now) < left {
+            true => Ok(()),
+            false => {
+                let oldest = self.readings.0.front().into_iter();
+                let oldest = oldest.chain(self.look_ups.0.front()).min();
+                let oldest = oldest.copied().unwrap_or(now.monotonic);
+                Err(oldest.saturating_add(MINUTE))
+            }
+        }
+    }
+}
+
+impl LastMinute {
+    fn count(&mut self, now: Now) -> usize {
+        let is_over = |call: &Duration| call.saturating_add(MINUTE) <= now.monotonic;
+        while self.0.front().is_some_and(is_over) {
+            self.0.pop_front();
+        }
+        self.0.len()
+    }
+
+    /// Whether fewer than `limit` calls were made, else when that will be so.
+    fn free_at(&mut self, limit: usize, now: Now) -> Result<(), Duration> {
+        match self.count(now).checked_sub(limit) {
+            None => Ok(()),
+            Some(over) => {
+                let first = self.0.get(over).copied().unwrap_or(now.monotonic);
+                Err(first.saturating_add(MINUTE))
+            }
+        }
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long nothing is sent after a 429.
+const PAUSE: Duration = Duration::from_secs(60);
+/// How long the budget is half of what it was after a 429.
+const HALVED_FOR: Duration = Duration::from_secs(600);
+const LOOK_UPS_A_MINUTE: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Now {
+        Now {
+            monotonic: Duration::from_secs(1_000 + seconds),
+            unix: Duration::ZERO,
+        }
+    }
+
+    fn budget() -> Budget {
+        Budget::new(NonZeroUsize::new(60).unwrap())
+    }
+
+    fn spent(budget: &mut Budget, now: Now) -> usize {
+        (0..1_000).take_while(|_| budget.spend(now).is_ok()).count()
+    }
+
+    #[test]
+    fn no_minute_has_more_calls_than_the_budget() {
+        let mut budget = budget();
+        let mut calls = Vec::new();
+        for second in 0..600 {
+            // Somebody wants as much as there is, in bursts.
+            for _ in 0..second % 17 {
+                if budget.spend(at(second)).is_ok() {
+                    calls.push(second);
+                }
+                if budget.spend_look_up(at(second)).is_ok() {
+                    calls.push(second);
+                }
+            }
+        }
+        for start in 0..600 {
+            let minute = start..start + 60;
+            let count = calls.iter().filter(|call| minute.contains(*call)).count();
+            assert!(count <= 60, "{count} from {start} on");
+        }
+        assert!(calls.len() >= 590, "{} of 600", calls.len());
+    }
+
+    #[test]
+    fn look_ups_find_room_beside_a_reader_that_takes_all_it_can() {
+        let mut budget = budget();
+        assert_eq!(spent(&mut budget, at(0)), 50);
+        for _ in 0..10 {
+            assert_eq!(budget.spend_look_up(at(1)), Ok(()));
+        }
+        assert_eq!(budget.spend_look_up(at(1)), Err(at(61).monotonic));
+        assert_eq!(budget.spend(at(59)), Err(at(60).monotonic));
+        assert_eq!(spent(&mut budget, at(60)), 50);
+        assert_eq!(budget.spend_look_up(at(61)), Ok(()));
+    }
+
+    #[test]
+    fn being_told_too_many_pauses_all_calls_and_then_halves_them() {
+        let mut budget = budget();
+        budget.too_many(at(0));
+        assert_eq!(budget.spend(at(59)), Err(at(60).monotonic));
+        assert_eq!(budget.spend_look_up(at(59)), Err(at(60).monotonic));
+        assert_eq!(spent(&mut budget, at(60)), 23, "30, and 7 for look-ups");
+        assert_eq!(spent(&mut budget, at(599)), 23);
+        assert_eq!(spent(&mut budget, at(600)), 27, "50 again");
+    }
+
+    #[test]
+    fn the_smallest_budget_is_one_call_a_minute() {
+        let mut budget = Budget::new(NonZeroUsize::MIN);
+        budget.too_many(at(0));
+        assert_eq!(spent(&mut budget, at(60)), 1);
+        assert_eq!(budget.spend(at(119)), Err(at(120).monotonic));
+        assert_eq!(budget.spend_look_up(at(120)), Ok(()));
+    }
+}

@@ -1,0 +1,515 @@
+//! The reader: one list of apps after the other, page by page.
+//!
+//! It is a claim, which a request takes and a task on that request's runtime carries out, one step
+//! after the other. It ends by itself when the deadline of a step is over, so a runtime that is
+//! dropped or stands still does not keep the others from reading.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::Directory;
+use super::Known;
+use super::app::may_be_looked_up;
+use super::apps::Reading;
+use super::apps::Sent;
+use super::fraction;
+use super::look_up::AskedApp;
+use super::trouble::NoAnswer;
+use crate::api::Page;
+use crate::api::api_keys::ApiAuthApp;
+use crate::client::Error;
+use crate::clock::Now;
+use crate::clock::nanoseconds;
+
+/// How far the reading is, and what is due next.
+pub(super) struct Reader {
+    claim: Option<Claim>,
+    claims: u64,
+    list: Option<List>,
+    /// The number of the list that is being read, or of the last one.
+    number: u32,
+    /// How many pages the last list had, or at least had.
+    pages: usize,
+    /// The rows of a page, unless one has to be shorter.
+    limit: u32,
+    /// Whether any page has been read.
+    pub(super) has_begun: bool,
+    /// Whether the list was empty when last read.
+    pub(super) is_list_empty: bool,
+    /// When the next list is due.
+    pub(super) next_at: Duration,
+    /// Apps to be looked up singly, between the lists.
+    wanted: VecDeque<Arc<str>>,
+}
+
+/// The right to take the next step.
+struct Claim {
+    id: u64,
+    steps: watch::Receiver<u64>,
+}
+
+/// A list that is being read.
+struct List {
+    started_at: Duration,
+    limit: u32,
+    offset: u64,
+    pages: usize,
+    /// The first row of the page before.
+    first: Box<str>,
+    /// The last rows of the page before, one of which the next has to repeat.
+    tail: Vec<Box<str>>,
+    /// Whether all pages so far did.
+    is_gapless: bool,
+    /// Which of the apps that are accepted it has had.
+    had: Vec<bool>,
+    /// Whether a page was too long although it asked for no more than others.
+    was_too_long: bool,
+    /// Rows left out one after the other.
+    skipped: u32,
+}
+
+/// The reader's task, on whichever runtime.
+struct Task {
+    directory: Weak<Directory>,
+    claim: u64,
+    steps: watch::Sender<u64>,
+}
+
+/// One step: what is asked.
+enum Step {
+    Page(AskedPage),
+    App(AskedApp),
+}
+
+/// A page of the list that is asked for.
+#[derive(Clone, Copy)]
+struct AskedPage {
+    reading: Reading,
+    limit: u32,
+    offset: u64,
+    sent: Sent,
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// Lets the reader take its next step if that is due: one atomic load if it is not.
+    pub(crate) fn keep_current(self: &Arc<Self>, now: Now) {
+        if self.is_due(now) {
+            self.claim(now, None);
+        }
+    }
+
+    fn is_due(&self, now: Now) -> bool {
+        self.due_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic)
+    }
+
+    /// Lets the reader look what there is to do.
+    pub(super) fn wake(self: &Arc<Self>, known: &Known) {
+        if known.reader.claim.is_none() {
+            self.set_due(Duration::ZERO);
+        }
+    }
+
+    /// Only under the lock, so that it agrees with what is under it.
+    fn set_due(&self, at: Duration) {
+        self.due_at.store(nanoseconds(at), Ordering::Release);
+    }
+
+    /// Takes the claim that is due, or this one from whoever has it, and starts the reader on the
+    /// current runtime.
+    #[cold]
+    fn claim(self: &Arc<Self>, now: Now, from: Option<u64>) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let mut known = self.known();
+        let held = known.reader.claim.as_ref().map(|claim| claim.id);
+        let may_take = match from {
+            Some(_) => held == from,
+            None => self.is_due(now),
+        };
+        if !may_take {
+            return;
+        }
+        let (steps, watched) = watch::channel(0);
+        let reader = &mut known.reader;
+        reader.claims += 1;
+        let claim = reader.claims;
+        reader.claim = Some(Claim {
+            id: claim,
+            steps: watched,
+        });
+        self.set_due(self.lapses_at(now));
+        // A runtime that is shutting down drops the task at once, and its end takes the lock.
+        drop(known);
+        let directory = Arc::downgrade(self);
+        let task = Task {
+            directory,
+            claim,
+            steps,
+        };
+        runtime.spawn(task.run());
+    }
+
+    /// Reads on until this holds or nobody can, for so long at most. A reader that has come to
+    /// nothing after half of that is taken over.
+    pub(super) async fn read_until(
+        self: &Arc<Self>,
+        wait: Duration,
+        holds: impl Fn(&Known, Now) -> bool,
+    ) {
+        let mut reader = None;
+        let half = wait / 2;
+        let read = self.steps_until(&holds, &mut reader);
+        if tokio::time::timeout(half, read).await.is_ok() {
+            return;
+        }
+        self.claim(self.clock.now(), reader);
+        let read = self.steps_until(&holds, &mut reader);
+        // In vain or not: what is known by then decides.
+        let _ = tokio::time::timeout(wait.saturating_sub(half), read).await;
+    }
+
+    async fn steps_until(
+        self: &Arc<Self>,
+        holds: impl Fn(&Known, Now) -> bool,
+        reader: &mut Option<u64>,
+    ) {
+        loop {
+            let now = self.clock.now();
+            self.keep_current(now);
+            let mut steps = {
+                let known = self.known();
+                if holds(&known, now) {
+                    return;
+                }
+                let Some(claim) = &known.reader.claim else {
+                    return;
+                };
+                *reader = Some(claim.id);
+                let mut steps = claim.steps.clone();
+                steps.mark_unchanged();
+                steps
+            };
+            // An error is the task's end, and another takes the claim.
+            let _ = steps.changed().await;
+        }
+    }
+
+    /// What to ask next, unless the claim is another's or there is nothing to do now.
+    fn next_step(self: &Arc<Self>, claim: u64) -> Option<Step> {
+        let now = self.clock.now();
+        let mut known = self.known();
+        if !known.reader.is_claimed_by(claim) {
+            return None;
+        }
+        let step = self.step(&mut known, now);
+        self.set_due(match &step {
+            Ok(_) => self.lapses_at(now),
+            Err(due_at) => *due_at,
+        });
+        if step.is_err() {
+            known.reader.claim = None;
+        }
+        step.ok()
+    }
+
+    /// What to ask next, or when there will be something.
+    fn step(self: &Arc<Self>, known: &mut Known, now: Now) -> Result<Step, Duration> {
+        known.backoff.may_try(now)?;
+        if known.reader.list.is_none() && known.reader.next_at <= now.monotonic {
+            self.begin(known, now);
+        }
+        if let Some(list) = &known.reader.list {
+            let (limit, offset) = (list.limit, list.offset);
+            known.budget.spend(now)?;
+            return Ok(Step::Page(AskedPage {
+                reading: known.reader.reading(),
+                limit,
+                offset,
+                sent: known.sent(now),
+            }));
+        }
+        while let Some(slug) = known.reader.wanted.pop_front() {
+            if !may_be_looked_up(&slug) || known.apps.look_up(&slug, now).is_err() {
+                continue;
+            }
+            if let Err(due_at) = known.budget.spend(now) {
+                known.reader.wanted.push_front(slug);
+                return Err(due_at);
+            }
+            return Ok(Step::App(self.ask(known, slug, now)));
+        }
+        Err(known.reader.next_at)
+    }
+
+    /// Begins the list that is due. Where fewer apps are in use than it has pages, these are
+    /// looked up singly in its place: a deployment may have an app for each of its users.
+    fn begin(&self, known: &mut Known, now: Now) {
+        let Known { apps, reader, .. } = known;
+        if reader.pages <= 1 || apps.in_use().count() >= reader.pages {
+            reader.number = reader.number.saturating_add(1);
+            let accepted = self.accepted.named().map_or(0, <[_]>::len);
+            reader.list = Some(List::new(now.monotonic, reader.limit, accepted));
+            return;
+        }
+        if reader.wanted.is_empty() {
+            apps.unread_unused();
+            reader.wanted.extend(apps.in_use().map(Arc::clone));
+            apps.sweep(now);
+        }
+        reader.rest(now.monotonic, now);
+    }
+
+    fn take_page(&self, asked: AskedPage, claim: u64, answer: Result<Page<ApiAuthApp>, NoAnswer>) {
+        let now = self.clock.now();
+        let mut known = self.known();
+        // A page that comes too late for its claim still says something of its apps.
+        let is_next = known.reader.is_claimed_by(claim);
+        let page = match answer {
+            Ok(page) => page,
+            Err(NoAnswer::Failed(error)) if is_next && known.reader.read_less(&error) => return,
+            Err(reason) => return self.failed(&mut known, &reason, now),
+        };
+        if let Some(app) = page.items.first()
+            && self.accept(app.deployment_id).is_err()
+        {
+            return self.failed(&mut known, &NoAnswer::OtherDeployment, now);
+        }
+        known.backoff.clear();
+        let is_whole = is_next
+            .then(|| known.reader.turn(&page, self.accepted.named()))
+            .flatten();
+        if is_next && asked.offset == 0 {
+            let is_empty = page.items.is_empty() && !page.has_more;
+            known.reader.is_list_empty = is_empty;
+            known.reader.has_begun = true;
+            self.troubles.no_apps(is_empty);
+        }
+        for app in page.items {
+            self.take_app(&mut known, app, asked.sent, asked.reading, now);
+        }
+        match is_whole {
+            Some(is_whole) => self.end(&mut known, is_whole, now),
+            None if is_next => self.leave_long_list(&mut known, now),
+            None => {}
+        }
+    }
+
+    /// The first list is long, and fewer of its apps are in use than it has had pages.
+    fn leave_long_list(&self, known: &mut Known, now: Now) {
+        let pages = known.reader.list.as_ref().map_or(0, |list| list.pages);
+        if pages >= LONG && known.apps.in_use().take(pages).count() < pages {
+            self.end(known, false, now);
+        }
+    }
+
+    /// The list has been read, to its end or as far as it is of use.
+    fn end(&self, known: &mut Known, is_whole: bool, now: Now) {
+        let Known { apps, reader, .. } = known;
+        let Some(list) = reader.list.take() else {
+            return;
+        };
+        if is_whole {
+            let missing = apps.missing(reader.reading());
+            reader.wanted.extend(missing);
+        }
+        reader.pages = list.pages;
+        reader.rest(list.started_at, now);
+        apps.sweep(now);
+        self.troubles.over();
+    }
+
+    /// The task is gone without having said so.
+    fn abandoned(&self, claim: u64) {
+        let mut known = self.known();
+        if known.reader.is_claimed_by(claim) {
+            known.reader.claim = None;
+            self.set_due(Duration::ZERO);
+        }
+    }
+}
+
+// === impl Reader ===
+
+impl Reader {
+    pub(super) fn new() -> Self {
+        Self {
+            claim: None,
+            claims: 0,
+            list: None,
+            number: 0,
+            pages: 0,
+            limit: LIMIT,
+            has_begun: false,
+            is_list_empty: false,
+            next_at: Duration::ZERO,
+            wanted: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn reading(&self) -> Reading {
+        Reading {
+            number: self.number,
+        }
+    }
+
+    /// Lets this app be looked up before the next list.
+    pub(super) fn want(&mut self, slug: Arc<str>) {
+        if !self.wanted.contains(&slug) {
+            self.wanted.push_back(slug);
+        }
+    }
+
+    /// Whether nothing is left to be read before the next list.
+    pub(super) fn is_done(&self) -> bool {
+        self.list.is_none() && self.wanted.is_empty()
+    }
+
+    fn is_claimed_by(&self, claim: u64) -> bool {
+        self.claim.as_ref().is_some_and(|held| held.id == claim)
+    }
+
+    /// Goes on behind this page. At the end of the list: whether all of it was read without a gap.
+    fn turn(&mut self, page: &Page<ApiAuthApp>, accepted: Option<&[Box<str>]>) -> Option<bool> {
+        let list = self.list.as_mut()?;
+        list.pages += 1;
+        list.skipped = 0;
+        list.limit = list.limit.saturating_mul(2).min(self.limit);
+        let slugs = page.items.iter().map(|app| &*app.app_slug);
+        let overlaps = slugs
+            .clone()
+            .any(|slug| list.tail.iter().any(|t| **t == *slug));
+        list.is_gapless &= list.offset == 0 || overlaps;
+        for (had, accepted) in list.had.iter_mut().zip(accepted.unwrap_or_default()) {
+            *had |= slugs.clone().any(|slug| *slug == **accepted);
+        }
+        if !page.has_more {
+            return Some(list.is_gapless);
+        }
+        let first = slugs.clone().next()?;
+        // A server that ignores the offset would go on for ever.
+        let is_stuck = list.offset > 0 && *list.first == *first;
+        let has_all = accepted.is_some() && list.had.iter().all(|had| *had);
+        if is_stuck || has_all {
+            return Some(false);
+        }
+        let length = page.items.len();
+        let overlap = OVERLAP.min(length / 2);
+        list.first = first.into();
+        list.tail = slugs.skip(length - overlap).map(Into::into).collect();
+        list.offset = list.offset.saturating_add((length - overlap) as u64);
+        None
+    }
+
+    /// Asks for a shorter page where that may help: the answer was too long, or a row of it could
+    /// not be read. A row that is of no use alone is left out.
+    fn read_less(&mut self, error: &Error) -> bool {
+        let (Error::Decode(error), Some(list)) = (error, &mut self.list) else {
+            return false;
+        };
+        let is_about_a_row = error.path().is_some_and(|path| path.contains('['));
+        if !error.is_too_long() && !is_about_a_row {
+            return false;
+        }
+        if list.limit > 1 {
+            if error.is_too_long() && list.limit == self.limit {
+                // Once it may be a single row, twice it is all of them.
+                if list.was_too_long {
+                    self.limit /= 2;
+                }
+                list.was_too_long = true;
+            }
+            list.limit /= 2;
+            return true;
+        }
+        list.skipped += 1;
+        list.offset = list.offset.saturating_add(1);
+        list.is_gapless = false;
+        // Not one row after the other: then it is not the rows.
+        list.skipped < SKIPPED_MAX
+    }
+
+    /// Nothing is due for a minute, give or take a fifth so that gates do not read all at once.
+    fn rest(&mut self, started_at: Duration, now: Now) {
+        let period = PERIOD.mul_f64(0.8 + 0.4 * fraction());
+        let next_at = started_at.saturating_add(period);
+        self.next_at = match next_at > now.monotonic {
+            true => next_at,
+            false => now.monotonic.saturating_add(period),
+        };
+    }
+}
+
+// === impl List ===
+
+impl List {
+    fn new(started_at: Duration, limit: u32, accepted: usize) -> Self {
+        Self {
+            started_at,
+            limit,
+            offset: 0,
+            pages: 0,
+            first: Box::default(),
+            tail: Vec::new(),
+            is_gapless: true,
+            had: vec![false; accepted],
+            was_too_long: false,
+            skipped: 0,
+        }
+    }
+}
+
+// === impl Task ===
+
+impl Task {
+    async fn run(self) {
+        // Whoever dropped the directory needs no list any more.
+        while let Some(directory) = self.directory.upgrade() {
+            let Some(step) = directory.next_step(self.claim) else {
+                return;
+            };
+            let (client, deadline) = (directory.client.clone(), directory.deadline);
+            drop(directory);
+            match step {
+                Step::Page(asked) => {
+                    let list = client.api_keys().list_api_auth_apps();
+                    let page = list.include_inactive(true).page(asked.limit, asked.offset);
+                    let page = page.without_retries().send();
+                    let answer = NoAnswer::within(deadline, page).await;
+                    if let Some(directory) = self.directory.upgrade() {
+                        directory.take_page(asked, self.claim, answer);
+                    }
+                }
+                Step::App(asked) => asked.send().await,
+            }
+            self.steps.send_modify(|steps| *steps += 1);
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(directory) = self.directory.upgrade() {
+            directory.abandoned(self.claim);
+        }
+    }
+}
+
+/// How many apps are asked for in one call.
+const LIMIT: u32 = 500;
+/// How many rows a page repeats of the one before, so that apps made and deleted meanwhile, which
+/// shift all pages behind them, leave no gap unnoticed.
+const OVERLAP: usize = 10;
+/// How often the list is read.
+const PERIOD: Duration = Duration::from_secs(60);
+/// How many pages make a list long: as many calls as one minute has.
+const LONG: usize = 40;
+const SKIPPED_MAX: u32 = 10;
