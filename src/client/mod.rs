@@ -11,6 +11,7 @@ pub(crate) mod events;
 mod log;
 mod process;
 mod request;
+mod request_error;
 mod retry;
 mod transport;
 mod wacht_client;
@@ -21,8 +22,9 @@ mod tests;
 pub use self::builder::WachtClientBuilder;
 pub use self::config_error::{ConfigError, ConfigErrorKind};
 pub use self::decode::DecodeError;
-pub use self::error::{Error, RequestError, Result};
+pub use self::error::{Error, Result};
 pub use self::process::init;
+pub use self::request_error::RequestError;
 pub use self::retry::RetryPolicy;
 pub use self::wacht_client::WachtClient;
 

@@ -88,13 +88,20 @@ async fn the_sdks_timeout_is_kept() {
 
 #[test]
 fn a_configuration_that_cannot_be_used_is_told_at_once() {
-    let plaintext = |config: &mut WachtConfig| config.base_url = "http://api.example".to_owned();
-    let no_url = |config: &mut WachtConfig| config.base_url = "api".to_owned();
-    let no_header = |config: &mut WachtConfig| config.auth.token = "SYNTHETIC\n".to_owned();
-    let cases: [(&dyn Fn(&mut WachtConfig), _); 3] = [
-        (&plaintext, ConfigErrorKind::Plaintext),
-        (&no_url, ConfigErrorKind::Url),
-        (&no_header, ConfigErrorKind::ManagementKey),
+    type Spoil = fn(&mut WachtConfig);
+    let cases: [(Spoil, _); 3] = [
+        (
+            |config| config.base_url = "http://api.example".to_owned(),
+            ConfigErrorKind::Plaintext,
+        ),
+        (
+            |config| config.base_url = "api".to_owned(),
+            ConfigErrorKind::Url,
+        ),
+        (
+            |config| config.auth.token = "SYNTHETIC\n".to_owned(),
+            ConfigErrorKind::ManagementKey,
+        ),
     ];
     for (spoil, kind) in cases {
         let mut config = WachtConfig::new("wk_SYNTHETIC", "https://shop.example");

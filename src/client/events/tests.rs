@@ -14,7 +14,8 @@ use super::ManagementEvent::{ChangeApp, CloseApp, OpenApp, RevokeDigest, RevokeK
 use super::*;
 use crate::client::DecodeError;
 use crate::client::config_error::{ConfigError, ConfigErrorKind};
-use crate::client::error::{Error, RequestError};
+use crate::client::error::Error;
+use crate::client::request_error::RequestError;
 use crate::dev::{DevGateway, ManualClock};
 
 /// Writes down what it hears, and refuses as a gate has to.
