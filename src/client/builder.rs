@@ -55,7 +55,8 @@ impl WachtClient {
     /// ```
     #[must_use]
     pub fn new(api_key: impl Into<String>) -> Self {
-        let transport = Transport::new(&Config::new(api_key.into()), &environment);
+        let config = Config::new(api_key.into());
+        let transport = Transport::new(&config, &environment);
         if let Err(error) = &transport {
             tracing::error!(
                 target: LOG,
@@ -63,7 +64,7 @@ impl WachtClient {
                 "this Wacht client cannot be used, every call will fail"
             );
         }
-        Self::of(transport)
+        Self::of(transport, config.gate_deadline)
     }
 
     /// Starts a client for `api_key`, a management key, whose settings differ from the defaults.
@@ -178,6 +179,13 @@ impl WachtClientBuilder {
         self.retries(RetryPolicy::none())
     }
 
+    /// Gives gates on this client another deadline to begin with.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn gate_deadline(mut self, deadline: Duration) -> Self {
+        self.config.gate_deadline = deadline;
+        self
+    }
+
     /// Makes the client. Opens no connection.
     ///
     /// ```
@@ -204,7 +212,7 @@ impl WachtClientBuilder {
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<WachtClient> {
         let transport = Transport::new(&self.config, &variable)?;
-        Ok(WachtClient::of(Ok(transport)))
+        Ok(WachtClient::of(Ok(transport), self.config.gate_deadline))
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Config {
     pub(super) proxy: Option<String>,
     pub(super) allow_plaintext: bool,
     pub(super) retries: RetryPolicy,
+    /// How long a gate on this client waits for an answer unless it is told otherwise.
+    pub(super) gate_deadline: Duration,
 }
 
 impl Config {
@@ -31,6 +33,7 @@ impl Config {
             proxy: None,
             allow_plaintext: false,
             retries: RetryPolicy::default(),
+            gate_deadline: GATE_DEADLINE,
         }
     }
 }
@@ -38,5 +41,7 @@ impl Config {
 const API_URL: &str = "https://api.wacht.dev";
 const GATEWAY_URL: &str = "https://gateway.wacht.dev";
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a gate that is not told otherwise.
+pub(super) const GATE_DEADLINE: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const USER_AGENT: &str = concat!("wacht-auth/", env!("CARGO_PKG_VERSION"));

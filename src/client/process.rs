@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use super::config::GATE_DEADLINE;
 use super::config_error::{ConfigError, ConfigErrorKind};
 use super::error::Result;
 use super::wacht_client::WachtClient;
@@ -36,10 +37,8 @@ impl WachtClient {
     pub(crate) fn of_this_process() -> Self {
         CLIENT.get().cloned().unwrap_or_else(|| {
             let message = "no client for free functions: call `wacht_auth::init` first";
-            Self::of(Err(ConfigError::new(
-                ConfigErrorKind::ProcessClient,
-                message,
-            )))
+            let error = ConfigError::new(ConfigErrorKind::ProcessClient, message);
+            Self::of(Err(error), GATE_DEADLINE)
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::config_error::ConfigError;
 use super::error::{Error, Result};
@@ -36,15 +37,17 @@ pub struct WachtClient {
 struct Inner {
     /// The other side says why this client cannot be used.
     transport: Result<Transport, ConfigError>,
+    gate_deadline: Duration,
     deployment: OnceLock<i64>,
     events: Events,
 }
 
 impl WachtClient {
-    pub(super) fn of(transport: Result<Transport, ConfigError>) -> Self {
+    pub(super) fn of(transport: Result<Transport, ConfigError>, gate_deadline: Duration) -> Self {
         Self {
             inner: Arc::new(Inner {
                 transport,
+                gate_deadline,
                 deployment: OnceLock::new(),
                 events: Events::default(),
             }),
@@ -68,6 +71,11 @@ impl WachtClient {
     }
 
     /// What the calls of this client and its clones tell the gates built on them.
+    /// How long a gate on this client waits for an answer unless it is told otherwise.
+    pub(crate) fn gate_deadline(&self) -> Duration {
+        self.inner.gate_deadline
+    }
+
     pub(crate) fn events(&self) -> &Events {
         &self.inner.events
     }

@@ -176,6 +176,10 @@ impl DevGateway {
     /// # Ok(()) }
     /// ```
     ///
+    /// A layer on it waits 60 s for an answer, not 2 s, unless
+    /// [`deadline`](crate::WachtAuthLayerBuilder::deadline) says otherwise: a busy machine must not
+    /// look like a gateway that is down.
+    ///
     /// # Panics
     ///
     /// Panics when the client cannot be built, which for a loopback address does not happen.
@@ -218,6 +222,7 @@ impl DevGateway {
         WachtClient::builder(management_key)
             .api_url(self.url())
             .gateway_url(self.url())
+            .gate_deadline(PATIENCE)
             .build()
             .expect("a client for a loopback address can be built")
     }
@@ -264,3 +269,6 @@ impl fmt::Debug for DevGateway {
             .finish_non_exhaustive()
     }
 }
+
+/// How long a layer waits for an answer of a dev gateway.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -59,9 +59,9 @@ pub(crate) struct Notices {
 impl Settings {
     pub(crate) fn new(client: WachtClient) -> Self {
         Self {
+            deadline: client.gate_deadline(),
             client,
             clock: Clock::system(),
-            deadline: Duration::from_secs(2),
             deployment: None,
             apps: AcceptedApps::default(),
             cache: CachePolicy::default(),

@@ -63,13 +63,25 @@ pub struct WachtAuthLayerBuilder {
     settings: Settings,
 }
 
-impl WachtAuthLayerBuilder {
-    pub(crate) fn new(client: WachtClient) -> Self {
-        Self {
+impl WachtAuthLayer {
+    /// A gate that verifies keys with this client: [`builder`](Self::builder) with its defaults.
+    /// Nothing is spawned and nothing is asked yet.
+    ///
+    /// A client that cannot be used makes every request a 500 with the reason in the log.
+    pub fn new(client: WachtClient) -> Self {
+        Self::builder(client).build_unchecked()
+    }
+
+    /// A gate whose shared state is to be another than the default one: its cache, its limits, its
+    /// clock.
+    pub fn builder(client: WachtClient) -> WachtAuthLayerBuilder {
+        WachtAuthLayerBuilder {
             settings: Settings::new(client),
         }
     }
+}
 
+impl WachtAuthLayerBuilder {
     /// Accepts only keys of this API auth app, as [`WachtAuthLayer::app`] does. Said here, nothing is
     /// kept in memory of the deployment's other apps, and views of the layer can only narrow it.
     pub fn app(self, slug: impl Into<String>) -> Self {
@@ -171,7 +183,7 @@ impl WachtAuthLayerBuilder {
     }
 
     /// The layer, which answers every request with 500 if it cannot judge any.
-    pub(crate) fn build_unchecked(self) -> WachtAuthLayer {
+    fn build_unchecked(self) -> WachtAuthLayer {
         let options = GateOptions {
             apps: self.settings.apps.clone(),
             ..GateOptions::default()

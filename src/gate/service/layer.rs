@@ -11,7 +11,6 @@ use http::request::Parts;
 use http::{HeaderValue, Response};
 use tower_layer::Layer;
 
-use crate::client::WachtClient;
 use crate::clock::Clock;
 use crate::gate::handle::AuthHandle;
 use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
@@ -22,7 +21,6 @@ use crate::gate::refusal::Rejection;
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::request::credential::{CredentialSource, Credentials};
 use crate::gate::service::WachtAuth;
-use crate::gate::service::builder::WachtAuthLayerBuilder;
 use crate::gate::state::{Settings, State};
 use crate::gate::verdict::cache::CachePolicy;
 
@@ -114,25 +112,6 @@ pub struct WachtAuthLayer {
 }
 
 impl WachtAuthLayer {
-    /// A gate that verifies keys with this client. Nothing is spawned and nothing is asked yet.
-    ///
-    /// A client that cannot be used makes every request a 500 with the reason in the log.
-    pub fn new(client: WachtClient) -> Self {
-        let settings = Settings::new(client);
-        Self {
-            gate: Arc::new(Gate::new(
-                GateOptions::default(),
-                Arc::new(State::new(settings.clone())),
-            )),
-            settings,
-        }
-    }
-
-    /// A gate whose shared state is to be another than the default one: its cache, limits, clock.
-    pub fn builder(client: WachtClient) -> WachtAuthLayerBuilder {
-        WachtAuthLayerBuilder::new(client)
-    }
-
     pub(crate) fn of(gate: Gate) -> Self {
         let settings = Settings::new(gate.state.verifier.client.clone());
         let gate = Arc::new(gate);
