@@ -23,6 +23,7 @@
 //! after a hit and after a verification: `authenticator.rs`. `layer.rs`, `service.rs`,
 //! `future.rs` and `body.rs` are tower's plumbing and decide nothing.
 
+mod caller;
 mod directory;
 mod handle;
 mod limit;

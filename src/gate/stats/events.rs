@@ -33,6 +33,13 @@ pub(crate) enum Effect {
     Shadow,
 }
 
+/// Why what stands behind a gate can judge nobody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum GuardProblem {
+    NoGate,
+    NoRequirement,
+}
+
 /// What a gate holds at the moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Levels {
