@@ -122,6 +122,25 @@ pub struct RequirePermissions<S> {
     guard: Arc<Guard>,
 }
 
+impl<S> RequirePermissions<S> {
+    /// The inner service.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to change it.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, with no guard in front any more.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl Guard {
     fn check(&self, parts: &Parts) -> Result<(), Rejection> {
         caller(parts, &self.no_gate)?.require(&self.requirement)
