@@ -47,6 +47,12 @@
 //! connection. Where the address of the caller counts, put a [`PeerAddr`](crate::PeerAddr) into
 //! its extensions.
 //!
+//! # Handlers without a gate
+//!
+//! What stands behind a gate needs none to be tested: [`principal`] makes a caller to put into a
+//! request's extensions or to hand to a handler, [`anonymous`] what is there for a request without
+//! one, and [`rejection`] a refusal.
+//!
 //! # What differs from Wacht
 //!
 //! - Counters are fixed windows aligned to the gateway's clock: enough for tests, without the
@@ -88,6 +94,9 @@ pub use self::issue::{DevKey, IssueKey, IssueToken};
 pub use self::journal::{Check, Entry, Journal};
 pub use self::rule::DevRule;
 pub use crate::clock::ManualClock;
+pub use crate::gate::by_hand::{
+    PrincipalBuilder, RejectionBuilder, anonymous, principal, rejection,
+};
 
 use self::faults::Faults;
 use self::server::Shared;

@@ -42,6 +42,8 @@ mod verify;
 
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
+#[cfg(feature = "test-util")]
+pub(crate) mod by_hand;
 #[cfg(feature = "tonic")]
 mod grpc;
 
