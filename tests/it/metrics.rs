@@ -307,7 +307,7 @@ async fn checks_are_counted_by_result_and_timed() {
     figures.expect(requests, &[("denied", 1.0)]);
     scene.wacht.fault_times(On::Checks, Fault::Status(404), 1);
     echo.get(&made_up(2)).await;
-    figures.expect(requests, &[("undecided", 1.0)]);
+    figures.expect(requests, &[("indeterminate", 1.0)]);
     scene.wacht.fault_times(On::Checks, Fault::Status(503), 1);
     echo.get(&made_up(3)).await;
     figures.expect(requests, &[("failed", 1.0)]);
@@ -316,7 +316,7 @@ async fn checks_are_counted_by_result_and_timed() {
     let results = (
         gateway.allowed,
         gateway.denied,
-        gateway.undecided,
+        gateway.indeterminate,
         gateway.failed,
     );
     assert_eq!(results, (1, 1, 1, 1));

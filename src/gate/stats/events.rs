@@ -9,7 +9,7 @@ pub(crate) enum GatewayResult {
     Denied,
     RateLimited,
     PermissionDenied,
-    Undecided,
+    Indeterminate,
     Failed,
     TimedOut,
 }
@@ -60,7 +60,7 @@ impl GatewayResult {
         Self::Denied,
         Self::RateLimited,
         Self::PermissionDenied,
-        Self::Undecided,
+        Self::Indeterminate,
         Self::Failed,
         Self::TimedOut,
     ];

@@ -296,7 +296,7 @@ const fn result_word(result: GatewayResult) -> &'static str {
         GatewayResult::Denied => "denied",
         GatewayResult::RateLimited => "rate_limited",
         GatewayResult::PermissionDenied => "permission_denied",
-        GatewayResult::Undecided => "undecided",
+        GatewayResult::Indeterminate => "indeterminate",
         GatewayResult::Failed => "failed",
         GatewayResult::TimedOut => "timed_out",
     }

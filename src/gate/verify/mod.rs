@@ -230,7 +230,7 @@ impl Meaning {
             Self::RateLimited(_) => Some(GatewayResult::RateLimited),
             Self::PermissionDenied(_) => Some(GatewayResult::PermissionDenied),
             Self::No => Some(GatewayResult::Denied),
-            Self::Undecided => Some(GatewayResult::Undecided),
+            Self::Undecided => Some(GatewayResult::Indeterminate),
             Self::Outage => Some(GatewayResult::Failed),
             Self::Misconfigured => None,
         }
