@@ -96,3 +96,6 @@ pub use self::issue_key::IssueKey;
 pub use self::issue_token::IssueToken;
 pub use self::journal::Journal;
 pub use crate::clock::ManualClock;
+pub use crate::gate::principal::by_hand::{
+    PrincipalBuilder, RejectionBuilder, anonymous, principal, rejection,
+};

@@ -37,7 +37,7 @@
 //! | `pipeline.rs` | the walk |
 //! | `state.rs`, `options.rs` | what all clones of a layer share, and what each view adds |
 //! | `verify/` | asking the gateway |
-//! | `principal.rs` | the caller |
+//! | `principal/` | the caller, and who asks for one |
 //! | `verdict/` | what the gateway has said, how long it holds, and what ends it |
 //! | `directory/` | the apps of our deployment, and whose a key is |
 //! | `stats/` | what is counted |
@@ -52,7 +52,7 @@ mod limit;
 mod options;
 mod permission;
 mod pipeline;
-mod principal;
+pub(crate) mod principal;
 mod refusal;
 mod request;
 mod service;

@@ -54,8 +54,24 @@ pub mod limits {}
 pub mod load_balancer {}
 
 #[doc = include_str!("testing.md")]
+#[doc = ""]
 #[cfg_attr(feature = "test-util", doc = "[`dev`]: crate::dev")]
+#[cfg_attr(
+    feature = "test-util",
+    doc = "[`dev::principal`]: crate::dev::principal"
+)]
+#[cfg_attr(
+    feature = "test-util",
+    doc = "[`dev::anonymous`]: crate::dev::anonymous"
+)]
+#[cfg_attr(
+    feature = "test-util",
+    doc = "[`dev::rejection`]: crate::dev::rejection"
+)]
 #[cfg_attr(not(feature = "test-util"), doc = "[`dev`]: crate#features")]
+#[cfg_attr(not(feature = "test-util"), doc = "[`dev::principal`]: crate#features")]
+#[cfg_attr(not(feature = "test-util"), doc = "[`dev::anonymous`]: crate#features")]
+#[cfg_attr(not(feature = "test-util"), doc = "[`dev::rejection`]: crate#features")]
 pub mod testing {}
 
 #[doc = include_str!("production.md")]

@@ -11,6 +11,7 @@ mod allocations;
 mod attack;
 mod axum_ways;
 mod bounds;
+mod by_hand;
 mod dev;
 mod documents;
 mod flight;

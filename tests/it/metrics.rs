@@ -18,7 +18,7 @@ use wacht_auth::{
     UnknownKeyLimit, VerdictSource, WachtAuthLayer, WachtClient,
 };
 
-use crate::scene::{Echo, Scene, anonymous, get, landed, made_up};
+use crate::scene::{Echo, Scene, anonymous, get, landed, made_up, met};
 
 const DOCS: &str = include_str!("../../docs/observability.md");
 
@@ -307,7 +307,7 @@ async fn checks_are_counted_by_result_and_timed() {
     figures.expect(requests, &[("denied", 1.0)]);
     scene.wacht.fault_times(On::Checks, Fault::Status(404), 1);
     echo.get(&made_up(2)).await;
-    figures.expect(requests, &[("undecided", 1.0)]);
+    figures.expect(requests, &[("indeterminate", 1.0)]);
     scene.wacht.fault_times(On::Checks, Fault::Status(503), 1);
     echo.get(&made_up(3)).await;
     figures.expect(requests, &[("failed", 1.0)]);
@@ -316,7 +316,7 @@ async fn checks_are_counted_by_result_and_timed() {
     let results = (
         gateway.allowed,
         gateway.denied,
-        gateway.undecided,
+        gateway.indeterminate,
         gateway.failed,
     );
     assert_eq!(results, (1, 1, 1, 1));
@@ -602,6 +602,40 @@ async fn a_recorder_may_come_after_the_layer_but_not_after_its_first_request() {
         .assert_ok();
     figures.expect("wacht_auth.verdicts", &[]);
     assert_eq!(early.handle().stats().verdicts.total(), 2);
+}
+
+#[tokio::test]
+async fn guards_that_can_judge_nobody_are_counted_on_every_request() {
+    let recorder = DebuggingRecorder::new();
+    let (figures, _guard) = Figures::of(&recorder);
+    let metric = "wacht_auth.guard.misconfigured";
+    let guard = RequirePermissionsLayer::new("orders:read").unwrap();
+    let inner = || {
+        tower::service_fn(
+            async |_: http::Request<http_body_util::Full<bytes::Bytes>>| {
+                let body = http_body_util::Full::<bytes::Bytes>::default();
+                Ok::<_, std::convert::Infallible>(http::Response::new(body))
+            },
+        )
+    };
+    for _ in 0..3 {
+        met(tower::Layer::layer(&guard, inner()), anonymous()).await;
+    }
+    figures.expect(metric, &[("no_gate", 3.0)]);
+
+    let scene = Scene::new().await;
+    let handle = scene.layer().handle();
+    let context = wacht_auth::AuthContext::new("/jobs");
+    let key = scene.key();
+    let caller = handle
+        .authenticate_key(key.secret(), &context)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        caller.require("orders:read,").unwrap_err();
+    }
+    caller.require("orders:read").unwrap_err();
+    figures.expect(metric, &[("no_requirement", 2.0)]);
 }
 
 /// Counts how often handles are asked for.

@@ -5,6 +5,8 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use tracing::field::{Empty, Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
@@ -13,12 +15,13 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use wacht_auth::axum::{Permission, Permitted};
 use wacht_auth::client::RetryPolicy;
 use wacht_auth::dev::{DevGateway, DevRule, Fault, On};
 use wacht_auth::models::RevokeApiKeyRequest;
 use wacht_auth::{
-    AuthContext, Limits, PeerAddr, RejectionKind, RequirePermissionsLayer, WachtAuthLayer,
-    WachtClient,
+    AuthContext, Limits, PeerAddr, Principal, RejectionKind, RequirePermissionsLayer,
+    WachtAuthLayer, WachtClient,
 };
 
 use crate::scene::{Echo, Scene, anonymous, eventually, get, made_up, met};
@@ -508,6 +511,23 @@ async fn trouble_of_the_management_api() {
     Echo::behind(layer).get(theirs.secret()).await;
 }
 
+/// What the compiler cannot see to be no requirement.
+#[derive(Debug)]
+struct Unreadable;
+
+impl Permission for Unreadable {
+    const REQUIREMENT: &'static str = "orders\u{200b}:read";
+}
+
+fn request_of(caller: Principal) -> Parts {
+    let (parts, ()) = http::Request::get("/")
+        .extension(caller)
+        .body(())
+        .unwrap()
+        .into_parts();
+    parts
+}
+
 async fn trouble_of_the_program() {
     let scene = Scene::new().await;
     let key = scene.key();
@@ -557,6 +577,9 @@ async fn trouble_of_the_program() {
     let caller = handle.authenticate_key(key.secret(), &context);
     let caller = caller.await.unwrap();
     caller.require("AND AND").unwrap_err();
+    let mut parts = request_of(caller);
+    let permitted = Permitted::<Unreadable>::from_request_parts(&mut parts, &()).await;
+    assert_eq!(permitted.unwrap_err().status(), 500);
 
     // No runtime. The future is polled by hand, on this thread.
     let lost = scene.layer().handle();
@@ -572,6 +595,52 @@ async fn trouble_of_the_program() {
     });
     let refusal = refusal.join().unwrap();
     assert_eq!(refusal.kind(), RejectionKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn what_a_program_does_wrong_on_every_request_is_an_error_once() {
+    let (trace, _guard) = Trace::start();
+    let levels = || -> Vec<Level> {
+        let seen = trace.take().into_iter();
+        seen.filter_map(|seen| match seen {
+            Seen::Event { target, level, .. } if target == "wacht_auth::gate" => Some(level),
+            _ => None,
+        })
+        .collect()
+    };
+    let once = [Level::ERROR, Level::DEBUG, Level::DEBUG];
+    let echo = || {
+        tower::service_fn(
+            async |_: http::Request<http_body_util::Full<bytes::Bytes>>| {
+                let body = http_body_util::Full::<bytes::Bytes>::default();
+                Ok::<_, std::convert::Infallible>(http::Response::new(body))
+            },
+        )
+    };
+    // Each guard says so: one may be forgotten where another is not.
+    for _ in 0..2 {
+        let guard = RequirePermissionsLayer::new("orders:read").unwrap();
+        for _ in 0..3 {
+            let met = met(tower::Layer::layer(&guard, echo()), anonymous()).await;
+            met.assert_refused(RejectionKind::Misconfigured);
+        }
+        assert_eq!(levels(), once);
+    }
+
+    let scene = Scene::new().await;
+    let handle = scene.layer().handle();
+    let key = scene.key();
+    let context = AuthContext::new("/jobs");
+    let caller = handle.authenticate_key(key.secret(), &context);
+    let caller = caller.await.unwrap();
+    trace.take();
+    // Texts that a request chooses are no more than the place where they are read.
+    for number in 0..3 {
+        caller.require(format!("(orders:{number}")).unwrap_err();
+    }
+    assert_eq!(levels(), once);
+    caller.require("(orders").unwrap_err();
+    assert_eq!(levels(), [Level::ERROR]);
 }
 
 #[tokio::test]

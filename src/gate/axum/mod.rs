@@ -1,11 +1,11 @@
 //! What axum's users write in the signatures of their handlers.
 //!
-//! In comes a request that the gate has let pass. `caller` extracts who it is, `permitted` only who
+//! In comes a request that the gate has let pass. `extract` takes out who it is, `permitted` only who
 //! may; `matched_path` names the route for limits and the audit; `response` lets a handler return a
 //! refusal. Nothing in the gate imports this room.
 
-mod caller;
 mod const_requirement;
+mod extract;
 mod matched_path;
 mod permitted;
 mod response;

@@ -13,10 +13,13 @@ use axum::response::Response;
 use http::request::Parts;
 
 use crate::gate::axum::const_requirement::is_requirement;
+use crate::gate::axum::extract::NO_GATE;
 use crate::gate::permission::requirement::Requirement;
+use crate::gate::principal::caller::caller;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Rejection, RejectionKind};
-use crate::gate::service::guard::caller;
+use crate::gate::stats::{GuardProblem, guard_problem};
+use crate::log::GATE;
 
 /// The caller, who holds what `P` asks for: an axum extractor.
 ///
@@ -30,7 +33,7 @@ use crate::gate::service::guard::caller;
 /// | a caller with the permissions | the caller | `Some` |
 /// | a caller without them | 403 | `None` |
 /// | no caller, because the gate let it pass anonymously | 401 | `None` |
-/// | no gate in front | 500; the log says so | the same |
+/// | no gate in front | 500; the log says so once, then it is counted | the same |
 ///
 /// The refusals are in the gate's own words: its realm and its
 /// [`on_reject`](crate::WachtAuthLayer::on_reject). The optional form refuses nobody; it is for
@@ -133,10 +136,13 @@ impl<P: Permission> Permitted<P> {
                  and parentheses, without commas"
             );
         }
-        let principal = caller(parts)?;
+        let principal = caller(parts, &NO_GATE)?;
         match requirement::<P>() {
             Some(requirement) => principal.require(&requirement)?,
-            None => return Err(Rejection::misconfigured().with_answers(principal.answers())),
+            None => {
+                guard_problem(GuardProblem::NoRequirement);
+                return Err(Rejection::misconfigured().with_answers(principal.answers()));
+            }
         }
         Ok(Self {
             principal: principal.clone(),
@@ -211,7 +217,7 @@ fn requirement<P: Permission>() -> Option<Requirement> {
     let parsed = Requirement::try_from(text)
         .inspect_err(|error| {
             let permission = any::type_name::<P>();
-            tracing::error!(%error, permission, "a `Permission` names what is no requirement");
+            tracing::error!(target: GATE, %error, permission, "a `Permission` names what is no requirement");
         })
         .ok();
     PARSED.rcu(|known| {

@@ -39,6 +39,23 @@ impl<S> WachtAuth<S> {
     pub(crate) fn new(inner: S, gate: Arc<Gate>) -> Self {
         Self { inner, gate }
     }
+
+    /// The inner service.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to change it.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, with no gate in front any more.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 /// Takes the instance that was polled ready and leaves a clone that was not.

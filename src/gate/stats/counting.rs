@@ -100,7 +100,7 @@ impl Metrics {
             denied: of(GatewayResult::Denied),
             rate_limited: of(GatewayResult::RateLimited),
             permission_denied: of(GatewayResult::PermissionDenied),
-            undecided: of(GatewayResult::Undecided),
+            indeterminate: of(GatewayResult::Indeterminate),
             failed: of(GatewayResult::Failed),
             timed_out: of(GatewayResult::TimedOut),
             time: Duration::from_nanos(read(&self.gateway_time)),

@@ -9,7 +9,7 @@ pub(crate) enum GatewayResult {
     Denied,
     RateLimited,
     PermissionDenied,
-    Undecided,
+    Indeterminate,
     Failed,
     TimedOut,
 }
@@ -33,6 +33,13 @@ pub(crate) enum Effect {
     Shadow,
 }
 
+/// Why what stands behind a gate can judge nobody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum GuardProblem {
+    NoGate,
+    NoRequirement,
+}
+
 /// What a gate holds at the moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Levels {
@@ -53,7 +60,7 @@ impl GatewayResult {
         Self::Denied,
         Self::RateLimited,
         Self::PermissionDenied,
-        Self::Undecided,
+        Self::Indeterminate,
         Self::Failed,
         Self::TimedOut,
     ];

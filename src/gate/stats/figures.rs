@@ -84,7 +84,7 @@ pub struct GatewayStats {
     /// The key is good and lacks a permission that was asked about.
     pub permission_denied: u64,
     /// Answered by something that is neither yes nor no.
-    pub undecided: u64,
+    pub indeterminate: u64,
     /// No connection, a connection that broke, a 429 or a 5xx.
     pub failed: u64,
     /// No answer within the [`deadline`](crate::WachtAuthLayer::deadline).

@@ -4,6 +4,8 @@
 //! it. `counting` feeds both what [`AuthStats`] tells the program (`figures`) and the `recorder` of
 //! the `metrics` crate, where that feature is on, so the two cannot come apart, and nobody but this
 //! room knows whether there is a recorder.
+//!
+//! [`guard_problem`] is apart: what is no gate's has a recorder alone.
 
 mod counting;
 mod events;
@@ -15,5 +17,6 @@ mod recorder;
 mod recorder;
 
 pub(crate) use counting::Metrics;
-pub(crate) use events::{Effect, GatewayResult, Levels, LimitedBy};
+pub(crate) use events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
 pub use figures::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
+pub(crate) use recorder::guard_problem;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::gate::stats::events::{Effect, GatewayResult, Levels, LimitedBy};
+use crate::gate::stats::events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
 use crate::gate::stats::figures::VerdictSource;
 
 #[derive(Debug, Default)]
@@ -19,3 +19,5 @@ impl Recorder {
 
     pub(super) fn levels(&self, _levels: &Levels) {}
 }
+
+pub(crate) fn guard_problem(_problem: GuardProblem) {}

@@ -69,7 +69,7 @@ impl GatewayAnswer {
             Self::RateLimited(_) => Some(GatewayResult::RateLimited),
             Self::PermissionDenied(_) => Some(GatewayResult::PermissionDenied),
             Self::No => Some(GatewayResult::Denied),
-            Self::Indeterminate => Some(GatewayResult::Undecided),
+            Self::Indeterminate => Some(GatewayResult::Indeterminate),
             Self::Outage => Some(GatewayResult::Failed),
             Self::Misconfigured => None,
         }

@@ -62,10 +62,7 @@ impl CredentialSource {
     ///
     /// assert!(CredentialSource::header("X-Api-Key").is_ok());
     /// let unusable = CredentialSource::header("cookie").unwrap_err();
-    /// assert_eq!(
-    ///     unusable.to_string(),
-    ///     "the header `cookie` cannot hold a key: it holds many values, and browsers send them unasked"
-    /// );
+    /// assert!(unusable.to_string().contains("holds many values"), "{unusable}");
     /// ```
     ///
     /// # Errors

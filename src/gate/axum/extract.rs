@@ -4,8 +4,12 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::Response;
 use http::request::Parts;
 
+use crate::gate::principal::caller::caller;
 use crate::gate::principal::{Anonymous, Principal};
-use crate::gate::service::guard::caller;
+use crate::log::Notice;
+
+/// For all extractors: they do not know of which route they are.
+pub(super) static NO_GATE: Notice = Notice::new();
 
 /// Rejects with 401 where a gate let the request pass anonymously, and with 500 where there is no
 /// gate in front.
@@ -13,7 +17,7 @@ impl<S: Sync> FromRequestParts<S> for Principal {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
-        caller(parts)
+        caller(parts, &NO_GATE)
             .cloned()
             .map_err(|rejection| rejection.answer(parts).map(Into::into))
     }

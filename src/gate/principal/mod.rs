@@ -1,4 +1,11 @@
 //! Who is calling.
+//!
+//! In comes a verdict, out goes the [`Principal`] that handlers see. What stands behind a gate asks
+//! for it by `caller`; tests of such make one `by_hand`.
+
+#[cfg(feature = "test-util")]
+pub(crate) mod by_hand;
+pub(crate) mod caller;
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +13,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::gate::permission::Permissions;
-use crate::gate::permission::requirement::Requirement;
-use crate::gate::refusal::{Answers, Rejection};
+use crate::gate::refusal::Answers;
 use crate::gate::verdict::{Identity, PrincipalKind, StateId, Verdict};
-use crate::log::GATE;
 
 /// The verified caller of a request.
 ///
@@ -176,57 +181,6 @@ impl Principal {
     #[must_use]
     pub fn metadata(&self) -> &Value {
         &self.identity().metadata
-    }
-
-    /// Checks a requirement inside a handler: a parsed [`Requirement`] by reference, or its text,
-    /// which is then parsed on every call.
-    ///
-    /// The rejection is an axum response, too. [`Rejection::to_response`] makes the answer, with
-    /// the realm of the gate that admitted the caller; its
-    /// [`on_reject`](crate::WachtAuthLayer::on_reject) is not asked.
-    ///
-    /// ```
-    /// use wacht_auth::{Principal, Rejection};
-    /// # use wacht_auth::dev::DevGateway;
-    ///
-    /// # #[tokio::main]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// async fn refund(caller: Principal) -> Result<&'static str, Rejection> {
-    ///     caller.require("orders:write AND refunds:write")?;
-    ///     Ok("refunded")
-    /// }
-    /// # let wacht = DevGateway::start().await;
-    /// # let key = wacht.issue_key("orders").permissions(["orders:write", "refunds:write"]).issue();
-    /// # let gate = wacht_auth::WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
-    /// # let context = wacht_auth::AuthContext::new("/refunds");
-    /// # let caller = gate.handle().authenticate_key(key.secret(), &context).await?;
-    /// # assert_eq!(refund(caller).await?, "refunded");
-    /// # let key = wacht.issue_key("orders").permissions(["orders:write"]).issue();
-    /// # let caller = gate.handle().authenticate_key(key.secret(), &context).await?;
-    /// # assert!(refund(caller).await.is_err());
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`PermissionDenied`](crate::RejectionKind::PermissionDenied) when the caller's permissions
-    /// do not satisfy it, and [`Misconfigured`](crate::RejectionKind::Misconfigured) when it is no
-    /// requirement; the log says what is wrong with it.
-    pub fn require<R>(&self, requirement: R) -> Result<(), Rejection>
-    where
-        R: TryInto<Requirement>,
-        R::Error: fmt::Display,
-    {
-        let requirement = requirement.try_into().map_err(|error| {
-            tracing::error!(target: GATE, %error, "a handler requires what is no requirement");
-            Rejection::misconfigured().with_answers(&self.answers)
-        })?;
-        if self.permissions().satisfies(&requirement) {
-            Ok(())
-        } else {
-            Err(Rejection::permission_denied(&requirement).with_answers(&self.answers))
-        }
     }
 
     pub(crate) fn identity(&self) -> &Identity {
