@@ -4,8 +4,8 @@
 //! So they are what a change is held against: `benches/instructions.txt` keeps the figures, and
 //! this fails when a hit takes more than 5 % over its kept one.
 //!
-//! `cargo bench --bench instructions` compares; `cargo bench --bench instructions -- --keep`
-//! writes the figures down anew, which is for changes that are meant to cost what they cost.
+//! `cargo bench -p benches --bench instructions` compares. The same with `-- --keep` writes the
+//! figures down anew, which is for changes that are meant to cost what they cost.
 //! Valgrind must be installed.
 //!
 //! The counts are those of the program that callgrind simulates: a processor without instructions
@@ -37,7 +37,7 @@ const CALLS: u64 = 1_000;
 const TOLERANCE: f64 = 0.05;
 
 /// The figures a change is compared with.
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
+const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
 
 /// Tells this program that callgrind is looking, and at which case.
 const COUNTED: &str = "WACHT_AUTH_COUNTED";

@@ -1,6 +1,6 @@
 //! What other middleware costs that stands where the gate stands, beside the gate, in one run.
 //!
-//! `cargo bench --bench peers`. Quote ratios: single times say more about the machine.
+//! `cargo bench -p benches --bench peers`. Quote ratios: single times say more about the machine.
 //!
 //! Every contender is a tower stack around the same inner service, which answers at once with an
 //! empty body, and sees the same requests: a few ordinary headers, the peer's address as axum

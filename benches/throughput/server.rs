@@ -15,9 +15,9 @@ use tower::util::MapRequestLayer;
 use wacht_auth::{Limits, WachtAuthLayer};
 
 use crate::Result;
-use crate::load::Protocol;
 use crate::process;
 use crate::wacht::Stage;
+use crate::window::Protocol;
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Kind {

@@ -39,7 +39,7 @@ pub mod axum {}
 #[doc = include_str!("hyper.md")]
 pub mod hyper {}
 
-#[doc = include_str!("grpc.md")]
+#[cfg_attr(any(not(doctest), feature = "tonic"), doc = include_str!("grpc.md"))]
 pub mod grpc {}
 
 #[doc = include_str!("staleness.md")]

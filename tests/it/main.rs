@@ -1,4 +1,4 @@
-//! Tests over real sockets, in one binary.
+//! Tests over real sockets, in one binary. `cargo test --all-features` runs all of them.
 
 #![allow(
     clippy::expect_used,
@@ -16,14 +16,17 @@ mod dev;
 mod documents;
 mod flight;
 mod gate;
+#[cfg(feature = "tonic")]
 mod grpc;
 mod guides;
 mod hyper;
+#[cfg(feature = "wacht")]
 mod interop;
 mod limit_memory;
 mod limit_options;
 mod limits;
 mod mangled;
+#[cfg(feature = "metrics")]
 mod metrics;
 mod news;
 mod oauth;

@@ -11,7 +11,7 @@ use tracing::field::{Empty, Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Instrument, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -378,7 +378,7 @@ async fn a_call_that_fails_says_how() {
 async fn a_span_that_is_switched_off_leaves_the_callers_alone() {
     let trace = Trace::default();
     let _guard = tracing_subscriber::registry()
-        .with(EnvFilter::new("info"))
+        .with(LevelFilter::INFO)
         .with(trace.clone())
         .set_default();
     let scene = Scene::new().await;

@@ -77,7 +77,7 @@ What the gate costs, measured by the benches of this crate on one machine in one
 here by
 
 ```sh
-cargo run --release --example bench_report
+cargo run --release -p benches
 ```
 
 | | |
@@ -292,8 +292,8 @@ fn instructions_section(figures: &Figures) -> Result<String> {
         writeln!(table, "| {} | {counted} | {kept} |", row.name)?;
     }
     Ok(format!(
-        "Counted by callgrind, which does not depend on what else the machine does; `cargo bench --bench
-instructions`. \"Kept\" is the figure in the repository that a change is held against.
+        "Counted by callgrind, which does not depend on what else the machine does; `cargo bench -p benches
+--bench instructions`. \"Kept\" is the figure in the repository that a change is held against.
 
 {table}"
     ))

@@ -224,5 +224,5 @@ fn run(bench: &str) -> String {
         "parts" | "keys" => "gate",
         other => other,
     };
-    format!("run `cargo bench --bench {bench}`")
+    format!("run `cargo bench -p benches --bench {bench}`")
 }

@@ -88,7 +88,7 @@ fn test(root: &Path, directory: &Path) -> Result<()> {
             Err(complaint) => complaint.to_string(),
         };
         fs::rename(&away, &path)?;
-        let advice = format!("run `cargo bench --bench {bench}`");
+        let advice = format!("run `cargo bench -p benches --bench {bench}`");
         expect(complaint.contains(&advice), &complaint)?;
     }
     Ok(())

@@ -2,9 +2,9 @@
 //! `docs/performance.md` and `docs/charts/`.
 //!
 //! ```sh
-//! cargo run --release --example bench_report                    # runs the benches: some minutes
-//! cargo run --release --example bench_report -- --from-last-run # with the figures there are
-//! cargo run --example bench_report -- --self-test               # into a directory that is removed
+//! cargo run --release -p benches                     # runs the benches: some minutes
+//! cargo run --release -p benches -- --from-last-run  # with the figures there are
+//! cargo run -p benches -- --self-test                # into a directory that is removed
 //! ```
 //!
 //! Nothing else should run meanwhile. The whole document is made here, but for what was tried:
@@ -33,7 +33,8 @@ const GROUPS: [&str; 4] = ["gate", "parts", "keys", "peers"];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // This package is a directory of the repository.
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     match arguments.first().map(String::as_str) {
         None => {
             run_benches(&target_dir()?)?;
@@ -45,10 +46,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-/// <target>/release/examples/bench_report
+/// <target>/release/bench_report
 fn target_dir() -> Result<PathBuf, Box<dyn Error>> {
     let program = env::current_exe()?;
-    let target = program.ancestors().nth(3);
+    let target = program.ancestors().nth(2);
     Ok(target.ok_or("not run by cargo")?.to_owned())
 }
 
@@ -61,13 +62,13 @@ fn run_benches(target: &Path) -> Result<(), Box<dyn Error>> {
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     for bench in BENCHES {
-        println!("cargo bench --bench {bench}");
+        println!("cargo bench -p benches --bench {bench}");
         let ended = Command::new(&cargo)
             .args(["bench", "--bench", bench])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()?;
         if !ended.success() {
-            return Err(format!("cargo bench --bench {bench}: {ended}").into());
+            return Err(format!("cargo bench -p benches --bench {bench}: {ended}").into());
         }
     }
     Ok(())
