@@ -1,7 +1,7 @@
 //! What must hold whatever bytes come in, for a fuzzer to disprove.
 //!
-//! `cargo fuzz run <target>` looks for counterexamples; `cargo test --lib` is the short mode, which
-//! feeds each target with a few thousand inputs made from a fixed seed.
+//! `cargo fuzz run <target>` looks for counterexamples; `cargo test -p wacht-auth-fuzz --lib` is the
+//! short mode, which feeds each target with a few thousand inputs made from a fixed seed.
 
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
