@@ -13,8 +13,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Now;
-use crate::gate::directory::{Policy, Reserved, Rules, Standing};
-use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields};
+use crate::gate::directory::{Policy, Reserved, Standing};
+use crate::gate::limit::{
+    Caller, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields,
+};
 use crate::gate::options::Options;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
@@ -102,7 +104,7 @@ impl Gate {
     pub(crate) fn mine(&self) -> &Arc<Self> {
         self.copies
             .get_or_init(|| Stripes::new(|| Arc::new(self.clone())))
-            .mine()
+            .local()
     }
 
     /// Steps 0 to 6 of a request, as far as they go without waiting.
@@ -259,7 +261,7 @@ impl Gate {
         if state.tombstones.covers_secret(&key, now) {
             return self.refused(Rejection::invalid_key(), VerdictSource::Negative);
         }
-        let asks_always = state.limits.authority == Authority::Gateway;
+        let asks_always = state.limits.is_gateway();
         if let (Some(verdict), false) = (state.cache.look_up(&key, now), asks_always) {
             let age = verdict.age(&state.cache.policy, now);
             // A check of this request's own brings the same, and two would be charged twice.
@@ -451,15 +453,14 @@ impl Gate {
 
     /// Whether only the gateway can count the requests of this key.
     fn is_counted_by_gateway(&self, verdict: &Verdict) -> bool {
-        match self.state.limits.authority {
-            Authority::Gateway => true,
-            Authority::Nobody => false,
-            Authority::Local => {
-                let policy = verdict.app.policy();
-                let standing = policy.as_deref().map(|policy| &policy.standing);
-                matches!(standing, None | Some(Standing::Active(Rules::AtGateway)))
-            }
-        }
+        let policy = verdict.app.policy();
+        let policy = policy.as_deref();
+        let is_active = policy.is_none_or(|policy| matches!(policy.standing, Standing::Active(_)));
+        let counted_by = self
+            .state
+            .limiter
+            .counted_by(policy.and_then(Policy::rules));
+        is_active && matches!(counted_by, CountedBy::Gateway)
     }
 
     /// Step 5: all rules are looked at, then all are charged.
@@ -472,58 +473,49 @@ impl Gate {
         now: Now,
     ) -> Charge {
         let state = &self.state;
-        match state.limits.authority {
-            Authority::Local => {}
-            Authority::Gateway => return Charge::Ask,
-            Authority::Nobody => return Charge::Paid(RateLimitFields::default()),
-        }
-        let standing = policy.map(|policy| &policy.standing);
-        let rules = match (state.limiter.fixed(), standing) {
-            (Some(fixed), _) => verdict.app.fixed_rules(fixed, &state.limiter, now),
-            (None, Some(Standing::Active(Rules::Local(rules)))) => rules,
-            // The gateway would refuse.
-            (None, _) if state.limits.shadow => return Charge::Paid(RateLimitFields::default()),
-            (None, _) => return Charge::Ask,
+        let rules = match state.limiter.counted_by(policy.and_then(Policy::rules)) {
+            CountedBy::Nobody => return Charge::Paid(RateLimitFields::default()),
+            CountedBy::Gateway => return Charge::Ask,
+            CountedBy::FixedRules(fixed) => verdict.app.fixed_rules(fixed, &state.limiter, now),
+            CountedBy::Scheme(rules) => rules,
         };
-        let address = match rules.needs_address_for(|| asker.resource(self)) {
-            true => asker
-                .address(self)
-                .map(|address| state.client_ip.subject(address)),
+        let address = match rules.counts_by_address() {
+            true => asker.address(self),
             false => None,
         };
         let caller = Caller {
-            resource: &asker.resource(self),
             key: match key.kind {
                 PrincipalKind::ApiKey => KeySubject::ApiKey(verdict.identity.key_id),
                 PrincipalKind::OauthAccessToken => KeySubject::Token(key.digest),
             },
-            address: &|| address,
+            resource: &asker.resource(self),
+            address: address.map(|address| state.client_ip.subject(address)),
         };
         let headers = self.options.rate_limit_headers;
         match state.limiter.admit(rules, &caller, now) {
-            Ok(charged) => Charge::Paid(charged.standings.fields(rules, headers)),
-            Err(Denied::Limited(refused)) if state.limits.shadow => {
+            ChargeOutcome::Charged(states) => Charge::Paid(rules.fields(&states, headers)),
+            ChargeOutcome::Limited(refusal) if state.limits.shadow => {
                 state
                     .metrics
-                    .limit_refusal(refused.mode.into(), Effect::Shadow);
+                    .limit_refusal(refusal.mode.into(), Effect::Shadow);
                 tracing::debug!(
                     target: GATE,
                     app = &*verdict.identity.app_slug,
                     key_id = verdict.identity.key_id,
                     resource = caller.resource,
-                    violated = ?refused.violated,
+                    violated = ?refusal.violated,
                     "would have been refused for a rate limit"
                 );
-                Charge::Paid(refused.standings.fields(rules, headers))
+                Charge::Paid(rules.fields(&refusal.states, headers))
             }
-            Err(Denied::Limited(refused)) => {
+            ChargeOutcome::Limited(refusal) => {
                 state
                     .metrics
-                    .limit_refusal(refused.mode.into(), Effect::Refused);
-                let fields = refused.standings.fields(rules, headers);
-                Charge::Refused(Rejection::rate_limited(*refused, fields))
+                    .limit_refusal(refusal.mode.into(), Effect::Refused);
+                let fields = rules.fields(&refusal.states, headers);
+                Charge::Refused(Rejection::rate_limited(*refusal, fields))
             }
-            Err(Denied::MissingAddress) => {
+            ChargeOutcome::MissingAddress => {
                 state.notices.address.error_once(
                     "a rate limit counts by address, and the request has none",
                     WIRE_UP_THE_ADDRESS,
@@ -550,8 +542,8 @@ impl Gate {
         let Some(address) = asker.address(self) else {
             return Ok(());
         };
-        let address = Payer::new(address, &state.client_ip);
-        let allowed = state.failed_lookups.look(address, now);
+        let source = LookupSource::new(address, &state.client_ip);
+        let allowed = state.failed_lookups.look(source, now);
         if allowed.is_err() {
             state
                 .metrics
@@ -578,7 +570,7 @@ impl Gate {
         let Some(mut check) = self.check(key, asker) else {
             return Progress::Refused(Rejection::missing_credential());
         };
-        if self.state.limits.authority == Authority::Gateway {
+        if self.state.limits.is_gateway() {
             let of_request = asker.requirement(self);
             check.required_permissions = self
                 .options
@@ -608,7 +600,7 @@ impl Gate {
         Some(Check {
             key,
             secret,
-            charged_to: address.map(|address| Payer::new(address, &self.state.client_ip)),
+            charged_to: address.map(|address| LookupSource::new(address, &self.state.client_ip)),
             context,
             required_permissions: Vec::new(),
             seen_good,

@@ -254,6 +254,16 @@ pub(crate) enum Rules {
     AtGateway,
 }
 
+impl Policy {
+    /// The rules of an active app, where this process can count by them.
+    pub(crate) fn rules(&self) -> Option<&RuleSet> {
+        match &self.standing {
+            Standing::Active(Rules::Local(rules)) => Some(rules),
+            Standing::Active(Rules::AtGateway) | Standing::Inactive | Standing::Gone => None,
+        }
+    }
+}
+
 impl App {
     pub(crate) fn slug(&self) -> &Arc<str> {
         &self.slug

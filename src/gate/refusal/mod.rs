@@ -9,7 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTIC
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::gate::limit::{RateLimitFields, Refused};
+use crate::gate::limit::{LimitRefusal, RateLimitFields};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::Gate;
 
@@ -311,9 +311,9 @@ impl Rejection {
     }
 
     /// `fields` are the rate-limit header fields that go with the answer.
-    pub(crate) fn rate_limited(refused: Refused, fields: RateLimitFields) -> Self {
-        Self::rate_limited_plainly(refused.retry_after).with(|refusal| {
-            refusal.violated_policies = refused.violated;
+    pub(crate) fn rate_limited(limits: LimitRefusal, fields: RateLimitFields) -> Self {
+        Self::rate_limited_plainly(limits.retry_after).with(|refusal| {
+            refusal.violated_policies = limits.violated;
             refusal.rate_limit_fields = fields;
         })
     }

@@ -22,7 +22,7 @@ use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::clock::Now;
 use crate::gate::directory::Ours;
-use crate::gate::limit::Payer;
+use crate::gate::limit::LookupSource;
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::state::State;
 use crate::gate::stats::GatewayResult;
@@ -164,7 +164,7 @@ pub(crate) struct Check {
     pub(crate) required_permissions: Vec<String>,
     pub(crate) seen_good: bool,
     /// Who pays if it fails.
-    pub(crate) charged_to: Option<Payer>,
+    pub(crate) charged_to: Option<LookupSource>,
 }
 
 impl Check {
