@@ -16,7 +16,9 @@ use secrecy::SecretString;
 
 use crate::clock::Now;
 use crate::gate::directory::{AppRules, AppStatus, Reserved};
-use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields, RuleSet};
+use crate::gate::limit::{
+    Caller, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
+};
 use crate::gate::options::GateOptions;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::principal::{Anonymous, Principal};
@@ -67,15 +69,6 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = (Verification, bool)> + Se
 pub(crate) struct ResponseFields {
     rate_limit: RateLimitFields,
     vary: Option<HeaderValue>,
-}
-
-/// Who counts the requests of a key. One place decides it, by what will really be charged.
-#[derive(Clone, Copy)]
-enum CountedBy<'a> {
-    Nobody,
-    Here(&'a RuleSet),
-    /// The gateway, on every request.
-    Gateway,
 }
 
 const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
@@ -134,7 +127,7 @@ impl Gate {
             return self.ask(key, view, now);
         };
         let status = verdict.app.status();
-        let counted_by = self.counted_by(&verdict, &status, now);
+        let counted_by = self.counted_by(&status);
         let counted_by_gateway = matches!(counted_by, CountedBy::Gateway);
         if age != Age::Fresh || counted_by_gateway {
             let secret = SecretString::from(credential.expose());
@@ -165,7 +158,7 @@ impl Gate {
             None => match self.look_up_allowed(&key, view, now) {
                 Err(wait) => self.refuse_early(Rejection::rate_limited_plainly(wait)),
                 Ok(()) if self.asks_always() => self.wait_for_own_check(key, view),
-                Ok(()) => self.wait_for_verification(key, view, now),
+                Ok(()) => self.wait_for_verification(key, view),
             },
         }
     }
@@ -220,7 +213,7 @@ impl Gate {
         // Of a joined check the gateway's word on the key holds; that on the limits was another's.
         let own = is_own.then_some(&verification);
         let status = verdict.app.status();
-        let counted_by = self.counted_by(&verdict, &status, now);
+        let counted_by = self.counted_by(&status);
         let decision = self.judge(&verdict, &status, counted_by, own, view, now);
         match &decision {
             // Known or not, it was refused for want of an answer.
@@ -252,30 +245,40 @@ impl Gate {
             return Decision::Refuse(rejection.with_answers(&self.options.answers));
         }
         // 5 limits
-        let rate_limit = match counted_by {
-            CountedBy::Nobody => RateLimitFields::default(),
-            CountedBy::Here(rules) => match self.charge(rules, verdict, view, now) {
+        let rules = match counted_by {
+            CountedBy::Nobody | CountedBy::Gateway => None,
+            CountedBy::Scheme(rules) => Some(rules),
+            CountedBy::FixedRules(fixed) => {
+                let fixed = verdict.app.fixed_rules(fixed, &self.state.limiter, now);
+                Some(&**fixed)
+            }
+        };
+        let rate_limit = match (rules, own) {
+            (Some(rules), _) => match self.charge(rules, verdict, view, now) {
                 Ok(fields) => fields,
                 Err(rejection) => {
                     return Decision::Refuse(rejection.with_answers(&self.options.answers));
                 }
             },
-            CountedBy::Gateway => match own {
-                None => return self.wait_for_own_check(verdict.key(), view),
-                Some(Verification::Limited(_, wait)) => {
-                    let metrics = &self.state.verifier.metrics;
-                    metrics.limit_refusal(LimitedBy::Gateway, Effect::Refused);
-                    return Decision::Refuse(
-                        Rejection::rate_limited_plainly(*wait).with_answers(&self.options.answers),
-                    );
+            (None, _) if !matches!(counted_by, CountedBy::Gateway) => RateLimitFields::default(),
+            (None, None) => return self.wait_for_own_check(verdict.key(), view),
+            (None, Some(own)) => {
+                let refused = match own {
+                    Verification::Limited(_, wait) => {
+                        let metrics = &self.state.verifier.metrics;
+                        metrics.limit_refusal(LimitedBy::Gateway, Effect::Refused);
+                        Some(Rejection::rate_limited_plainly(*wait))
+                    }
+                    Verification::Outage(wait) | Verification::Unknown(wait) => {
+                        Some(Rejection::unavailable(*wait))
+                    }
+                    _ => None,
+                };
+                if let Some(rejection) = refused {
+                    return Decision::Refuse(rejection.with_answers(&self.options.answers));
                 }
-                Some(Verification::Outage(wait) | Verification::Unknown(wait)) => {
-                    return Decision::Refuse(
-                        Rejection::unavailable(*wait).with_answers(&self.options.answers),
-                    );
-                }
-                Some(_) => RateLimitFields::default(),
-            },
+                RateLimitFields::default()
+            }
         };
         // 6 extensions
         let principal = Principal::new(Arc::clone(verdict), self.options.answers.clone());
@@ -418,32 +421,18 @@ impl Gate {
 
     /// Whether every request is a check of its own, whatever is known of its key.
     fn asks_always(&self) -> bool {
-        self.state.limits.authority == Authority::Gateway
+        self.state.limits.is_gateway()
     }
 
     /// Who counts the requests of this key.
-    fn counted_by<'a>(
-        &self,
-        verdict: &'a Verdict,
-        status: &'a AppStatus,
-        now: Now,
-    ) -> CountedBy<'a> {
-        let State {
-            limits, limiter, ..
-        } = &*self.state;
-        match limits.authority {
-            Authority::Gateway => return CountedBy::Gateway,
-            Authority::Nobody => return CountedBy::Nobody,
-            Authority::Local => {}
-        }
-        match (limiter.fixed(), status) {
-            (Some(fixed), _) => CountedBy::Here(verdict.app.fixed_rules(fixed, limiter, now)),
-            (None, AppStatus::Active(AppRules::Local(rules))) => CountedBy::Here(rules),
+    fn counted_by<'a>(&'a self, status: &'a AppStatus) -> CountedBy<'a> {
+        match status {
+            AppStatus::Active(AppRules::Local(rules)) => self.state.limiter.counted_by(Some(rules)),
+            AppStatus::Active(AppRules::AtGateway) | AppStatus::Unknown => {
+                self.state.limiter.counted_by(None)
+            }
             // Refused before anything is counted.
-            (None, AppStatus::Inactive | AppStatus::Gone) => CountedBy::Nobody,
-            // The gateway would refuse.
-            (None, _) if limits.shadow => CountedBy::Nobody,
-            (None, _) => CountedBy::Gateway,
+            AppStatus::Inactive | AppStatus::Gone => CountedBy::Nobody,
         }
     }
 
@@ -465,34 +454,34 @@ impl Gate {
             false => None,
         };
         let caller = Caller {
-            resource: &view.resource(),
             key: match verdict.identity.kind {
                 PrincipalKind::ApiKey => KeySubject::ApiKey(verdict.identity.key_id),
                 PrincipalKind::OauthAccessToken => KeySubject::Token(verdict.key().digest),
             },
-            address: &|| address,
+            resource: &view.resource(),
+            address,
         };
         let headers = self.options.rate_limit_headers;
         match state.limiter.admit(rules, &caller, now) {
-            Ok(charged) => Ok(charged.standings.fields(rules, headers)),
-            Err(Denied::Limited(refused)) if state.limits.shadow => {
-                metrics.limit_refusal(refused.mode.into(), Effect::Shadow);
+            ChargeOutcome::Charged(states) => Ok(rules.fields(&states, headers)),
+            ChargeOutcome::Limited(refusal) if state.limits.shadow => {
+                metrics.limit_refusal(refusal.mode.into(), Effect::Shadow);
                 tracing::debug!(
                     target: GATE,
                     app = &*verdict.identity.app_slug,
                     key_id = verdict.identity.key_id,
                     resource = caller.resource,
-                    violated = ?refused.violated,
+                    violated = ?refusal.violated,
                     "would have been refused for a rate limit"
                 );
-                Ok(refused.standings.fields(rules, headers))
+                Ok(rules.fields(&refusal.states, headers))
             }
-            Err(Denied::Limited(refused)) => {
-                metrics.limit_refusal(refused.mode.into(), Effect::Refused);
-                let fields = refused.standings.fields(rules, headers);
-                Err(Rejection::rate_limited(*refused, fields))
+            ChargeOutcome::Limited(refusal) => {
+                metrics.limit_refusal(refusal.mode.into(), Effect::Refused);
+                let fields = rules.fields(&refusal.states, headers);
+                Err(Rejection::rate_limited(*refusal, fields))
             }
-            Err(Denied::MissingAddress) => {
+            ChargeOutcome::MissingAddress => {
                 state.notices.address.error_once(
                     "a rate limit counts by address, and the request has none",
                     WIRE_UP_THE_ADDRESS,
@@ -519,7 +508,7 @@ impl Gate {
         let Some(address) = view.address() else {
             return Ok(());
         };
-        let source = Payer::new(address, &self.state.client_ip);
+        let source = LookupSource::new(address, &self.state.client_ip);
         let allowed = verifier.failed_lookups.look(source, now);
         if allowed.is_err() {
             let metrics = &verifier.metrics;
@@ -529,17 +518,12 @@ impl Gate {
     }
 
     /// Step 3: the joined verification of this key.
-    fn wait_for_verification(
-        &self,
-        key: VerdictKey,
-        view: &mut RequestView<'_>,
-        now: Now,
-    ) -> Decision {
+    fn wait_for_verification(&self, key: VerdictKey, view: &mut RequestView<'_>) -> Decision {
         let verifier = &self.state.verifier;
         // An error that a caller chose would buy time for what is known of the key.
         let is_known = verifier.cache.positive(&key).is_some_and(|verdict| {
             let status = verdict.app.status();
-            let counted_by = self.counted_by(&verdict, &status, now);
+            let counted_by = self.counted_by(&status);
             !matches!(counted_by, CountedBy::Gateway)
         });
         let check = match is_known {
@@ -590,7 +574,7 @@ impl Gate {
         Some(Check {
             key,
             secret,
-            charged_to: address.map(|address| Payer::new(address, &self.state.client_ip)),
+            charged_to: address.map(|address| LookupSource::new(address, &self.state.client_ip)),
             context,
             required_permissions: Vec::new(),
             seen_good,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response};
 
-use crate::gate::limit::{RateLimitFields, Refused};
+use crate::gate::limit::{LimitRefusal, RateLimitFields};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::refusal::challenge::Challenge;
 use crate::gate::refusal::kind::RejectionKind;
@@ -127,9 +127,9 @@ impl Rejection {
     }
 
     /// `fields` are the rate-limit header fields that go with the answer.
-    pub(crate) fn rate_limited(refused: Refused, fields: RateLimitFields) -> Self {
-        Self::rate_limited_plainly(refused.retry_after).with(|details| {
-            details.violated_policies = refused.violated;
+    pub(crate) fn rate_limited(limits: LimitRefusal, fields: RateLimitFields) -> Self {
+        Self::rate_limited_plainly(limits.retry_after).with(|details| {
+            details.violated_policies = limits.violated;
             details.rate_limit_fields = fields;
         })
     }

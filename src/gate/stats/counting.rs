@@ -37,7 +37,7 @@ impl Metrics {
     }
 
     fn verdict(&self, outcome: usize, source: VerdictSource) {
-        count(&self.verdicts.mine()[outcome][source as usize]);
+        count(&self.verdicts.local()[outcome][source as usize]);
         self.recorder.verdict(outcome, source);
     }
 

@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::api::gateway::CheckRequest;
 use crate::gate::directory::AcceptedApps;
-use crate::gate::limit::Payer;
+use crate::gate::limit::LookupSource;
 use crate::gate::request::context::AuthContext;
 use crate::gate::verdict::{PrincipalKind, VerdictKey};
 
@@ -20,7 +20,7 @@ pub(crate) struct Check {
     /// The apps whose keys are worth more than the gateway's answer to who asks.
     pub(crate) accepted: AcceptedApps,
     /// Who pays if it fails.
-    pub(crate) charged_to: Option<Payer>,
+    pub(crate) charged_to: Option<LookupSource>,
 }
 
 impl Check {

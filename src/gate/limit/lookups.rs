@@ -5,11 +5,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::counter::Bucket;
-use super::counter::Reading;
-use super::gcra::Gcra;
-use super::subjects::Subject;
-use super::subjects::Subjects;
+use super::counters::{CounterState, GcraCounter, Reading};
+use super::subjects::{Subject, Subjects};
 use crate::clock::Now;
 use crate::gate::request::client_ip::ClientIp;
 
@@ -71,9 +68,13 @@ struct Share {
 /// The failed look-ups of each address.
 pub(crate) struct FailedLookups {
     /// `None` where nobody is limited.
-    gcra: Option<Gcra>,
+    gcra: Option<GcraCounter>,
     subjects: Subjects,
 }
+
+/// Whose look-up it is: an address as it is counted, canonical and cut to its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LookupSource(IpAddr);
 
 // === impl UnknownKeyLimit ===
 
@@ -145,7 +146,7 @@ impl FailedLookups {
         let gcra = limit.0.map(|Share { per_second, burst }| {
             // No overflow: the largest burst takes 2^32 seconds, 2^62 nanoseconds.
             let refill = u64::from(burst.get()) * SECOND / u64::from(per_second.get());
-            Gcra::new(burst.get(), Duration::from_nanos(refill))
+            GcraCounter::new(burst.get(), Duration::from_nanos(refill))
         });
         let capacity = if gcra.is_some() { CAPACITY } else { 0 };
         Self {
@@ -158,28 +159,33 @@ impl FailedLookups {
         self.gcra.is_some()
     }
 
+    /// How many addresses are counted.
+    pub(super) fn sources(&self) -> usize {
+        self.subjects.len()
+    }
+
     /// Whether this address may cause another look-up now, and if not, how long until it may.
-    pub(crate) fn look(&self, address: Payer, now: Now) -> Result<(), Duration> {
-        let bucket = self.subjects.known(subject(address));
-        match (&self.gcra, bucket.as_deref()) {
-            (Some(gcra), Some(Bucket::Gcra(bucket))) => gcra.look(bucket, now.into()),
+    pub(crate) fn look(&self, source: LookupSource, now: Now) -> Result<(), Duration> {
+        let state = self.subjects.known(source.subject());
+        match (&self.gcra, state.as_deref()) {
+            (Some(gcra), Some(CounterState::Gcra(state))) => gcra.look(state, now.into()),
             _ => Ok(()),
         }
     }
 
     /// A look-up that this address caused has failed.
-    pub(crate) fn charge(&self, address: Payer, now: Now) {
+    pub(crate) fn charge(&self, source: LookupSource, now: Now) {
         let Some(gcra) = &self.gcra else {
             return;
         };
         // Those without room share nothing: one flood from many addresses would else shut out
         // every newcomer, which is more than it could do without the limit.
-        let unused = Bucket::Gcra(Default::default());
-        let bucket = self
+        let unused = CounterState::Gcra(Default::default());
+        let state = self
             .subjects
-            .bucket(subject(address), &unused, Reading::from(now));
-        if let Some(Bucket::Gcra(bucket)) = bucket.as_deref() {
-            gcra.owe(bucket, now.into(), LONGEST_DEBT);
+            .state(source.subject(), &unused, Reading::from(now));
+        if let Some(CounterState::Gcra(state)) = state.as_deref() {
+            gcra.book_debt(state, now.into(), LONGEST_DEBT);
         }
     }
 }
@@ -188,106 +194,32 @@ impl fmt::Debug for FailedLookups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FailedLookups")
             .field("gcra", &self.gcra)
-            .field("addresses", &self.subjects.len())
+            .field("sources", &self.sources())
             .finish()
     }
 }
 
-/// An address as it is counted: canonical and cut to its prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Payer(IpAddr);
+// === impl LookupSource ===
 
-impl Payer {
+impl LookupSource {
     pub(crate) fn new(address: IpAddr, client_ip: &ClientIp) -> Self {
         Self(client_ip.subject(address))
     }
-}
 
-fn subject(Payer(address): Payer) -> Subject {
-    Subject {
-        rule: 0,
-        key: None,
-        address: Some(address),
-        resource: 0,
+    fn subject(self) -> Subject {
+        Subject {
+            rule: 0,
+            key: None,
+            address: Some(self.0),
+            resource: 0,
+        }
     }
 }
 
 const SECOND: u64 = 1_000_000_000;
 
 /// Addresses counted at the same time: some 3 MB when full.
-const CAPACITY: usize = 16_384;
+pub(super) const CAPACITY: usize = 16_384;
 
 /// How long an address waits at most, beyond the time its share takes to be whole again.
 const LONGEST_DEBT: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(millis: u64) -> Now {
-        Now {
-            monotonic: Duration::from_millis(millis),
-            unix: Duration::from_millis(millis),
-        }
-    }
-
-    fn address(number: u32) -> Payer {
-        let address = std::net::Ipv4Addr::from_bits(number).into();
-        Payer::new(address, &ClientIp::peer())
-    }
-
-    #[test]
-    fn what_was_asked_at_once_beyond_the_share_is_paid_for_afterwards() {
-        let failed = FailedLookups::new(UnknownKeyLimit::per_second(1).burst(3));
-        for _ in 0..8 {
-            failed.charge(address(1), at(0));
-        }
-        let wait = Duration::from_secs(6);
-        assert_eq!(failed.look(address(1), at(0)), Err(wait));
-        assert_eq!(failed.look(address(1), at(6_000)), Ok(()));
-        assert_eq!(failed.look(address(2), at(0)), Ok(()));
-    }
-
-    #[test]
-    fn no_debt_lasts_much_longer_than_a_minute() {
-        let failed = FailedLookups::new(UnknownKeyLimit::per_second(1).burst(3));
-        for _ in 0..4_096 {
-            failed.charge(address(1), at(0));
-        }
-        assert_eq!(failed.look(address(1), at(0)), Err(Duration::from_secs(61)));
-    }
-
-    #[test]
-    fn an_address_too_many_is_not_limited_and_pushes_nobody_out() {
-        let failed = FailedLookups::new(UnknownKeyLimit::per_second(1).burst(1));
-        let count = u32::try_from(CAPACITY).unwrap();
-        for number in 0..2 * count {
-            failed.charge(address(number), at(0));
-        }
-        assert_eq!(failed.subjects.len(), CAPACITY);
-        assert!((0..count).all(|number| failed.look(address(number), at(0)).is_err()));
-        assert!(failed.look(address(count), at(0)).is_ok());
-        // Whoever has waited makes room.
-        failed.charge(address(count), at(2_000));
-        assert!(failed.look(address(count), at(2_000)).is_err());
-    }
-
-    #[test]
-    fn extreme_settings_neither_overflow_nor_shut_everybody_out() {
-        for limit in [
-            UnknownKeyLimit::per_second(0).burst(0),
-            UnknownKeyLimit::per_second(1).burst(u32::MAX),
-            UnknownKeyLimit::per_second(u32::MAX).burst(1),
-            UnknownKeyLimit::per_second(u32::MAX),
-        ] {
-            let failed = FailedLookups::new(limit);
-            for now in [at(0), at(u64::MAX)] {
-                assert!(failed.look(address(1), now).is_ok());
-                failed.charge(address(1), now);
-            }
-        }
-        let off = FailedLookups::new(UnknownKeyLimit::off().burst(1));
-        off.charge(address(1), at(0));
-        assert!(off.look(address(1), at(0)).is_ok());
-    }
-}
