@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::issue::{IssueKey, IssueToken};
 use super::rule::DevRule;
 use super::server::Shared;
-use super::state::utc;
+use super::state::{CONSOLE, utc};
 
 /// A customer of Wacht: apps, keys and schemes of its own.
 ///
@@ -72,6 +72,21 @@ impl DevDeployment {
             id,
             deployment: self.id,
             slug: slug.to_owned(),
+        }
+    }
+
+    /// The app of the deployment's management keys.
+    pub(super) fn system_app(&self) -> DevApp {
+        let slug = format!("aa_{}", self.id);
+        let mut state = self.shared.state();
+        let id = state
+            .app_id(CONSOLE, &slug)
+            .unwrap_or_else(|| state.add_app(CONSOLE, &slug, "sk"));
+        DevApp {
+            shared: Arc::clone(&self.shared),
+            id,
+            deployment: CONSOLE,
+            slug,
         }
     }
 

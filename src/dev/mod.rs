@@ -66,6 +66,7 @@ mod faults;
 mod gateway_routes;
 mod issue;
 mod journal;
+mod management_limits;
 mod management_routes;
 mod oauth;
 mod permission;

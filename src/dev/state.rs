@@ -18,6 +18,8 @@ pub(super) type Digest = [u8; 32];
 pub(super) struct State {
     pub(super) clock: Clock,
     pub(super) revocation_lag: Duration,
+    /// How many rows a page of the list of apps has at most.
+    pub(super) page_limit: i64,
     pub(super) apps: BTreeMap<i64, App>,
     pub(super) schemes: BTreeMap<i64, Scheme>,
     pub(super) keys: BTreeMap<i64, Key>,
@@ -135,6 +137,7 @@ impl State {
         Self {
             clock: Clock::system(),
             revocation_lag: Duration::ZERO,
+            page_limit: i64::MAX,
             apps: BTreeMap::new(),
             schemes: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -352,7 +355,7 @@ impl NewKey {
 }
 
 /// The platform's own deployment, where the system apps `aa_<deployment>` live.
-const CONSOLE: i64 = 7_000_000_000_000_000;
+pub(super) const CONSOLE: i64 = 7_000_000_000_000_000;
 
 pub(super) fn digest(secret: &str) -> Digest {
     Sha256::digest(secret.as_bytes()).into()

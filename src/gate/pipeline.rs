@@ -567,7 +567,7 @@ impl Gate {
         // An error that a caller chose would buy time for what is known of the key.
         let known = self.state.cache.positive(&key);
         if known.is_some_and(|verdict| !self.is_counted_by_gateway(&verdict)) {
-            check = Check::refresh(key, check.secret);
+            check = Check::refresh(key, check.secret, check.accepted);
         }
         Progress::Wait(Box::pin(verify::join(&self.state, check)))
     }
@@ -594,7 +594,10 @@ impl Gate {
 
     fn refresh(&self, key: VerdictKey, verdict: &Arc<Verdict>, asker: &Asker<'_>) {
         match asker.secret(self) {
-            Some(secret) => verify::refresh(&self.state, verdict, Check::refresh(key, secret)),
+            Some(secret) => {
+                let check = Check::refresh(key, secret, self.options.apps.clone());
+                verify::refresh(&self.state, verdict, check);
+            }
             None => verdict.refresh_over(),
         }
     }
@@ -610,6 +613,7 @@ impl Gate {
             charged_to: address.map(|address| Payer::new(address, &self.state.client_ip)),
             context,
             required_permissions: Vec::new(),
+            accepted: self.options.apps.clone(),
             seen_good,
         })
     }

@@ -12,6 +12,7 @@ mod attack;
 mod axum_ways;
 mod bounds;
 mod dev;
+mod directory;
 mod documents;
 mod flight;
 mod gate;

@@ -20,7 +20,7 @@ impl Room<'_> {
                 .parse::<i64>()
                 .map_err(|_| generic(StatusCode::BAD_REQUEST)),
         };
-        let limit = number("limit", 50)?;
+        let limit = number("limit", 50)?.min(self.state.page_limit);
         let offset = usize::try_from(number("offset", 0)?).unwrap_or_default();
         let include_inactive = flag(&query, "include_inactive")?;
         let search = query_value(&query, "search")

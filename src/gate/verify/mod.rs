@@ -163,21 +163,33 @@ pub(crate) struct Check {
     pub(crate) context: AuthContext,
     pub(crate) required_permissions: Vec<String>,
     pub(crate) seen_good: bool,
+    /// The apps whose keys are accepted where it was shown; `None` is all.
+    pub(crate) accepted: Option<Arc<[Box<str>]>>,
     /// Who pays if it fails.
     pub(crate) charged_to: Option<Payer>,
 }
 
 impl Check {
     /// A check in the background, of which the caller decides nothing but the key.
-    pub(crate) fn refresh(key: VerdictKey, secret: SecretString) -> Self {
+    pub(crate) fn refresh(
+        key: VerdictKey,
+        secret: SecretString,
+        accepted: Option<Arc<[Box<str>]>>,
+    ) -> Self {
         Self {
             key,
             secret,
+            accepted,
             context: AuthContext::refresh(),
             required_permissions: Vec::new(),
             seen_good: true,
             charged_to: None,
         }
+    }
+
+    fn accepts(&self, slug: &str) -> bool {
+        let accepted = self.accepted.as_deref();
+        accepted.is_none_or(|apps| apps.iter().any(|app| **app == *slug))
     }
 
     fn request(&self) -> CheckRequest {
@@ -434,10 +446,11 @@ async fn ours(
         state.cache.refuse(check.key, sent, now, STRANGER_TTL);
         return Outcome::Invalid;
     }
-    let app = state
-        .directory
-        .resolve(deployment, &identity.app_slug, state.deadline)
-        .await;
+    let (directory, slug) = (&state.directory, &*identity.app_slug);
+    let app = match check.accepts(slug) {
+        true => directory.resolve(deployment, slug, state.deadline).await,
+        false => directory.app(deployment, slug),
+    };
     let end = match check.key.kind {
         PrincipalKind::ApiKey => End::Unknown,
         PrincipalKind::OauthAccessToken => {
