@@ -7,6 +7,7 @@ use super::app::DevApp;
 use super::issue_key::IssueKey;
 use super::issue_token::IssueToken;
 use super::shared::Shared;
+use super::state::CONSOLE;
 
 /// A customer of Wacht: apps, keys and schemes of its own.
 ///
@@ -66,6 +67,16 @@ impl DevDeployment {
             .app_id(self.id, slug)
             .unwrap_or_else(|| state.add_app(self.id, slug, "sk_test"));
         DevApp::new(&self.shared, self.id, id, slug)
+    }
+
+    /// The app of the deployment's management keys.
+    pub(super) fn system_app(&self) -> DevApp {
+        let slug = format!("aa_{}", self.id);
+        let mut state = self.shared.state();
+        let id = state
+            .app_id(CONSOLE, &slug)
+            .unwrap_or_else(|| state.add_app(CONSOLE, &slug, "sk"));
+        DevApp::new(&self.shared, CONSOLE, id, &slug)
     }
 
     /// Begins a key for the app with this slug, which is made if there is none.

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 
 mod contents;
 mod faults;
+mod management_limits;
 
 /// A Wacht gateway and management API on a loopback port.
 ///

@@ -14,6 +14,8 @@ use crate::clock::{Clock, Now};
 pub(super) struct State {
     pub(super) clock: Clock,
     pub(super) revocation_lag: Duration,
+    /// How many rows a page of the list of apps has at most.
+    pub(super) page_limit: i64,
     pub(super) apps: BTreeMap<i64, App>,
     pub(super) schemes: BTreeMap<i64, Scheme>,
     pub(super) keys: BTreeMap<i64, Key>,
@@ -45,6 +47,7 @@ impl State {
         Self {
             clock: Clock::system(),
             revocation_lag: Duration::ZERO,
+            page_limit: i64::MAX,
             apps: BTreeMap::new(),
             schemes: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -258,4 +261,4 @@ fn last_characters(text: &str, count: usize) -> String {
 }
 
 /// The platform's own deployment, where the system apps `aa_<deployment>` live.
-const CONSOLE: i64 = 7_000_000_000_000_000;
+pub(super) const CONSOLE: i64 = 7_000_000_000_000_000;

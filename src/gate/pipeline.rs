@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
 use crate::clock::Now;
-use crate::gate::directory::{AppRules, AppStatus, Reserved};
+use crate::gate::directory::{AppRules, AppStatus};
 use crate::gate::limit::{
     Caller, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
 };
@@ -197,13 +197,7 @@ impl Gate {
                 let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
                 return self.refuse(refused, source);
             }
-            Verification::OtherApp(slug) if self.would_accept(slug, key.kind) => {
-                // It was asked for a view that does not let in its keys.
-                return self.ask(key, view, now);
-            }
-            Verification::Invalid | Verification::OtherApp(_) => {
-                return self.refuse(Rejection::invalid_key(), source);
-            }
+            Verification::Invalid => return self.refuse(Rejection::invalid_key(), source),
             Verification::Misconfigured(problem) => {
                 let notice = &self.state.notices.runtime;
                 notice.error_once("no key can be verified", problem);
@@ -409,13 +403,6 @@ impl Gate {
         }
         let slug = &verdict.identity.app_slug;
         let reserved = verdict.app.reserved;
-        self.options.apps.accept(slug, reserved, is_token)
-    }
-
-    /// Whether keys of the app with this slug would be accepted here.
-    fn would_accept(&self, slug: &str, kind: PrincipalKind) -> bool {
-        let is_token = kind == PrincipalKind::OauthAccessToken;
-        let reserved = Reserved::of(slug);
         self.options.apps.accept(slug, reserved, is_token)
     }
 

@@ -13,6 +13,7 @@ mod axum_ways;
 mod bounds;
 mod by_hand;
 mod dev;
+mod directory;
 mod documents;
 mod flight;
 mod gate;

@@ -505,10 +505,14 @@ async fn the_gateway_never_gets_the_management_key_nor_the_management_api_a_call
     };
     watch.assert_hidden_in("the gateway's mail", &format!("{:?}", asked[0].headers));
 
+    // An app that the list does not have, to be looked up.
+    management.app("since");
+    let since = gateway.issue_key("since").issue();
+    echo.get(since.secret()).await.assert_ok();
     let asked = management.journal().entries();
     assert_eq!(asked.len(), 2);
     let watch = Watch {
-        secrets: vec![key.secret().to_owned()],
+        secrets: vec![key.secret().to_owned(), since.secret().to_owned()],
         ..Watch::default()
     };
     for entry in asked {

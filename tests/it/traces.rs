@@ -232,8 +232,9 @@ async fn a_miss_is_a_verification_within_the_request_that_waits_for_it() {
         .collect();
     let learned = (Level::DEBUG, "learned the deployment");
     let asked = (Level::DEBUG, "the gateway is asked about a key");
+    let read = (Level::DEBUG, "the apps of the deployment have been read");
     let over = (Level::DEBUG, "a verification is over");
-    assert_eq!(events, [asked, learned, over]);
+    assert_eq!(events, [asked, learned, read, over]);
 
     *trace.seen() = all;
     let spans = trace.take_spans();
@@ -250,20 +251,16 @@ async fn a_miss_is_a_verification_within_the_request_that_waits_for_it() {
     ]);
     assert_eq!(verification.fields, expected);
 
-    assert_eq!(
-        requests.len(),
-        3,
-        "check, deployment, policy: {requests:#?}"
-    );
-    for (span, (method, template)) in requests.iter().zip([
-        ("POST", "/v1/authz/check"),
-        ("GET", "/api-auth/apps"),
-        ("GET", "/api-auth/apps/{app_slug}"),
+    // The list of apps is read for everybody: a trace of its own.
+    assert_eq!(requests.len(), 2, "check and list: {requests:#?}");
+    for (span, (method, template, parent)) in requests.iter().zip([
+        ("POST", "/v1/authz/check", Some(verification.id)),
+        ("GET", "/api-auth/apps", None),
     ]) {
         assert_eq!(span.name, "wacht_auth.request");
         assert_eq!(span.target, "wacht_auth::client");
         assert_eq!(span.level, Level::DEBUG);
-        assert_eq!(span.parent, Some(verification.id));
+        assert_eq!(span.parent, parent);
         let mut expected = request_fields(&scene.wacht, method, template);
         expected.insert("http.response.status_code", "200".to_owned());
         assert_eq!(span.fields, expected);
@@ -483,8 +480,8 @@ async fn trouble_of_the_gateway() {
 
 async fn trouble_of_the_management_api() {
     let scene = Scene::new().await;
-    // The deployment cannot be learned, then the policy cannot be loaded; for want of an answer,
-    // and because the management key is refused.
+    // The deployment cannot be learned, then the apps cannot be read; for want of an answer, and
+    // because the management key is refused.
     for status in [500, 401] {
         let key = scene.key();
         let echo = Echo::behind(scene.layer().app("orders"));
@@ -494,6 +491,18 @@ async fn trouble_of_the_management_api() {
         Echo::behind(layer.app("orders")).get(key.secret()).await;
         scene.wacht.clear_faults();
     }
+
+    // An app that is not in the list cannot be looked up.
+    let echo = Echo::behind(scene.layer());
+    echo.get(scene.key().secret()).await.assert_ok();
+    let since = scene.wacht.issue_key("since").issue();
+    scene
+        .wacht
+        .fault_times(On::Management, Fault::Status(403), 1);
+    echo.get(since.secret()).await.assert_ok();
+    scene.clock.advance(72 * SECOND);
+    let again = || echo.get(since.secret());
+    eventually(async || again().await.header("ratelimit") != "").await;
 
     let rule = DevRule::per_key(1, "fortnight", 1);
     scene.wacht.set_scheme("orders", [rule]);

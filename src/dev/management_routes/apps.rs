@@ -22,7 +22,7 @@ impl Room<'_> {
                 .parse::<i64>()
                 .map_err(|_| Answer::generic(StatusCode::BAD_REQUEST)),
         };
-        let limit = number("limit", 50)?;
+        let limit = number("limit", 50)?.min(self.state.page_limit);
         let offset = usize::try_from(number("offset", 0)?).unwrap_or_default();
         let include_inactive = flag(&query, "include_inactive")?;
         let search = query_value(&query, "search")

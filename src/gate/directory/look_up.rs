@@ -51,6 +51,11 @@ impl Directory {
             self.look_up(deployment, slug, wait.saturating_sub(half))
                 .await;
         }
+        self.app(deployment, slug)
+    }
+
+    /// The same without any call: as the list has it, or unknown.
+    pub(crate) fn app(&self, deployment: i64, slug: &str) -> Arc<App> {
         let mut known = self.known();
         self.app_of(&mut known, deployment, slug)
     }
@@ -78,6 +83,18 @@ impl Directory {
         }
         if let Some(second) = self.join_look_up(deployment, slug, Some(&first)) {
             over(&second, wait.saturating_sub(half)).await;
+        }
+    }
+
+    /// Looks an app up that keys were shown of, before anybody waits for it if that may be.
+    pub(super) fn look_up_soon(self: &Arc<Self>, slug: &str) {
+        let Some(app) = self.known().apps.used(slug) else {
+            return;
+        };
+        if self.join_look_up(app.deployment(), slug, None).is_none() {
+            let mut known = self.known();
+            known.reader.want(Arc::clone(app.slug()));
+            self.wake(&known);
         }
     }
 

@@ -135,15 +135,12 @@ impl Directory {
         if change == AppChange::Opened && known.reader.is_list_empty {
             known.reader.is_list_empty = false;
             known.reader.next_at = now.monotonic;
+            self.wake(&known);
         }
-        if change != AppChange::Nothing
-            && let Some(app) = known.apps.used(slug)
-        {
-            known.reader.want(Arc::clone(app.slug()));
-        }
-        self.wake(&known);
         drop(known);
-        self.keep_current(now);
+        if change != AppChange::Nothing {
+            self.look_up_soon(slug);
+        }
     }
 
     /// Nobody knows what came of the call: it may be carried out yet.
@@ -153,17 +150,12 @@ impl Directory {
     }
 
     /// Lets this app be asked for before the next key of it is judged.
-    pub(crate) fn invalidate(self: &Arc<Self>, slug: &str) {
-        let mut known = self.known();
-        known.apps.unread(slug);
-        if let Some(app) = known.apps.used(slug) {
-            known.reader.want(Arc::clone(app.slug()));
-            self.wake(&known);
-        }
+    pub(crate) fn invalidate(&self, slug: &str) {
+        self.known().apps.unread(slug);
     }
 
     /// Lets every app be asked for again: the list is due.
-    pub(crate) fn invalidate_all(self: &Arc<Self>) {
+    pub(crate) fn invalidate_all(&self) {
         let mut known = self.known();
         known.apps.unread_all();
         known.reader.next_at = Duration::ZERO;

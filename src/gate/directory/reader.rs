@@ -26,6 +26,7 @@ use crate::api::api_keys::ApiAuthApp;
 use crate::client::Error;
 use crate::clock::Now;
 use crate::clock::nanoseconds;
+use crate::log::GATE;
 
 /// How far the reading is, and what is due next.
 pub(super) struct Reader {
@@ -111,7 +112,7 @@ impl Directory {
     }
 
     /// Lets the reader look what there is to do.
-    pub(super) fn wake(self: &Arc<Self>, known: &Known) {
+    pub(super) fn wake(&self, known: &Known) {
         if known.reader.claim.is_none() {
             self.set_due(Duration::ZERO);
         }
@@ -324,6 +325,12 @@ impl Directory {
         reader.pages = list.pages;
         reader.rest(list.started_at, now);
         apps.sweep(now);
+        tracing::debug!(
+            target: GATE,
+            pages = list.pages,
+            apps = apps.len(),
+            "the apps of the deployment have been read"
+        );
         self.troubles.over();
     }
 

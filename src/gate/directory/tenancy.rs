@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Directory;
 use super::Known;
 use crate::clock::Now;
+use crate::log::GATE;
 
 /// What is known of our deployment.
 ///
@@ -45,7 +46,14 @@ impl Directory {
     ///
     /// Ours, where it is another.
     pub(crate) fn accept(&self, deployment: i64) -> Result<(), i64> {
-        let learned = *self.client.deployment().get_or_init(|| deployment);
+        let learned = *self.client.deployment().get_or_init(|| {
+            tracing::debug!(
+                target: GATE,
+                deployment_id = deployment,
+                "learned the deployment"
+            );
+            deployment
+        });
         match self.configured.unwrap_or(learned) {
             ours if ours == deployment => Ok(()),
             ours => Err(ours),

@@ -51,9 +51,6 @@ pub(crate) enum Verification {
     Limited(Arc<Verdict>, Duration),
     /// The key is good; the gateway says a permission is missing. Only of a check of one's own.
     Denied(Arc<Verdict>),
-    /// The key is good, and of this app, whose keys are not let in by who asked. Whose deployment it
-    /// is was not looked at.
-    OtherApp(Box<str>),
     /// The gateway failed. Try again after this long.
     Outage(Duration),
     /// Nobody knows, for want of something else than a gateway. Try again after this long.
@@ -70,7 +67,6 @@ impl Verification {
             Self::Invalid => "invalid",
             Self::Limited(..) => "rate_limited",
             Self::Denied(_) => "permission_denied",
-            Self::OtherApp(_) => "other_app",
             Self::Outage(_) | Self::Unknown(_) => "unknown",
             Self::Misconfigured(_) => "misconfigured",
         }
@@ -252,14 +248,6 @@ impl Verifier {
         let Some(identity) = response.identity else {
             return Verification::Unknown(RETRY_AFTER);
         };
-        let is_token = check.key.kind == PrincipalKind::OauthAccessToken;
-        let reserved = Reserved::of(&identity.app_slug);
-        if !check
-            .accepted
-            .accept(&identity.app_slug, reserved, is_token)
-        {
-            return Verification::OtherApp(identity.app_slug.into());
-        }
         let deployment = match self.directory.ours(self.deadline).await {
             Ours::Deployment(deployment) => deployment,
             // Not remembered: it ends with the first app that is made.
@@ -271,10 +259,16 @@ impl Verifier {
             self.cache.refuse(check.key, sent, now, STRANGER_TTL);
             return Verification::Invalid;
         }
-        let app = self
-            .directory
-            .resolve(deployment, &identity.app_slug, self.deadline)
-            .await;
+        let slug = &*identity.app_slug;
+        let is_token = check.key.kind == PrincipalKind::OauthAccessToken;
+        let app = match check.accepted.accept(slug, Reserved::of(slug), is_token) {
+            true => {
+                let directory = &self.directory;
+                directory.resolve(deployment, slug, self.deadline).await
+            }
+            // Of a key that is refused whatever its app says, nothing more is asked.
+            false => self.directory.app(deployment, slug),
+        };
         let end = match check.key.kind {
             PrincipalKind::ApiKey => End::Unknown,
             PrincipalKind::OauthAccessToken => {
