@@ -38,6 +38,10 @@ pub(crate) trait Listener: Send + Sync {
 }
 
 /// Tells one announcement from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct RevocationId(pub(crate) u64);
+
+/// Tells one announcement from another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ticket(pub(crate) u64);
 

@@ -8,12 +8,12 @@ use http::request::Parts;
 use crate::api::api_keys::KeyId;
 use crate::client::{Error, Result};
 use crate::gate::pipeline::{Decision, Gate, Progress};
-use crate::gate::principal::{Principal, PrincipalKind};
+use crate::gate::principal::Principal;
 use crate::gate::refusal::Rejection;
 use crate::gate::request::credential::{Credential, KeyDigest};
 use crate::gate::request::view::Asker;
 use crate::gate::stats::{AuthStats, VerdictSource};
-use crate::gate::verdict::VerdictKey;
+use crate::gate::verdict::revocations::Name;
 use crate::gate::verify::AuthContext;
 
 /// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
@@ -75,10 +75,9 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_secret(&self, secret: &str) {
-        self.gate.state.tombstones.announce();
-        for key in keys_of(secret) {
-            self.gate.state.cache.forget(&key);
-        }
+        let state = &self.gate.state;
+        let digest = KeyDigest::of(secret);
+        state.fence(Name::Digest(&digest));
     }
 
     /// Forgets what is known of the API key with this id. Walks the whole cache.
@@ -106,7 +105,7 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.forget_key_id(id);
+        self.gate.state.fence(Name::KeyId(id));
     }
 
     /// Forgets all keys of an app, and lets its policy be asked for again. Walks the whole cache.
@@ -165,7 +164,6 @@ impl AuthHandle {
     /// ```
     pub fn invalidate_all(&self) {
         let state = &self.gate.state;
-        state.tombstones.announce();
         state.apps.expire_all();
         state.cache.forget_all();
     }
@@ -195,9 +193,8 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn revoke_secret(&self, secret: &str) {
-        for key in keys_of(secret) {
-            self.gate.state.end_secret(key);
-        }
+        let digest = KeyDigest::of(secret);
+        self.gate.state.revoke(Name::Digest(&digest));
     }
 
     /// Refuses the API key with this id from now on, for the 3 minutes in which the gateway might
@@ -230,7 +227,7 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.end_key(id);
+        self.gate.state.revoke(Name::KeyId(id));
     }
 
     /// What the gate holds and has done so far. Not for every request: it settles the cache first.
@@ -448,10 +445,4 @@ impl AuthHandle {
             }
         }
     }
-}
-
-/// The places a secret may be filed under: nobody says which kind it is.
-fn keys_of(secret: &str) -> [VerdictKey; 2] {
-    let digest = KeyDigest::of(secret);
-    [PrincipalKind::ApiKey, PrincipalKind::OauthAccessToken].map(|kind| VerdictKey { digest, kind })
 }

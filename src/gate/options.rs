@@ -14,7 +14,7 @@ use crate::gate::permission::requirement::Requirement;
 use crate::gate::refusal::{Challenge, OnReject};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::request::credential::Credentials;
-use crate::gate::verdict::cache::CachePolicy;
+use crate::gate::verdict::CachePolicy;
 
 /// What one view of the gate may change without touching what it shares.
 #[derive(Clone, Default)]

@@ -23,7 +23,8 @@ use crate::gate::request::credential::Credential;
 use crate::gate::request::view::Asker;
 use crate::gate::state::State;
 use crate::gate::stats::{Effect, LimitedBy, VerdictSource};
-use crate::gate::verdict::cache::Refusal;
+use crate::gate::verdict::cache::{Known, NegativeKind};
+use crate::gate::verdict::revocations::{Contradiction, EventNumber};
 use crate::gate::verdict::{Age, Verdict, VerdictKey};
 use crate::gate::verify::{self, Arrived, Check, Outcome};
 use crate::log::{GATE, Notice};
@@ -113,7 +114,7 @@ impl Gate {
             return self.pass_anonymous(parts);
         }
         if let Some(outer) = parts.extensions.get::<Principal>() {
-            if Arc::ptr_eq(&outer.gate().state, &self.state) {
+            if Arc::ptr_eq(&outer.gate().state, &self.state) && self.still_holds(outer, now) {
                 let verdict = Arc::clone(outer.verdict());
                 // Verified and charged by a gate further out; this one's own conditions remain.
                 let policy = verdict.app.policy();
@@ -172,6 +173,13 @@ impl Gate {
             Progress::Refused(rejection) => Decision::Refuse(rejection.of(self)),
             Progress::Wait(pending) => Decision::Wait(pending),
         }
+    }
+
+    /// Whether nothing speaks against a caller that a gate further out has let in.
+    fn still_holds(&self, outer: &Principal, now: Now) -> bool {
+        let revocations = &self.state.cache.revocations;
+        let contradiction = outer.verdict().contradiction(revocations, EventNumber::LAST, now);
+        contradiction.is_none()
     }
 
     /// A refusal that the request alone decides.
@@ -256,11 +264,12 @@ impl Gate {
     pub(crate) fn start(&self, key: VerdictKey, asker: &mut Asker<'_>, now: Now) -> Progress {
         let state = &self.state;
         // 2 cache
-        if state.tombstones.covers_secret(&key, now) {
+        let known = state.cache.look_up(&key, now);
+        if matches!(known, Known::Refused) {
             return self.refused(Rejection::invalid_key(), VerdictSource::Negative);
         }
         let asks_always = state.limits.authority == Authority::Gateway;
-        if let (Some(verdict), false) = (state.cache.look_up(&key, now), asks_always) {
+        if let (Known::Good(verdict), false) = (known, asks_always) {
             let age = verdict.age(&state.cache.policy, now);
             // A check of this request's own brings the same, and two would be charged twice.
             if age == Age::Stale
@@ -276,10 +285,10 @@ impl Gate {
             }
         }
         match state.cache.negative(&key, now) {
-            Some((Refusal::Invalid, _)) => {
+            Some((NegativeKind::Invalid, _)) => {
                 self.refused(Rejection::invalid_key(), VerdictSource::Negative)
             }
-            Some((Refusal::Undecided, wait)) => {
+            Some((NegativeKind::Indeterminate, wait)) => {
                 self.refused(Rejection::unavailable(wait), VerdictSource::Negative)
             }
             None => match self.look_up_allowed(&key, asker, now) {
@@ -311,29 +320,42 @@ impl Gate {
     /// Steps 3 to 5, with what came.
     pub(crate) fn go_on(
         &self,
-        Arrived { outcome, is_own }: Arrived,
+        arrived: Arrived,
         key: VerdictKey,
         asker: &mut Asker<'_>,
         now: Now,
     ) -> Progress {
         let state = &self.state;
         let mut source = VerdictSource::Verified;
-        // Revoked while it was asked about: the answer may be from before.
-        if state.tombstones.covers_secret(&key, now) {
-            return self.refused(Rejection::invalid_key(), source);
+        // Revoked or forgotten while it was asked about: the answer may be from before.
+        if let Outcome::Valid(verdict)
+        | Outcome::Limited(verdict, _)
+        | Outcome::Denied(verdict) = &arrived.outcome
+        {
+            match verdict.contradiction(&state.cache.revocations, arrived.asked, now) {
+                None => {}
+                Some(Contradiction::Revoked | Contradiction::Withdrawn) => {
+                    return self.refused(Rejection::invalid_key(), source);
+                }
+                // The check was sent before the request came: once more, then.
+                Some(Contradiction::Forgotten) => return self.wait_for_verification(key, asker),
+            }
         }
+        let Arrived {
+            outcome, is_own, ..
+        } = arrived;
         let (verdict, word) = match outcome {
             Outcome::Valid(verdict) => (verdict, Word::Admit),
             Outcome::Limited(verdict, wait) => (verdict, Word::Limit(wait)),
             Outcome::Unknown(wait) => {
                 // The gateway could not say. What it said before may still hold.
-                let before = state.cache.positive(&key);
-                match before.filter(|yes| yes.age(&state.cache.policy, now) != Age::Over) {
-                    Some(verdict) => {
+                match state.cache.look_up(&key, now) {
+                    Known::Good(yes) if yes.age(&state.cache.policy, now) != Age::Over => {
                         source = VerdictSource::StaleOnError;
-                        (verdict, Word::Unknown(wait))
+                        (yes, Word::Unknown(wait))
                     }
-                    None => return self.refused(Rejection::unavailable(wait), source),
+                    Known::Refused => return self.refused(Rejection::invalid_key(), source),
+                    _ => return self.refused(Rejection::unavailable(wait), source),
                 }
             }
             Outcome::Denied(verdict) => {
@@ -403,10 +425,7 @@ impl Gate {
     ) -> Result<(), Rejection> {
         let state = &self.state;
         let identity = &verdict.identity;
-        if state.tombstones.covers_identity(identity, now)
-            || verdict.has_ended(now)
-            || !self.is_open_to(verdict)
-        {
+        if verdict.has_ended(now) || !self.is_open_to(verdict) {
             return Err(Rejection::invalid_key());
         }
         if verdict.app.claim_refresh(policy, now) {

@@ -1,5 +1,7 @@
 //! What all clones of a layer share.
 
+mod events;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,18 +15,17 @@ use crate::gate::options::StateOptions;
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::{AuthStats, Levels, Metrics};
 use crate::gate::verdict::cache::VerdictCache;
-use crate::gate::verdict::revocations::Tombstones;
+use crate::gate::verdict::revocations::Name;
 use crate::gate::verify::Flights;
 use crate::gate::verify::breaker::Breaker;
 use crate::log::Notice;
 
-/// What all clones of a layer share: verdicts, policies, counters, flights, tombstones.
+/// What all clones of a layer share: verdicts, policies, counters, flights, revocations.
 pub(crate) struct State {
     pub(crate) client: WachtClient,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
     pub(crate) cache: VerdictCache,
-    pub(crate) tombstones: Tombstones,
     pub(crate) flights: Flights,
     pub(crate) breaker: Breaker,
     pub(crate) management: Management,
@@ -72,8 +73,7 @@ impl State {
             client,
             clock,
             deadline,
-            cache: VerdictCache::new(options.cache.clone()),
-            tombstones: Tombstones::default(),
+            cache: VerdictCache::new(options.cache.clone(), deadline),
             flights: Flights::default(),
             breaker: Breaker::default(),
             tenancy: Tenancy::new(options.deployment),
@@ -119,9 +119,8 @@ impl State {
         let was_gone = app.is_gone();
         app.refresh(&self.management, &self.limiter).await;
         if app.is_gone() && !was_gone {
-            self.tombstones.announce();
-            self.cache
-                .forget_if(|verdict| Arc::ptr_eq(&verdict.app, app));
+            let revocations = &self.cache.revocations;
+            revocations.fence(Name::App(app.slug()), self.clock.now());
         }
     }
 

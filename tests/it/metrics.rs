@@ -159,7 +159,7 @@ async fn every_verdict_is_counted_once_by_outcome_and_source() {
     handle.revoke_key_id(key.key_id());
     scene.wacht.clear_faults();
     echo.get(key.secret()).await;
-    figures.expect_verdict("invalid_key verified");
+    figures.expect_verdict("invalid_key negative");
     handle.revoke_secret(key.secret());
     echo.get(key.secret()).await;
     figures.expect_verdict("invalid_key negative");

@@ -1,4 +1,4 @@
-//! Models of one bucket under requests at the same time: see [`crate::gate::interleavings`].
+//! Models of one bucket under requests at the same time: see [`model`](crate::sync::model).
 //!
 //! Real here: [`Gcra`], its [`Bucket`] and governor's arithmetic, over shuttle's atomics. Made up:
 //! the threads, and the moments at which they have read the clock.
@@ -11,7 +11,7 @@ use std::time::Duration;
 use shuttle::thread;
 
 use super::gcra::{Bucket, Gcra, Moment};
-use crate::gate::interleavings::{every, many};
+use crate::sync::model::{every, many};
 
 const WINDOW: u64 = 60_000;
 

@@ -26,8 +26,9 @@ use crate::gate::limit::Payer;
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::state::State;
 use crate::gate::stats::GatewayResult;
-use crate::gate::verdict::cache::{Filed, STRANGER_TTL};
-use crate::gate::verdict::{End, Verdict, VerdictKey};
+use crate::gate::verdict::cache::STRANGER_TTL;
+use crate::gate::verdict::revocations::EventNumber;
+use crate::gate::verdict::{End, OpenCheck, Verdict, VerdictKey};
 use crate::log::GATE;
 
 /// Checks in flight for digests seen good before, and as many for those never seen.
@@ -77,6 +78,8 @@ pub(crate) struct Arrived {
     pub(crate) outcome: Outcome,
     /// Whether the check that brought it was this very request's, or one it had joined.
     pub(crate) is_own: bool,
+    /// The last event before the request came.
+    pub(crate) asked: EventNumber,
 }
 
 /// Describes a request that did not come over HTTP: what it is about, its method, the caller's
@@ -319,8 +322,8 @@ async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
     }
     let sent = state.clock.now();
     state.metrics.check_sent();
-    // Noted before the check leaves, so that news during the flight is noticed.
-    let epoch = state.tombstones.epoch();
+    // Noted before the check leaves, so that whatever happens meanwhile is noticed.
+    let open = state.cache.open_check(check.key, sent);
     // From here on, however long the queue was: what runs out now is the gateway's time alone.
     let asked = state.client.gateway().check(check.request()).send();
     let answer = tokio::time::timeout(state.deadline, asked).await;
@@ -352,30 +355,30 @@ async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
         tracing::info!(target: GATE, "the gateway answers again");
     }
     match meaning {
-        Meaning::Yes(response) => ours(state, check, *response, sent, epoch, Outcome::Valid).await,
+        Meaning::Yes(response) => ours(state, check, *response, &open, Outcome::Valid).await,
         Meaning::RateLimited(response) => {
             let wait = response.retry_after.unwrap_or(GATEWAY_RETRY_MAX);
             let wait = wait.min(GATEWAY_RETRY_MAX);
             let limited = |verdict| Outcome::Limited(verdict, wait);
-            ours(state, check, *response, sent, epoch, limited).await
+            ours(state, check, *response, &open, limited).await
         }
         Meaning::PermissionDenied(response) => {
-            ours(state, check, *response, sent, epoch, Outcome::Denied).await
+            ours(state, check, *response, &open, Outcome::Denied).await
         }
         Meaning::No => {
             let now = state.clock.now();
             state
                 .cache
-                .refuse(check.key, sent, now, state.cache.policy.negative_ttl);
+                .refuse(&open, now, state.cache.policy.negative_ttl);
             Outcome::Invalid
         }
         Meaning::Undecided => {
             let now = state.clock.now();
             let wait = state.cache.policy.negative_ttl;
             if let Some(verdict) = state.cache.positive(&check.key) {
-                verdict.refresh_undecided(now.monotonic.saturating_add(RETRY_AFTER));
+                verdict.refresh_indeterminate(now.monotonic.saturating_add(RETRY_AFTER));
             }
-            state.cache.undecided(check.key, sent, now);
+            state.cache.indeterminate(&open, now);
             tracing::debug!(target: GATE, "the gateway gave an answer that is neither yes nor no");
             Outcome::Unknown(wait.max(RETRY_AFTER))
         }
@@ -416,8 +419,7 @@ async fn ours(
     state: &Arc<State>,
     check: &Check,
     response: CheckResponse,
-    sent: Now,
-    epoch: u64,
+    open: &OpenCheck<'_>,
     outcome: impl FnOnce(Arc<Verdict>) -> Outcome,
 ) -> Outcome {
     let Some(identity) = response.identity else {
@@ -437,7 +439,7 @@ async fn ours(
             Some(_) => STRANGER_TTL,
             None => state.cache.policy.negative_ttl,
         };
-        state.cache.refuse(check.key, sent, state.clock.now(), ttl);
+        state.cache.refuse(open, state.clock.now(), ttl);
         return Outcome::Invalid;
     }
     let app = state.apps.of(identity.deployment_id, &identity.app_slug);
@@ -468,17 +470,12 @@ async fn ours(
             metadata: response.metadata,
         },
         app,
-        sent,
         end,
+        open.sent(),
+        &state.cache.revocations,
     ));
-    let now = state.clock.now();
-    match state
-        .cache
-        .admit(check.key, &verdict, &state.tombstones, epoch, now)
-    {
-        Filed::Kept | Filed::Overtaken => outcome(verdict),
-        Filed::Contradicted | Filed::Buried => Outcome::Invalid,
-    }
+    state.cache.insert(open, &verdict, state.clock.now());
+    outcome(verdict)
 }
 
 fn token_expiry(metadata: &serde_json::Value) -> Option<Duration> {
@@ -491,6 +488,7 @@ fn token_expiry(metadata: &serde_json::Value) -> Option<Duration> {
 /// A check of its own for one request: neither joined nor answered from memory. What it brings is
 /// filed all the same.
 pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
+    let asked = state.cache.revocations.latest();
     let outcome = match Handle::try_current() {
         Ok(runtime) => {
             // A panic ends the task alone. With the caller it ends, too.
@@ -503,8 +501,11 @@ pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
         }
         Err(_) => Outcome::Misconfigured(NO_RUNTIME),
     };
-    let is_own = true;
-    Arrived { outcome, is_own }
+    Arrived {
+        outcome,
+        is_own: true,
+        asked,
+    }
 }
 
 const NO_RUNTIME: &str = "the gate was called outside a tokio runtime";
@@ -518,8 +519,9 @@ pub(crate) struct Flights {
 }
 
 struct Flight {
-    // News since take-off: whoever asks after it must not be answered from before it.
-    epoch: u64,
+    // The last event before it was started: whoever asks after a fence must not be answered from
+    // before it.
+    after: EventNumber,
     landing: watch::Receiver<Option<Outcome>>,
 }
 
@@ -550,13 +552,17 @@ pub(crate) fn join(
     state: &Arc<State>,
     check: Check,
 ) -> impl Future<Output = Arrived> + Send + 'static {
+    let asked = state.cache.revocations.latest();
     let boarded = take_off(state, check, None);
     async move {
         let (mut landing, is_own) = match boarded {
             Ok(boarded) => boarded,
             Err(outcome) => {
-                let is_own = false;
-                return Arrived { outcome, is_own };
+                return Arrived {
+                    outcome,
+                    is_own: false,
+                    asked,
+                };
             }
         };
         let outcome = match landing.wait_for(Option::is_some).await {
@@ -567,6 +573,7 @@ pub(crate) fn join(
         Arrived {
             outcome: outcome.unwrap_or(Outcome::Unknown(RETRY_AFTER)),
             is_own,
+            asked,
         }
     }
 }
@@ -591,9 +598,11 @@ fn take_off(
 ) -> Result<(watch::Receiver<Option<Outcome>>, bool), Outcome> {
     let runtime = Handle::try_current().map_err(|_| Outcome::Misconfigured(NO_RUNTIME))?;
     let key = check.key;
-    let epoch = state.tombstones.epoch();
+    let revocations = &state.cache.revocations;
+    let now = state.clock.now();
     let mut aloft = state.flights.aloft();
-    if let Some(flight) = aloft.get(&key).filter(|flight| flight.epoch == epoch) {
+    let is_current = |flight: &&Flight| !revocations.is_fenced(&key.digest, flight.after, now);
+    if let Some(flight) = aloft.get(&key).filter(is_current) {
         if let Some(stale) = stale {
             stale.refresh_over();
         }
@@ -603,11 +612,13 @@ fn take_off(
     if !check.seen_good && aloft.len() >= FLIGHTS {
         return Err(Outcome::Unknown(RETRY_AFTER));
     }
+    // Later than any fence that the flight before it has met.
+    let after = revocations.latest();
     let (tower, landing) = watch::channel(None);
     aloft.insert(
         key,
         Flight {
-            epoch,
+            after,
             landing: landing.clone(),
         },
     );
@@ -616,7 +627,7 @@ fn take_off(
     let cleared = Cleared {
         state: Arc::clone(state),
         key,
-        epoch,
+        after,
         stale: stale.cloned(),
     };
     let span = match stale {
@@ -667,7 +678,7 @@ const RESULT: &str = "wacht_auth.verification.result";
 struct Cleared {
     state: Arc<State>,
     key: VerdictKey,
-    epoch: u64,
+    after: EventNumber,
     stale: Option<Arc<Verdict>>,
 }
 
@@ -676,7 +687,7 @@ impl Drop for Cleared {
         let mut aloft = self.state.flights.aloft();
         if aloft
             .get(&self.key)
-            .is_some_and(|flight| flight.epoch == self.epoch)
+            .is_some_and(|flight| flight.after == self.after)
         {
             aloft.remove(&self.key);
         }
