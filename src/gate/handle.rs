@@ -6,14 +6,14 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::api::api_keys::KeyId;
-use crate::client::{Error, Result};
+use crate::client::events::ManagementEvent;
+use crate::client::{ConfigError, ConfigErrorKind, Result};
 use crate::gate::pipeline::{Decision, Gate, Progress};
 use crate::gate::principal::Principal;
 use crate::gate::refusal::Rejection;
 use crate::gate::request::credential::{Credential, KeyDigest};
 use crate::gate::request::view::Asker;
 use crate::gate::stats::{AuthStats, VerdictSource};
-use crate::gate::verdict::revocations::Name;
 use crate::gate::verify::AuthContext;
 
 /// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
@@ -75,9 +75,7 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_secret(&self, secret: &str) {
-        let state = &self.gate.state;
-        let digest = KeyDigest::of(secret);
-        state.fence(Name::Digest(&digest));
+        self.gate.state.forget_secret(secret);
     }
 
     /// Forgets what is known of the API key with this id. Walks the whole cache.
@@ -105,7 +103,7 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.fence(Name::KeyId(id));
+        self.gate.state.forget_key_id(id);
     }
 
     /// Forgets all keys of an app, and lets its policy be asked for again. Walks the whole cache.
@@ -163,12 +161,11 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_all(&self) {
-        let state = &self.gate.state;
-        state.apps.expire_all();
-        state.cache.forget_all();
+        self.gate.state.forget_all();
     }
 
-    /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes.
+    /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes, in
+    /// every gate that is or will be built on the client of this one or a clone of it.
     ///
     /// It does not revoke the key at Wacht.
     ///
@@ -193,12 +190,14 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn revoke_secret(&self, secret: &str) {
-        let digest = KeyDigest::of(secret);
-        self.gate.state.revoke(Name::Digest(&digest));
+        let KeyDigest(digest) = KeyDigest::of(secret);
+        let events = self.gate.state.client.events();
+        events.publish(ManagementEvent::RevokeDigest(digest));
     }
 
     /// Refuses the API key with this id from now on, for the 3 minutes in which the gateway might
-    /// still say yes.
+    /// still say yes, in every gate that is or will be built on the client of this one or a clone
+    /// of it.
     ///
     /// It does not revoke the key at Wacht.
     ///
@@ -227,7 +226,8 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.revoke(Name::KeyId(id));
+        let events = self.gate.state.client.events();
+        events.publish(ManagementEvent::RevokeKeyId(id));
     }
 
     /// What the gate holds and has done so far. Not for every request: it settles the cache first.
@@ -265,15 +265,15 @@ impl AuthHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when something has to be changed before it can work, otherwise what
-    /// the failing call said.
+    /// [`Error::Config`](crate::Error::Config) when something has to be changed before it can work,
+    /// with its [kind](crate::client::ConfigErrorKind); otherwise what the failing call said.
     pub async fn check(&self) -> Result<()> {
         let state = &self.gate.state;
         if let Some(problem) = self.gate.options.credentials.problem() {
-            return Err(Error::Config(problem.to_owned()));
+            return Err(ConfigError::new(ConfigErrorKind::Credentials, problem).into());
         }
         if let Some(problem) = state.limiter.problem() {
-            return Err(Error::Config(problem.to_owned()));
+            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
         }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")
@@ -292,25 +292,26 @@ impl AuthHandle {
             .send()
             .await
             .map_err(|error| match error.status() {
-                Some(StatusCode::UNAUTHORIZED) => Error::Config(
-                    "the management API does not accept the key of the client (WACHT_API_KEY)"
-                        .to_owned(),
-                ),
+                Some(StatusCode::UNAUTHORIZED) => ConfigError::new(
+                    ConfigErrorKind::ManagementKey,
+                    "the management API does not accept the key of the client (WACHT_API_KEY)",
+                )
+                .into(),
                 _ => error,
             })?;
         let Some(app) = page.items.first() else {
-            return Err(Error::Config(
-                "the deployment has no API auth app, so no key is its own".to_owned(),
-            ));
+            let message = "the deployment has no API auth app, so no key is its own";
+            return Err(ConfigError::new(ConfigErrorKind::NoApps, message).into());
         };
         state
             .tenancy
             .accept(&state.client, app.deployment_id)
             .map_err(|ours| {
-                Error::Config(format!(
+                let message = format!(
                     "the management key belongs to deployment {}, the gate to {ours}",
                     app.deployment_id
-                ))
+                );
+                ConfigError::new(ConfigErrorKind::DeploymentMismatch, message)
             })?;
         for slug in self.gate.options.apps.iter().flat_map(|apps| apps.iter()) {
             let api_keys = state.client.api_keys();
@@ -322,9 +323,10 @@ impl AuthHandle {
             {
                 Ok(_) => {}
                 Err(error) if error.is_app_not_found() => {
-                    return Err(Error::Config(format!(
+                    let message = format!(
                         "the layer accepts keys of the app `{slug}`, which the deployment does not have"
-                    )));
+                    );
+                    return Err(ConfigError::new(ConfigErrorKind::AppNotFound, message).into());
                 }
                 Err(error) => return Err(error),
             }

@@ -178,7 +178,9 @@ impl Gate {
     /// Whether nothing speaks against a caller that a gate further out has let in.
     fn still_holds(&self, outer: &Principal, now: Now) -> bool {
         let revocations = &self.state.cache.revocations;
-        let contradiction = outer.verdict().contradiction(revocations, EventNumber::LAST, now);
+        let contradiction = outer
+            .verdict()
+            .contradiction(revocations, EventNumber::LAST, now);
         contradiction.is_none()
     }
 
@@ -328,9 +330,8 @@ impl Gate {
         let state = &self.state;
         let mut source = VerdictSource::Verified;
         // Revoked or forgotten while it was asked about: the answer may be from before.
-        if let Outcome::Valid(verdict)
-        | Outcome::Limited(verdict, _)
-        | Outcome::Denied(verdict) = &arrived.outcome
+        if let Outcome::Valid(verdict) | Outcome::Limited(verdict, _) | Outcome::Denied(verdict) =
+            &arrived.outcome
         {
             match verdict.contradiction(&state.cache.revocations, arrived.asked, now) {
                 None => {}

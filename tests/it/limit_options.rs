@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use wacht_auth::client::ConfigErrorKind;
 use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
 use wacht_auth::models::{RateLimit, RateLimitMode, RateLimitUnit};
 use wacht_auth::{Algorithm, Error, Limits, RejectionKind, WachtAuthLayer};
@@ -255,7 +256,11 @@ async fn fixed_rules_without_a_share_are_an_error_in_the_configuration() {
     assert!(problem.contains("per_key:2/1 hour"), "{problem}");
 
     let early = Limits::local().replicas(replicas(3)).rules(rules);
-    assert!(matches!(early, Err(Error::Config(problem)) if problem.contains("per_key:2/1 hour")));
+    let Err(Error::Config(early)) = early else {
+        panic!("{early:?}");
+    };
+    assert_eq!(early.kind(), ConfigErrorKind::RateLimits);
+    assert!(early.to_string().contains("per_key:2/1 hour"), "{early}");
 }
 
 // --- shadow ---

@@ -15,7 +15,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tower::Layer;
 use wacht_auth::dev::{DevGateway, DevKey, Fault, ManualClock, On};
-use wacht_auth::{CachePolicy, Limits, RejectionKind, UnknownKeyLimit, WachtAuthLayer, WachtClient};
+use wacht_auth::{
+    CachePolicy, Limits, RejectionKind, UnknownKeyLimit, WachtAuthLayer, WachtClient,
+};
 
 use crate::scene::{Echo, Scene, get, landed, made_up, met};
 

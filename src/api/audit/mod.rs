@@ -26,15 +26,18 @@
 
 mod calls;
 mod model;
+mod query;
 mod stream;
 
 pub use self::calls::{
-    GetApiAuditAnalyticsBuilder, GetApiAuditAnalyticsQuery, GetApiAuditLogsBuilder,
-    GetApiAuditTimeseriesBuilder, GetApiAuditTimeseriesQuery, ListApiAuditLogsQuery,
+    GetApiAuditAnalyticsBuilder, GetApiAuditLogsBuilder, GetApiAuditTimeseriesBuilder,
 };
 pub use self::model::{
     ApiAuditAnalytics, ApiAuditLogsPage, ApiAuditTimeseries, AuditBlockedReason, AuditInterval,
     AuditLog, AuditOutcome, AuditRateLimitStats, AuditRuleHits, AuditTimeseriesPoint, AuditTopKey,
     AuditTopPath,
+};
+pub use self::query::{
+    GetApiAuditAnalyticsQuery, GetApiAuditTimeseriesQuery, ListApiAuditLogsQuery,
 };
 pub use self::stream::ApiAuditLogsStream;

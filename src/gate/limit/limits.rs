@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::Error;
+use crate::client::{ConfigError, ConfigErrorKind, Error};
 use crate::gate::limit::{CalendarUnit, DEFAULT_CAPACITY, Mode, RuleSpec, Window};
 use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
 
@@ -328,12 +328,12 @@ impl Limits {
         let rules: Arc<[RateLimitRule]> = rules.into_iter().map(Into::into).collect();
         if rules.is_empty() {
             let problem = "no fixed rate-limit rules: `Limits::off()` is without limits";
-            return Err(Error::Config(problem.to_owned()));
+            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
         }
         self.rules = Some(rules);
         match self.problem() {
             None => Ok(self),
-            Some(problem) => Err(Error::Config(problem)),
+            Some(problem) => Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into()),
         }
     }
 

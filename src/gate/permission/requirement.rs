@@ -6,7 +6,7 @@ use std::slice;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::client::Error;
+use crate::client::{ConfigError, ConfigErrorKind, Error};
 use crate::gate::permission::Permissions;
 
 /// The longest requirement, in bytes.
@@ -409,7 +409,7 @@ impl StdError for RequirementError {}
 
 impl From<RequirementError> for Error {
     fn from(error: RequirementError) -> Self {
-        Self::Config(error.to_string())
+        ConfigError::new(ConfigErrorKind::Requirement, error.to_string()).into()
     }
 }
 

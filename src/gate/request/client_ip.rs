@@ -9,7 +9,7 @@ use http::header::FORWARDED;
 use http::{Extensions, HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::client::Error;
+use crate::client::{ConfigError, ConfigErrorKind, Error};
 use crate::gate::request::peer;
 use crate::gate::request::peer::ClientAddr;
 
@@ -363,7 +363,7 @@ impl StdError for ClientIpError {}
 
 impl From<ClientIpError> for Error {
     fn from(error: ClientIpError) -> Self {
-        Self::Config(error.to_string())
+        ConfigError::new(ConfigErrorKind::ClientIp, error.to_string()).into()
     }
 }
 

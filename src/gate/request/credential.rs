@@ -285,7 +285,7 @@ impl fmt::Debug for Credential<'_> {
 
 /// SHA-256 of a key: what stands for it wherever something is remembered about it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeyDigest([u8; 32]);
+pub(crate) struct KeyDigest(pub(crate) [u8; 32]);
 
 impl KeyDigest {
     /// White space around the key is dropped first, as the gateway does.

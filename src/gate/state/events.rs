@@ -1,23 +1,40 @@
-//! What happens to keys and apps through the gate's own client or its handle.
+//! How a yes ends from this side: by what the gate's own client does to keys and apps, and by what is
+//! said to its handle.
+//!
+//! Revocation is final here. From the moment that a call which ends a key is *sent*, the key is
+//! refused in every gate on that client or a clone of it. Only a definite answer that nothing was
+//! revoked takes that back; a time-out does not.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::client::events::{Deed, Listener, Outcome, RevocationId, Ticket};
+use crate::client::events::{Listener, ManagementEvent, Order, Outcome, RevocationId, Settled};
+use crate::gate::request::credential::KeyDigest;
 use crate::gate::state::State;
 use crate::gate::verdict::revocations::Name;
 
 impl State {
-    pub(crate) fn revoke(&self, name: Name<'_>) {
-        self.cache.revocations.record(name, None, self.clock.now());
+    /// Lets the next request with this credential verify it anew.
+    pub(crate) fn forget_secret(&self, secret: &str) {
+        self.fence(Name::Digest(KeyDigest::of(secret)));
     }
 
-    pub(crate) fn fence(&self, name: Name<'_>) {
-        self.cache.revocations.fence(name, self.clock.now());
+    /// Lets the next request with this API key verify it anew.
+    pub(crate) fn forget_key_id(&self, key_id: i64) {
+        self.fence(Name::KeyId(key_id));
     }
 
+    /// Lets the next request with any key of this app verify it anew, its policy included.
     pub(crate) fn forget_app(&self, slug: &str) {
         self.expire_policy(slug);
         self.fence(Name::App(slug));
+    }
+
+    /// Lets the next request with any key verify it anew.
+    pub(crate) fn forget_all(&self) {
+        self.apps.expire_all();
+        self.cache.forget_all();
+    }
+
+    fn fence(&self, name: Name<'_>) {
+        self.cache.revocations.fence(name, self.clock.now());
     }
 
     fn expire_policy(&self, slug: &str) {
@@ -25,48 +42,54 @@ impl State {
             app.expire();
         }
     }
+
+    /// The keys of the app are judged by what Wacht says from now on.
+    fn open_app(&self, slug: &str, sent: Order) {
+        self.cache.revocations.reopen(slug, sent);
+        self.forget_app(slug);
+        if let Some(app) = self.apps.get(slug) {
+            app.forget_policy();
+        }
+    }
 }
 
-static NEXT: AtomicU64 = AtomicU64::new(1);
-
 impl Listener for State {
-    fn begins(&self, deed: &Deed) -> Ticket {
-        let ticket = Ticket(NEXT.fetch_add(1, Ordering::SeqCst));
-        let id = RevocationId(ticket.0);
-        let now = self.clock.now();
-        match deed {
-            Deed::EndKey(key_id) => self.cache.revocations.begin(Name::KeyId(*key_id), id, now),
-            Deed::CloseApp(slug) => {
-                self.cache.revocations.begin(Name::App(slug), id, now);
-                self.expire_policy(slug);
-            }
-            _ => {}
+    fn begins(&self, event: &ManagementEvent, _: Order) -> RevocationId {
+        if let ManagementEvent::CloseApp(slug) = event {
+            self.expire_policy(slug);
         }
-        ticket
+        match revoked_by(event) {
+            Some(name) => self.cache.revocations.begin(name, self.clock.now()),
+            None => RevocationId::default(),
+        }
     }
 
-    fn settled(&self, deed: &Deed, ticket: Ticket, outcome: Outcome) {
-        let revocations = &self.cache.revocations;
-        let now = self.clock.now();
-        let id = RevocationId(ticket.0);
-        match (outcome, deed) {
-            (Outcome::Done, Deed::EndKey(key_id)) => {
-                revocations.record(Name::KeyId(*key_id), Some(id), now);
-            }
-            (Outcome::Done, Deed::CloseApp(slug)) => {
-                let order = NEXT.fetch_add(1, Ordering::SeqCst);
-                revocations.close(slug, id, order, now);
-            }
-            (Outcome::Done, Deed::OpenApp(slug)) => {
-                revocations.reopen(slug, ticket.0);
-                self.forget_app(slug);
-                if let Some(app) = self.apps.get(slug) {
-                    app.forget_policy();
-                }
-            }
-            (_, Deed::ChangeApp(slug)) => self.expire_policy(slug),
-            (Outcome::Nothing, Deed::EndKey(_) | Deed::CloseApp(_)) => revocations.undo(id),
+    fn settled(&self, event: &ManagementEvent, id: RevocationId, settled: Settled) {
+        match (event, settled.outcome) {
+            (ManagementEvent::OpenApp(slug), Outcome::Done) => self.open_app(slug, settled.sent),
+            (ManagementEvent::ChangeApp(slug), _) => self.expire_policy(slug),
             _ => {}
         }
+        let (revocations, now) = (&self.cache.revocations, self.clock.now());
+        match (revoked_by(event), settled.outcome) {
+            (Some(name), Outcome::Done) => revocations.confirm(name, id, settled.answered, now),
+            (Some(name), Outcome::Indeterminate) => revocations.keep(name, id, now),
+            (Some(_), Outcome::Nothing) => revocations.undo(id),
+            (None, _) => {}
+        }
+    }
+}
+
+/// What is revoked, if anything is.
+fn revoked_by(event: &ManagementEvent) -> Option<Name<'_>> {
+    match event {
+        ManagementEvent::RevokeKey { app, key_id } => Some(Name::Key {
+            app,
+            key_id: *key_id,
+        }),
+        ManagementEvent::RevokeKeyId(key_id) => Some(Name::KeyId(*key_id)),
+        ManagementEvent::RevokeDigest(digest) => Some(Name::Digest(KeyDigest(*digest))),
+        ManagementEvent::CloseApp(slug) => Some(Name::App(slug)),
+        ManagementEvent::OpenApp(_) | ManagementEvent::ChangeApp(_) => None,
     }
 }

@@ -172,9 +172,7 @@ impl VerdictCache {
 
     fn stands(&self, negative: &Negative, key: &VerdictKey, now: Now) -> bool {
         negative.until > now.monotonic
-            && !self
-                .revocations
-                .is_fenced(&key.digest, negative.after, now)
+            && !self.revocations.is_fenced(&key.digest, negative.after, now)
     }
 
     // === What a check brings ===

@@ -131,3 +131,6 @@ const BYTES_PER_PAGE: u64 = 512 * SLOTS_PER_PAGE as u64;
 
 /// For four million verdicts.
 const MOST_PAGES: u64 = 1 << 16;
+
+#[cfg(all(test, not(wacht_shuttle)))]
+mod tests;

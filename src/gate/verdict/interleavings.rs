@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use shuttle::thread;
 
+use crate::client::events::Order;
 use crate::clock::Now;
 use crate::gate::verdict::cache::{Known, VerdictCache};
 use crate::gate::verdict::revocations::{EventNumber, Name, Revocations, Sent};
@@ -61,14 +62,18 @@ impl InUse {
         let is_too_late = self.is_ended.load(Ordering::SeqCst);
         let came = self.revocations.latest();
         let verdict = asked(&self.revocations, now);
-        let passes = verdict.contradiction(&self.revocations, came, now).is_none();
+        let passes = verdict
+            .contradiction(&self.revocations, came, now)
+            .is_none();
         assert!(!(passes && is_too_late), "a request passed after the end");
         passes
     }
 
     fn is_good_for(&self, came: EventNumber, now: Now, verdict: &Verdict) -> bool {
         let is_too_late = self.is_ended.load(Ordering::SeqCst);
-        let passes = verdict.contradiction(&self.revocations, came, now).is_none();
+        let passes = verdict
+            .contradiction(&self.revocations, came, now)
+            .is_none();
         assert!(!(passes && is_too_late), "a request passed after the end");
         passes
     }
@@ -92,7 +97,7 @@ fn asked(revocations: &Revocations, now: Now) -> Arc<Verdict> {
 /// Revokes what is named, by a call that is answered at once.
 fn record(revocations: &Revocations, name: Name<'_>, now: Now) {
     let id = revocations.begin(name, now);
-    revocations.confirm(name, id, now);
+    revocations.confirm(name, id, None, now);
 }
 
 /// Every way in which a key is revoked.
@@ -101,7 +106,7 @@ const REVOCATIONS: [fn(&Revocations); 3] = [
         revocations.begin(BY_KEY, at(1));
     },
     |revocations| record(revocations, BY_KEY, at(1)),
-    |revocations| record(revocations, Name::Digest(&key().digest), at(1)),
+    |revocations| record(revocations, Name::Digest(key().digest), at(1)),
 ];
 
 /// Every way in which a key is invalidated.
@@ -238,7 +243,7 @@ fn a_key_is_refused_without_a_gap_from_the_call_to_its_outcome() {
             key.is_ended.store(true, Ordering::SeqCst);
             let settling = Arc::clone(&key);
             both(
-                move || settling.revocations.confirm(BY_KEY, id, now),
+                move || settling.revocations.confirm(BY_KEY, id, None, now),
                 || {
                     key.miss(now);
                     key.miss(now);
@@ -254,12 +259,13 @@ fn an_app_that_is_closed_again_while_it_is_opened_stays_closed() {
         let key = InUse::new();
         let close = |key: &InUse, answered| {
             let id = key.revocations.begin(Name::App(APP), at(1));
-            key.revocations.close(APP, id, answered, at(1));
+            let answered = Some(Order(answered));
+            key.revocations.confirm(Name::App(APP), id, answered, at(1));
         };
         close(&key, 1);
         let opening = Arc::clone(&key);
         both(
-            move || opening.revocations.reopen(APP, 2),
+            move || opening.revocations.reopen(APP, Order(2)),
             || {
                 close(&key, 3);
                 key.is_ended.store(true, Ordering::SeqCst);

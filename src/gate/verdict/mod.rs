@@ -17,7 +17,10 @@ pub(crate) mod revocations;
 mod hot_cache;
 mod open_checks;
 mod policy;
-#[expect(clippy::module_inception, reason = "the room is named after what it keeps")]
+#[expect(
+    clippy::module_inception,
+    reason = "the room is named after what it keeps"
+)]
 mod verdict;
 
 #[cfg(all(test, wacht_shuttle))]

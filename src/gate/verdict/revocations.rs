@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
-use crate::client::events::RevocationId;
+use crate::client::events::{Order, RevocationId};
 use crate::clock::{Now, nanoseconds};
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::request::credential::KeyDigest;
@@ -48,7 +48,7 @@ use crate::sync::{Mutex, MutexGuard, PoisonError, Slot};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Name<'a> {
     /// One credential, of whatever kind.
-    Digest(&'a KeyDigest),
+    Digest(KeyDigest),
     /// One API key of an app. OAuth clients have another series of numbers.
     Key { app: &'a str, key_id: i64 },
     /// The API key with this id, whatever its app.
@@ -138,7 +138,7 @@ struct Ledger {
     /// Calls that may still turn out to have revoked nothing, by their ids.
     undecided: HashMap<u64, Fingerprint>,
     /// When the last call that closed an app was answered.
-    closed: HashMap<Fingerprint, u64>,
+    closed: HashMap<Fingerprint, Order>,
 }
 
 impl Revocations {
@@ -172,26 +172,25 @@ impl Revocations {
         self.write(now, |ledgers, _| ledgers.begin(name, id));
     }
 
-    /// The call has revoked what is named: from now on nothing takes that back.
-    pub(crate) fn confirm(&self, name: Name<'_>, id: RevocationId, now: Now) {
-        let name = self.fingerprint(name);
+    /// The call has revoked what is named, and was answered then: nothing takes that back any more,
+    /// but that an app is opened again.
+    pub(crate) fn confirm(
+        &self,
+        name: Name<'_>,
+        id: RevocationId,
+        answered: Option<Order>,
+        now: Now,
+    ) {
+        let named = self.fingerprint(name);
         self.write(now, |ledgers, _| {
             if let Some(recent) = ledgers.recent() {
-                recent.change(name, |entry| entry.is_revoked = true);
+                recent.change(named, |entry| entry.is_revoked = true);
+                if let (Name::App(_), Some(answered)) = (name, answered) {
+                    let last = recent.closed.entry(named).or_insert(answered);
+                    *last = answered.max(*last);
+                }
             }
-            ledgers.undo(id);
-        });
-    }
-
-    /// The call has closed an app, and was answered as the client's `answered`th news.
-    pub(crate) fn close(&self, app: &str, id: RevocationId, answered: u64, now: Now) {
-        let name = self.fingerprint(Name::App(app));
-        self.write(now, |ledgers, _| {
-            if let Some(recent) = ledgers.recent() {
-                recent.change(name, |entry| entry.is_revoked = true);
-                let last = recent.closed.entry(name).or_default();
-                *last = answered.max(*last);
-            }
+            // Not before, so that there is no gap.
             ledgers.undo(id);
         });
     }
@@ -203,10 +202,14 @@ impl Revocations {
 
     /// Takes back that an app was closed, if each call that closed it was answered before the one
     /// that has opened it was sent. A call that is not answered may be processed after that.
-    pub(crate) fn reopen(&self, app: &str, sent: u64) {
+    pub(crate) fn reopen(&self, app: &str, sent: Order) {
         let name = self.fingerprint(Name::App(app));
         for ledger in self.ledgers().iter_mut() {
-            if ledger.closed.get(&name).is_some_and(|answered| *answered < sent) {
+            if ledger
+                .closed
+                .get(&name)
+                .is_some_and(|answered| *answered < sent)
+            {
                 ledger.closed.remove(&name);
                 ledger.change(name, |entry| entry.is_revoked = false);
             }
@@ -217,7 +220,9 @@ impl Revocations {
     pub(crate) fn fence(&self, name: Name<'_>, now: Now) {
         let name = self.fingerprint(name);
         self.write(now, |ledgers, number| {
-            let Some(recent) = ledgers.recent() else { return };
+            let Some(recent) = ledgers.recent() else {
+                return;
+            };
             if recent.fenced >= MOST_FENCES && !recent.generation.table.has(name) {
                 // Nobody invalidates so much but by mistake, and it must not take all memory.
                 self.all.store(number, Ordering::SeqCst);
@@ -263,7 +268,7 @@ impl Revocations {
     pub(crate) fn is_revoked(&self, digest: &KeyDigest, now: Now) -> bool {
         !self.is_over(now)
             && self.generations.load().as_ref().is_some_and(|generations| {
-                let name = self.fingerprint(Name::Digest(digest));
+                let name = self.fingerprint(Name::Digest(*digest));
                 generations.entries(name, now).any(|entry| entry.stands())
             })
     }
@@ -274,7 +279,7 @@ impl Revocations {
             return false;
         }
         if let Some(generations) = &*self.generations.load() {
-            let name = self.fingerprint(Name::Digest(digest));
+            let name = self.fingerprint(Name::Digest(*digest));
             let mut entries = generations.entries(name, now);
             if entries.any(|entry| entry.fence > after.0) {
                 return true;
@@ -398,7 +403,7 @@ impl Subject {
         let app = &*identity.app_slug;
         let key_id = (identity.kind == PrincipalKind::ApiKey).then_some(identity.key_id);
         Self {
-            digest: revocations.fingerprint(Name::Digest(digest)),
+            digest: revocations.fingerprint(Name::Digest(*digest)),
             app: revocations.fingerprint(Name::App(app)),
             key: key_id.map(|key_id| revocations.fingerprint(Name::Key { app, key_id })),
             key_id: key_id.map(|key_id| revocations.fingerprint(Name::KeyId(key_id))),
@@ -518,10 +523,7 @@ impl Ledger {
     fn drop_fences(&mut self) {
         let table = &self.generation.table;
         let standing = table.iter().filter(|(_, entry)| entry.stands()).count();
-        self.copy(
-            (standing * 2).max(FIRST_SLOTS),
-            |entry| entry.stands(),
-        );
+        self.copy((standing * 2).max(FIRST_SLOTS), |entry| entry.stands());
         self.fenced = 0;
     }
 

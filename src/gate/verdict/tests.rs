@@ -104,7 +104,10 @@ fn of_a_yes_and_a_no_the_one_that_was_asked_for_later_stands_whichever_comes_fir
 
 #[test]
 fn a_no_is_the_last_word_for_no_longer_than_an_older_check_is_out() {
-    let cache = VerdictCache::new(CachePolicy::default().negative_ttl(Duration::ZERO), DEADLINE);
+    let cache = VerdictCache::new(
+        CachePolicy::default().negative_ttl(Duration::ZERO),
+        DEADLINE,
+    );
     let check = cache.open_check(key(), at(1));
     cache.refuse(&check, at(1), TTL);
     drop(check);
@@ -168,9 +171,9 @@ fn a_no_is_forgotten_with_its_key_and_with_everything_but_not_with_another_key()
         cache
     };
     let cache = refused(key());
-    cache.revocations.fence(Name::Digest(&other.digest), at(1));
+    cache.revocations.fence(Name::Digest(other.digest), at(1));
     assert!(cache.negative(&key(), at(1)).is_some());
-    cache.revocations.fence(Name::Digest(&key().digest), at(1));
+    cache.revocations.fence(Name::Digest(key().digest), at(1));
     assert!(cache.negative(&key(), at(1)).is_none());
     let cache = refused(key());
     cache.revocations.fence_all();

@@ -10,9 +10,7 @@ use crate::gate::directory::App;
 use crate::gate::principal::{Identity, PrincipalKind};
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::policy::CachePolicy;
-use crate::gate::verdict::revocations::{
-    Contradiction, EventNumber, Revocations, Sent, Subject,
-};
+use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent, Subject};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a verdict is filed under: never the key itself.

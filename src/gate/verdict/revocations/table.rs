@@ -55,6 +55,7 @@ impl Table {
         self.slots.len()
     }
 
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.slots)
     }

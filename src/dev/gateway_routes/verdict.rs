@@ -3,8 +3,9 @@
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::gateway_routes::{Decision, Evaluated, Kind, PERMISSION_DENIED, Subject};
-use super::server::Answer;
+use super::decision::{Decision, Evaluated, PERMISSION_DENIED};
+use super::subject::{Kind, Subject};
+use crate::dev::answer::Answer;
 
 pub(super) fn verdict(request_id: &str, subject: &Subject, decision: &Decision) -> Value {
     let text = |id: Option<i64>| id.map(|id| id.to_string());
