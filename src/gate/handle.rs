@@ -16,7 +16,6 @@ use crate::gate::request::context::AuthContext;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::request::view::{Detached, Resolved};
 use crate::gate::stats::AuthStats;
-use crate::gate::verdict::{PrincipalKind, VerdictKey};
 
 /// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
 /// ways than HTTP.
@@ -77,10 +76,7 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_secret(&self, secret: &str) {
-        self.gate.state.verifier.tombstones.announce();
-        for key in keys_of(secret) {
-            self.gate.state.verifier.cache.forget(&key);
-        }
+        self.gate.state.verifier.forget_secret(secret);
     }
 
     /// Forgets what is known of the API key with this id. Walks the whole cache.
@@ -166,10 +162,7 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_all(&self) {
-        let state = &self.gate.state.verifier;
-        state.tombstones.announce();
-        state.directory.invalidate_all();
-        state.cache.forget_all();
+        self.gate.state.verifier.forget_all();
     }
 
     /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes, in
@@ -391,9 +384,9 @@ impl AuthHandle {
                 Decision::Wait(wait) => {
                     let verification = wait.pending.await;
                     let mut view = self.gate.view(&mut parts, wait.resolved);
-                    decision = self
-                        .gate
-                        .resume(verification, wait.key, &mut view, self.now());
+                    decision =
+                        self.gate
+                            .resume(verification, wait.key, wait.asked, &mut view, self.now());
                 }
             }
         }
@@ -438,9 +431,9 @@ impl AuthHandle {
                 Decision::Refuse(rejection) => return Err(rejection),
                 Decision::Wait(wait) => {
                     let verification = wait.pending.await;
-                    decision = self
-                        .gate
-                        .resume(verification, wait.key, &mut view, self.now());
+                    decision =
+                        self.gate
+                            .resume(verification, wait.key, wait.asked, &mut view, self.now());
                 }
             }
         }
@@ -455,10 +448,4 @@ impl AuthHandle {
         let principal = extensions.remove::<Principal>();
         principal.ok_or_else(|| self.gate.missing_credential())
     }
-}
-
-/// The places a secret may be filed under: nobody says which kind it is.
-fn keys_of(secret: &str) -> [VerdictKey; 2] {
-    let digest = KeyDigest::of(secret);
-    [PrincipalKind::ApiKey, PrincipalKind::OauthAccessToken].map(|kind| VerdictKey { digest, kind })
 }

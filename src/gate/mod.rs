@@ -84,5 +84,5 @@ pub use service::future::ResponseFuture;
 pub use service::guard::{RequirePermissions, RequirePermissionsLayer};
 pub use service::layer::WachtAuthLayer;
 pub use stats::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
+pub use verdict::CachePolicy;
 pub use verdict::PrincipalKind;
-pub use verdict::cache::CachePolicy;

@@ -27,10 +27,11 @@ use crate::gate::request::credential::Credential;
 use crate::gate::request::view::{Detached, RequestView, Resolved};
 use crate::gate::state::State;
 use crate::gate::stats::{Effect, LimitedBy, VerdictSource};
-use crate::gate::verdict::cache::Refusal;
+use crate::gate::verdict::cache::{Known, NegativeKind};
+use crate::gate::verdict::revocations::{Contradiction, EventNumber};
 use crate::gate::verdict::{Age, PrincipalKind, Verdict, VerdictKey};
-use crate::gate::verify::Verification;
 use crate::gate::verify::check::Check;
+use crate::gate::verify::{Verification, Verifier};
 use crate::log::{GATE, Notice};
 
 /// A set of options over shared state.
@@ -57,6 +58,8 @@ pub(crate) enum Decision {
 pub(crate) struct Wait {
     pub(crate) pending: Pending,
     pub(crate) key: VerdictKey,
+    /// The last event before the request came here.
+    pub(crate) asked: EventNumber,
     pub(crate) resolved: Resolved,
 }
 
@@ -118,14 +121,18 @@ impl Gate {
         };
         let key = self.key_of(credential);
         // 2 cache
-        if self.state.verifier.tombstones.covers_secret(&key, now) {
-            return self.refuse(Rejection::invalid_key(), VerdictSource::Negative);
-        }
-        let Some((verdict, age)) = self.known(&key, false, now) else {
-            let secret = SecretString::from(credential.expose());
-            view.keep_secret(secret);
-            return self.ask(key, view, now);
+        let verdict = match self.state.verifier.cache.look_up(&key, now) {
+            Known::Good(verdict) => verdict,
+            Known::Refused => {
+                return self.refuse(Rejection::invalid_key(), VerdictSource::Negative);
+            }
+            Known::Nothing => {
+                let secret = SecretString::from(credential.expose());
+                view.keep_secret(secret);
+                return self.ask(key, view, now);
+            }
         };
+        let age = self.age(&verdict, now);
         let status = verdict.app.status();
         let counted_by = self.counted_by(&status);
         let counted_by_gateway = matches!(counted_by, CountedBy::Gateway);
@@ -137,7 +144,7 @@ impl Gate {
         if age == Age::Stale && !counted_by_gateway && verdict.claim_refresh(now) {
             self.refresh(key, &verdict, view);
         }
-        if matches!(age, Age::StaleIfError | Age::Over) || self.asks_always() {
+        if !age.is_usable() || self.asks_always() {
             return self.ask(key, view, now);
         }
         let source = self.source(&verdict, age, now);
@@ -149,10 +156,10 @@ impl Gate {
     /// Step 3, unless something speaks against asking the gateway about this key now.
     fn ask(&self, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Decision {
         match self.state.verifier.cache.negative(&key, now) {
-            Some((Refusal::Invalid, _)) => {
+            Some((NegativeKind::Invalid, _)) => {
                 self.refuse(Rejection::invalid_key(), VerdictSource::Negative)
             }
-            Some((Refusal::Undecided, wait)) => {
+            Some((NegativeKind::Indeterminate, wait)) => {
                 self.refuse(Rejection::unavailable(wait), VerdictSource::Negative)
             }
             None => match self.look_up_allowed(&key, view, now) {
@@ -168,14 +175,25 @@ impl Gate {
         &self,
         (verification, is_own): (Verification, bool),
         key: VerdictKey,
+        asked: EventNumber,
         view: &mut RequestView<'_>,
         now: Now,
     ) -> Decision {
         let verifier = &self.state.verifier;
         let mut source = VerdictSource::Verified;
-        // Revoked while it was asked about: the answer may be from before.
-        if verifier.tombstones.covers_secret(&key, now) {
-            return self.refuse(Rejection::invalid_key(), source);
+        // Revoked or invalidated while it was asked about: the answer may be from before.
+        if let Verification::Valid(verdict)
+        | Verification::Limited(verdict, _)
+        | Verification::Denied(verdict) = &verification
+        {
+            match verdict.contradiction(&verifier.cache.revocations, asked, now) {
+                None => {}
+                Some(Contradiction::Revoked | Contradiction::Withdrawn) => {
+                    return self.refuse(Rejection::invalid_key(), source);
+                }
+                // The check was sent before the request came: once more, then.
+                Some(Contradiction::Forgotten) => return self.wait_for_verification(key, view),
+            }
         }
         let verdict = match &verification {
             Verification::Valid(verdict) | Verification::Limited(verdict, _) => Arc::clone(verdict),
@@ -183,11 +201,13 @@ impl Gate {
                 // The gateway could not say. What it said before may still hold, and longer if it
                 // was for want of a gateway.
                 let is_outage = matches!(verification, Verification::Outage(_));
-                match self.known(&key, is_outage, now) {
-                    Some((verdict, age)) if age != Age::Over && age != Age::StaleIfError => {
+                let policy = &verifier.cache.policy;
+                match verifier.cache.look_up(&key, now) {
+                    Known::Good(yes) if yes.age(policy, is_outage, now).is_usable() => {
                         source = VerdictSource::StaleOnError;
-                        verdict
+                        yes
                     }
+                    Known::Refused => return self.refuse(Rejection::invalid_key(), source),
                     _ => return self.refuse(Rejection::unavailable(*wait), source),
                 }
             }
@@ -232,10 +252,6 @@ impl Gate {
     ) -> Decision {
         // 4 permissions
         if let Err(rejection) = self.admissible(verdict, status, view, now) {
-            if matches!(status, AppStatus::Gone) {
-                // An app may be made again under the same slug.
-                self.state.verifier.cache.forget(&verdict.key());
-            }
             return Decision::Refuse(rejection.with_answers(&self.options.answers));
         }
         // 5 limits
@@ -303,7 +319,9 @@ impl Gate {
         let verifier = &self.state.verifier;
         view.extensions().remove::<Principal>();
         if verdict.age(&verifier.cache.policy, true, now) == Age::Over
-            || verifier.tombstones.covers_identity(&verdict.identity, now)
+            || verdict
+                .contradiction(&verifier.cache.revocations, EventNumber::LAST, now)
+                .is_some()
         {
             return None;
         }
@@ -343,17 +361,13 @@ impl Gate {
         }
     }
 
-    /// The yes that is known of a key, and how far it may be used: further where the gateway fails
-    /// now.
-    fn known(&self, key: &VerdictKey, is_failing: bool, now: Now) -> Option<(Arc<Verdict>, Age)> {
-        let verifier = &self.state.verifier;
-        let verdict = verifier.cache.look_up(key, now)?;
-        let policy = &verifier.cache.policy;
-        let mut age = verdict.age(policy, is_failing, now);
-        if age == Age::StaleIfError && verifier.breaker.is_failing(now) {
-            age = verdict.age(policy, true, now);
+    /// How far a verdict may be used: further where the gateway is known to fail now.
+    fn age(&self, verdict: &Verdict, now: Now) -> Age {
+        let Verifier { cache, breaker, .. } = &*self.state.verifier;
+        match verdict.age(&cache.policy, false, now) {
+            Age::StaleIfError if breaker.is_failing(now) => verdict.age(&cache.policy, true, now),
+            age => age,
         }
-        Some((verdict, age))
     }
 
     /// What a verdict that is used is as a source.
@@ -376,10 +390,7 @@ impl Gate {
     ) -> Result<(), Rejection> {
         let verifier = &self.state.verifier;
         let identity = &verdict.identity;
-        if verifier.tombstones.covers_identity(identity, now)
-            || verdict.has_ended(now)
-            || !self.is_open_to(verdict)
-        {
+        if verdict.has_ended(now) || !self.is_open_to(verdict) {
             return Err(Rejection::invalid_key());
         }
         verifier.directory.keep_current(now);
@@ -520,8 +531,9 @@ impl Gate {
                 .map(|secret| Check::refresh(key, secret)),
             false => self.check(key, view),
         };
+        let asked = verifier.cache.revocations.latest();
         match check {
-            Some(check) => wait(verifier.join_or_start(check), key, view),
+            Some(check) => wait(verifier.join_or_start(check), key, asked, view),
             None => self.refuse_early(Rejection::missing_credential()),
         }
     }
@@ -540,7 +552,9 @@ impl Gate {
                 .map(str::to_owned)
                 .collect();
         }
-        wait(self.state.verifier.ask(check), key, view)
+        let verifier = &self.state.verifier;
+        let asked = verifier.cache.revocations.latest();
+        wait(verifier.ask(check), key, asked, view)
     }
 
     fn refresh(&self, key: VerdictKey, verdict: &Arc<Verdict>, view: &RequestView<'_>) {
@@ -659,14 +673,17 @@ impl Gate {
     }
 }
 
+/// What the request waits for. It came after the event `asked`.
 fn wait(
     pending: impl Future<Output = (Verification, bool)> + Send + 'static,
     key: VerdictKey,
+    asked: EventNumber,
     view: &RequestView<'_>,
 ) -> Decision {
     Decision::Wait(Wait {
         pending: Box::pin(pending),
         key,
+        asked,
         resolved: view.resolved(),
     })
 }

@@ -9,9 +9,9 @@ use crate::gate::directory::{AcceptedApps, Directory};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
+use crate::gate::verdict::CachePolicy;
 use crate::gate::verdict::StateId;
-use crate::gate::verdict::cache::{CachePolicy, VerdictCache};
-use crate::gate::verdict::revocations::Tombstones;
+use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verify::Verifier;
 use crate::gate::verify::breaker::Breaker;
 use crate::gate::verify::in_flight::InFlight;
@@ -101,8 +101,7 @@ impl State {
             client,
             clock,
             deadline,
-            cache: VerdictCache::new(cache),
-            tombstones: Tombstones::default(),
+            cache: VerdictCache::new(cache, deadline),
             in_flight: InFlight::default(),
             breaker: Breaker::default(),
             limiter: Arc::clone(&limiter),

@@ -159,7 +159,7 @@ async fn every_verdict_is_counted_once_by_outcome_and_source() {
     handle.revoke_key_id(key.key_id());
     scene.wacht.clear_faults();
     echo.get(key.secret()).await;
-    figures.expect_verdict("invalid_key verified");
+    figures.expect_verdict("invalid_key negative");
     handle.revoke_secret(key.secret());
     echo.get(key.secret()).await;
     figures.expect_verdict("invalid_key negative");
@@ -177,9 +177,9 @@ async fn every_verdict_is_counted_once_by_outcome_and_source() {
     assert_eq!(verdicts.admitted(VerdictSource::StaleOnError), 3);
     let refused = |kind, source| verdicts.refused(kind, source);
     let negative = VerdictSource::Negative;
-    assert_eq!(refused(RejectionKind::InvalidKey, negative), 2);
+    assert_eq!(refused(RejectionKind::InvalidKey, negative), 3);
     assert_eq!(refused(RejectionKind::Unavailable, negative), 1);
-    assert_eq!(verdicts.from_source(negative), 3);
+    assert_eq!(verdicts.from_source(negative), 4);
     assert_eq!(verdicts.from_source(VerdictSource::Request), 3);
     assert_eq!(verdicts.total(), 18);
     assert_eq!(verdicts.iter().map(|(.., count)| count).sum::<u64>(), 18);

@@ -185,6 +185,68 @@ fn enveloped(status: u16) -> Fault {
 }
 
 #[tokio::test]
+async fn a_key_that_is_let_in_again_has_its_verdict_and_its_grace() {
+    let scene = Scene::new().await;
+    let checks = scene.wacht.journal().checks();
+    scene.wacht.fault(On::Management, enveloped(400));
+    scene.revoke().await.unwrap_err();
+    scene.wacht.fault(On::Checks, Fault::Status(503));
+    scene.admitted().await;
+    assert_eq!(scene.wacht.journal().checks(), checks);
+    scene.clock.advance(Duration::from_secs(320));
+    scene.admitted().await;
+}
+
+#[tokio::test]
+async fn revoking_a_key_id_under_another_app_refuses_nobody() {
+    let scene = Scene::new().await;
+    scene.wacht.app("billing");
+    let api_keys = scene.client.api_keys();
+    let (key_id, request) = (scene.key.key_id(), RevokeApiKeyRequest::default());
+    let revoke = api_keys.revoke_api_key("billing", key_id, request);
+    let error = revoke.send().await.unwrap_err();
+    assert!(error.is_not_found(), "{error}");
+    scene.admitted().await;
+    // The key of a call that is not answered at all might be that app's.
+    scene.wacht.fault(On::Management, Fault::Drop);
+    let rotate = api_keys.rotate_api_key("billing", key_id);
+    rotate.send().await.unwrap_err();
+    scene.admitted().await;
+}
+
+#[tokio::test]
+async fn an_app_that_is_closed_and_opened_by_calls_that_overlap_stays_closed() {
+    for first in [true, false] {
+        let scene = Scene::new().await;
+        let held = scene.wacht.hold(On::Management);
+        let journal = scene.wacht.journal();
+        let mut calls = Vec::new();
+        for is_active in [first, !first] {
+            let before = journal.management_calls();
+            let client = scene.client.clone();
+            let request = UpdateApiAuthAppRequest {
+                is_active: Some(is_active),
+                ..Default::default()
+            };
+            calls.push(tokio::spawn(async move {
+                let api_keys = client.api_keys();
+                let update = api_keys.update_api_auth_app("orders", request);
+                update.send().await.unwrap()
+            }));
+            journal.wait_for_management_calls(before + 1).await;
+        }
+        held.release();
+        for call in calls {
+            call.await.unwrap();
+        }
+        scene.refused().await;
+        // One that is sent after both were answered is clear.
+        scene.set_active(true).await;
+        scene.admitted().await;
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_that_is_not_wachts_own_lets_no_key_in_again() {
     for status in [400, 403, 404, 429] {
         let scene = Scene::new().await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use shuttle::thread;
 
 use super::counters::{GcraCounter, GcraState, Moment};
-use crate::gate::verdict::interleavings::{every, many};
+use crate::sync::model::{every, many};
 
 const WINDOW: u64 = 60_000;
 

@@ -12,6 +12,7 @@ use crate::gate::permission::Permissions;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Answers, Rejection, RejectionKind};
 use crate::gate::request::credential::KeyDigest;
+use crate::gate::verdict::revocations::{EventNumber, Revocations, Sent};
 use crate::gate::verdict::{End, Identity, PrincipalKind, StateId, Verdict};
 
 /// A caller for tests of handlers, guards and extractors: an API key of this app.
@@ -236,12 +237,24 @@ impl PrincipalBuilder {
             metadata: self.metadata,
         };
         // Of a state that no gate has, and of a time that no gate knows.
-        let sent = Now {
-            monotonic: Duration::ZERO,
-            unix: Duration::ZERO,
+        let sent = Sent {
+            at: Now {
+                monotonic: Duration::ZERO,
+                unix: Duration::ZERO,
+            },
+            after: EventNumber::default(),
         };
-        let digest = KeyDigest::of("");
-        let verdict = Verdict::new(digest, identity, app, StateId::unique(), sent, End::Unknown);
+        let (digest, state) = (KeyDigest::of(""), StateId::unique());
+        let revocations = Revocations::new(Duration::ZERO);
+        let verdict = Verdict::new(
+            digest,
+            identity,
+            app,
+            state,
+            End::Unknown,
+            sent,
+            &revocations,
+        );
         Principal::new(Arc::new(verdict), Answers::default())
     }
 }

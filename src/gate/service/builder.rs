@@ -14,7 +14,7 @@ use crate::gate::pipeline::Gate;
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::service::layer::WachtAuthLayer;
 use crate::gate::state::{Settings, State};
-use crate::gate::verdict::cache::CachePolicy;
+use crate::gate::verdict::CachePolicy;
 
 /// Makes a [`WachtAuthLayer`] whose shared state is not the default one: with another cache, other
 /// limits, addresses from behind a proxy, a clock for tests.

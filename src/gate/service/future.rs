@@ -117,7 +117,7 @@ where
                     } = &mut *here;
                     let now = gate.state.verifier.clock.now();
                     let mut view = gate.view(parts, mem::take(&mut wait.resolved));
-                    let decision = gate.resume(verification, wait.key, &mut view, now);
+                    let decision = gate.resume(verification, wait.key, wait.asked, &mut view, now);
                     match decision {
                         Decision::Pass(fields) => {
                             let Held {

@@ -22,7 +22,7 @@ use crate::gate::request::client_ip::ClientIp;
 use crate::gate::request::credential::{CredentialSource, Credentials};
 use crate::gate::service::WachtAuth;
 use crate::gate::state::{Settings, State};
-use crate::gate::verdict::cache::CachePolicy;
+use crate::gate::verdict::CachePolicy;
 
 /// Verifies the API key of every request and puts its [`Principal`](crate::Principal) into the
 /// request's extensions.

@@ -13,6 +13,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::{RETRY_AFTER, Verification, Verifier};
+use crate::gate::verdict::revocations::EventNumber;
 use crate::gate::verdict::{Verdict, VerdictKey};
 use crate::gate::verify::check::Check;
 use crate::log::GATE;
@@ -35,8 +36,9 @@ pub(crate) struct InFlight {
 }
 
 struct Flight {
-    // What was forgotten since it began: whoever asks after that must not be answered from before.
-    epoch: u64,
+    // The last event before it was started: whoever asks after what has been invalidated since
+    // must not be answered from before it.
+    after: EventNumber,
     rx: watch::Receiver<Option<Verification>>,
 }
 
@@ -155,9 +157,10 @@ impl Verifier {
     ) -> Result<(watch::Receiver<Option<Verification>>, bool), Verification> {
         let runtime = Handle::try_current().map_err(|_| Verification::Misconfigured(NO_RUNTIME))?;
         let key = check.key;
-        let epoch = self.tombstones.epoch();
+        let (revocations, now) = (&self.cache.revocations, self.clock.now());
+        let is_current = |flight: &&Flight| !revocations.is_fenced(&key.digest, flight.after, now);
         let mut joined = self.in_flight.joined();
-        if let Some(flight) = joined.get(&key).filter(|flight| flight.epoch == epoch) {
+        if let Some(flight) = joined.get(&key).filter(is_current) {
             if let Some(stale) = stale {
                 stale.refresh_over();
             }
@@ -168,10 +171,12 @@ impl Verifier {
             return Err(Verification::Unknown(RETRY_AFTER));
         }
         let (tx, rx) = watch::channel(None);
+        // Later than any fence that the flight before it has met.
+        let after = revocations.latest();
         joined.insert(
             key,
             Flight {
-                epoch,
+                after,
                 rx: rx.clone(),
             },
         );
@@ -180,7 +185,7 @@ impl Verifier {
         let entry = Entry {
             verifier: Arc::clone(self),
             key,
-            epoch,
+            after,
             stale: stale.cloned(),
         };
         let span = match stale {
@@ -232,7 +237,7 @@ pub(super) const RESULT: &str = "wacht_auth.verification.result";
 struct Entry {
     verifier: Arc<Verifier>,
     key: VerdictKey,
-    epoch: u64,
+    after: EventNumber,
     stale: Option<Arc<Verdict>>,
 }
 
@@ -241,7 +246,7 @@ impl Drop for Entry {
         let mut joined = self.verifier.in_flight.joined();
         if joined
             .get(&self.key)
-            .is_some_and(|flight| flight.epoch == self.epoch)
+            .is_some_and(|flight| flight.after == self.after)
         {
             joined.remove(&self.key);
         }

@@ -10,7 +10,7 @@ pub(crate) mod check;
 pub(crate) mod in_flight;
 
 mod answer;
-mod revocation;
+mod events;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,9 +25,8 @@ use crate::clock::{Clock, Now};
 use crate::gate::directory::{Directory, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
-use crate::gate::verdict::cache::{Filed, STRANGER_TTL, VerdictCache};
-use crate::gate::verdict::revocations::Tombstones;
-use crate::gate::verdict::{End, Identity, PrincipalKind, StateId, Verdict};
+use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
+use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, StateId, Verdict};
 use crate::log::{GATE, Notice};
 
 use self::answer::GatewayAnswer;
@@ -80,7 +79,6 @@ pub(crate) struct Verifier {
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
     pub(crate) cache: VerdictCache,
-    pub(crate) tombstones: Tombstones,
     pub(crate) in_flight: InFlight,
     pub(crate) breaker: Breaker,
     pub(crate) directory: Arc<Directory>,
@@ -129,37 +127,37 @@ impl Verifier {
             return self.outage(check, wait);
         }
         let sent = self.clock.now();
-        // Noted before the check is sent, so that what is forgotten during the flight is noticed.
-        let epoch = self.tombstones.epoch();
+        // Opened before the check is sent, so that whatever happens meanwhile is noticed.
+        let open = self.cache.open_check(check.key, sent);
         let answer = self.ask_gateway(check, sent).await;
         // The calls that may follow go to the management API, and others need the place.
         drop(place);
         match answer {
             GatewayAnswer::Yes(response) => {
                 let valid = Verification::Valid;
-                self.file(check, *response, sent, epoch, valid).await
+                self.file(check, *response, &open, valid).await
             }
             GatewayAnswer::RateLimited(response) => {
                 let wait = response.retry_after.unwrap_or(GATEWAY_RETRY_MAX);
                 let wait = wait.min(GATEWAY_RETRY_MAX);
                 let limited = |verdict| Verification::Limited(verdict, wait);
-                self.file(check, *response, sent, epoch, limited).await
+                self.file(check, *response, &open, limited).await
             }
             GatewayAnswer::PermissionDenied(response) => {
                 let denied = Verification::Denied;
-                self.file(check, *response, sent, epoch, denied).await
+                self.file(check, *response, &open, denied).await
             }
             GatewayAnswer::No => {
                 let (now, ttl) = (self.clock.now(), self.cache.policy.negative_ttl);
-                self.cache.refuse(check.key, sent, now, ttl);
+                self.cache.refuse(&open, now, ttl);
                 Verification::Invalid
             }
             GatewayAnswer::Indeterminate => {
                 let now = self.clock.now();
                 if let Some(verdict) = self.cache.positive(&check.key) {
-                    verdict.refresh_undecided(now.monotonic.saturating_add(RETRY_AFTER));
+                    verdict.refresh_indeterminate(now.monotonic.saturating_add(RETRY_AFTER));
                 }
-                self.cache.undecided(check.key, sent, now);
+                self.cache.indeterminate(&open, now);
                 tracing::debug!(target: GATE, "the gateway gave an answer that is neither yes nor no");
                 Verification::Unknown(self.cache.policy.negative_ttl.max(RETRY_AFTER))
             }
@@ -241,8 +239,7 @@ impl Verifier {
         self: &Arc<Self>,
         check: &Check,
         response: CheckResponse,
-        sent: Now,
-        epoch: u64,
+        open: &OpenCheck<'_>,
         verification: impl FnOnce(Arc<Verdict>) -> Verification,
     ) -> Verification {
         let Some(identity) = response.identity else {
@@ -256,7 +253,7 @@ impl Verifier {
         };
         if deployment != identity.deployment_id {
             let now = self.clock.now();
-            self.cache.refuse(check.key, sent, now, STRANGER_TTL);
+            self.cache.refuse(open, now, STRANGER_TTL);
             return Verification::Invalid;
         }
         let slug = &*identity.app_slug;
@@ -295,17 +292,13 @@ impl Verifier {
             },
             app,
             self.id,
-            sent,
             end,
+            open.sent(),
+            &self.cache.revocations,
         ));
-        let now = self.clock.now();
-        match self
-            .cache
-            .admit(check.key, &verdict, &self.tombstones, epoch, now)
-        {
-            Filed::Kept | Filed::Overtaken => verification(verdict),
-            Filed::Contradicted | Filed::Buried => Verification::Invalid,
-        }
+        self.cache.insert(open, &verdict, self.clock.now());
+        // Whoever uses it looks for what speaks against it.
+        verification(verdict)
     }
 
     /// What is held and has been done so far, the cache settled first.
