@@ -29,7 +29,7 @@ pub(crate) fn caller<'p>(parts: &'p Parts, no_gate: &Notice) -> Result<&'p Princ
     })
 }
 
-// Here, since who calls need not know what is counted of those who ask.
+// Not beside the type, which would have to import what counts the mistakes.
 impl Principal {
     /// Checks a requirement inside a handler: a parsed [`Requirement`] by reference, or its text,
     /// which is then parsed on every call.

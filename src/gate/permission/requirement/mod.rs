@@ -125,7 +125,7 @@ impl Requirement {
     }
 }
 
-// Here, so that permissions need not know what is asked of them.
+// Not beside the type: the two files would import each other.
 impl Permissions {
     /// Whether the caller holds what the requirement asks for.
     #[must_use]
