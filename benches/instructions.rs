@@ -87,7 +87,8 @@ fn case(wacht: &DevGateway, name: &str) -> Case {
     // So old that nothing is asked again while it is measured.
     let hour = Duration::from_secs(3600);
     let forever = CachePolicy::default().fresh_for(hour).negative_ttl(hour);
-    let layer = WachtAuthLayer::new(wacht.client()).cache(forever);
+    let builder = WachtAuthLayer::builder(wacht.client()).cache(forever);
+    let layer = builder.clone().build().unwrap();
     let app = wacht.app(&name.replace([' ', ','], "-"));
     let key = |rules: Vec<DevRule>| {
         app.scheme(rules);
@@ -98,7 +99,10 @@ fn case(wacht: &DevGateway, name: &str) -> Case {
     let of_hour = || DevRule::per_key(2_000_000_000, "hour", 1);
     let of_app = || DevRule::per_app(2_000_000_000, "minute", 1);
     let (layer, secret, meets) = match name {
-        "hit, limits off" => (layer.limits(Limits::off()), key(vec![plenty()]), None),
+        "hit, limits off" => {
+            let layer = builder.limits(Limits::off()).build().unwrap();
+            (layer, key(vec![plenty()]), None)
+        }
         "hit, one rule, no headers" => (
             layer.rate_limit_headers(RateLimitHeaders::None),
             key(vec![plenty()]),

@@ -156,11 +156,13 @@ impl Stage {
     }
 
     fn layer(&self, limits: Limits) -> WachtAuthLayer {
-        WachtAuthLayer::new(self.wacht.client())
+        WachtAuthLayer::builder(self.wacht.client())
             .clock(&self.clock)
             // Nothing is verified anew when the clock is moved.
             .cache(CachePolicy::default().fresh_for(Duration::from_secs(1 << 30)))
             .limits(limits)
+            .build()
+            .unwrap()
             .rate_limit_headers(RateLimitHeaders::None)
     }
 

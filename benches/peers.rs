@@ -218,11 +218,12 @@ fn peers(c: &mut Criterion) {
 }
 
 fn wacht_auth(contest: &mut Contest<'_>, wacht: &DevGateway, secrets: &[String]) {
-    let layer = WachtAuthLayer::new(wacht.client())
-        .app("orders")
-        .cache(CachePolicy::default().fresh_for(LONG));
+    let builder = WachtAuthLayer::builder(wacht.client())
+        .cache(CachePolicy::default().fresh_for(LONG))
+        .app("orders");
+    let layer = builder.clone().build().unwrap();
     contest.enter_strict(OURS, layer.layer(inner()), secrets);
-    let off = layer.limits(Limits::off());
+    let off = builder.limits(Limits::off()).build().unwrap();
     contest.enter_strict("wacht-auth without limits", off.layer(inner()), secrets);
 }
 

@@ -45,7 +45,6 @@ impl DevGateway {
     /// let wacht = DevGateway::start().await;
     /// wacht.app("orders");
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// gate.handle().check().await?; // both services answer, the key is good, the app is there
     /// # Ok(()) }
     /// ```
@@ -166,7 +165,6 @@ impl DevGateway {
     /// let key = wacht.issue_key("orders").issue();
     /// let client = wacht.client();
     /// let gate = WachtAuthLayer::new(client.clone()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
@@ -206,7 +204,6 @@ impl DevGateway {
     ///
     /// // A service would notice when it starts.
     /// let gate = WachtAuthLayer::new(client);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// assert!(gate.handle().check().await.is_err());
     /// # Ok(()) }
     /// ```

@@ -56,7 +56,6 @@ pub struct Entry {
 /// let wacht = DevGateway::start().await;
 /// let key = wacht.issue_key("orders").issue();
 /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let context = AuthContext::new("/orders").user_agent("importer/3");
 /// gate.handle().authenticate_key(key.secret(), &context).await?;
 ///

@@ -29,7 +29,6 @@ use super::shared::Shared;
 ///     .issue();
 ///
 /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let caller = gate.handle().authenticate_key(key.secret(), &AuthContext::new("/")).await?;
 /// assert!(caller.permissions().contains_all(["orders:read", "orders:export"]));
 /// assert_eq!(caller.organization_id(), Some(6001));

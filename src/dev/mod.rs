@@ -17,8 +17,7 @@
 //! let key = wacht.issue_key("orders").permissions(["orders:read"]).issue();
 //!
 //! // The gate follows the same clock.
-//! let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
-//! # let gate = gate.deadline(std::time::Duration::from_secs(60));
+//! let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).build()?.app("orders");
 //! let gate = gate.handle();
 //! let context = AuthContext::new("/orders");
 //! let caller = gate.authenticate_key(key.secret(), &context).await?;

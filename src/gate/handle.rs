@@ -32,7 +32,6 @@ use crate::gate::stats::AuthStats;
 /// let wacht = DevGateway::start().await;
 /// let key = wacht.issue_key("orders").issue();
 /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let handle = gate.handle(); // last, when all options are set
 ///
 /// handle.check().await?; // in `main`
@@ -65,7 +64,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -90,7 +88,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -120,9 +117,10 @@ impl AuthHandle {
     /// # let clock = ManualClock::new();
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -149,7 +147,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let (good, bad) = (wacht.issue_key("orders").issue(), wacht.issue_key("orders").issue());
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(good.secret(), &context).await?;
@@ -181,7 +178,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     ///
     /// gate.revoke_secret(key.secret());
@@ -213,7 +209,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -256,7 +251,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// wacht.app("orders");
     /// let gate = WachtAuthLayer::new(wacht.client());
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// assert!(gate.clone().app("orders").handle().check().await.is_ok());
     ///
     /// let misspelt = gate.app("oders").handle().check().await;
@@ -350,7 +344,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").name("ci").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     ///
     /// let bearer = format!("Bearer {}", key.secret());
@@ -405,7 +398,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").require("jobs:import")?;
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let message = (key.secret(), "an import"); // from a queue
     ///
     /// let context = AuthContext::new("/jobs/import");

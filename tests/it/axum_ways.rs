@@ -339,7 +339,10 @@ async fn an_inner_gate_of_its_own_replaces_the_outer_caller() {
     let outer = scene
         .layer()
         .credentials([CredentialSource::header("x-api-key").unwrap()]);
-    let inner = WachtAuthLayer::new(other.client()).clock(&scene.clock);
+    let inner = WachtAuthLayer::builder(other.client())
+        .clock(&scene.clock)
+        .build()
+        .unwrap();
     let app = Router::new()
         .route("/inner", get(caller_name).layer(inner.clone()))
         .route("/maybe", get(caller_name_or_none).layer(inner.optional()))
@@ -827,7 +830,7 @@ async fn a_forwarded_address_is_believed_from_trusted_proxies_alone() {
         let key = scene.key();
         let app = Router::new()
             .route("/items", get(caller_name))
-            .layer(scene.layer().client_ip(unbelieving));
+            .layer(scene.builder().client_ip(unbelieving).build().unwrap());
         let server = Server::with_peer_addresses(app).await;
         server
             .ask(forwarded_for(&key, "203.0.113.1"))
@@ -849,7 +852,7 @@ async fn behind_a_trusted_proxy_each_forwarded_address_counts_for_itself() {
     let proxies = ClientIp::trusted_proxies(["127.0.0.0/8"]).unwrap();
     let app = Router::new()
         .route("/items", get(caller_name))
-        .layer(scene.layer().client_ip(proxies));
+        .layer(scene.builder().client_ip(proxies).build().unwrap());
     let server = Server::with_peer_addresses(app).await;
     for address in ["203.0.113.1", "203.0.113.2"] {
         server.ask(forwarded_for(&key, address)).await.assert_ok();

@@ -331,8 +331,15 @@ async fn checks_are_counted_by_result_and_timed() {
         .gateway_url(scene.wacht.url())
         .timeout(Duration::from_millis(50));
     for layer in [
-        scene.layer().deadline(Duration::from_millis(50)),
-        WachtAuthLayer::new(hasty.build().unwrap()).clock(&scene.clock),
+        scene
+            .builder()
+            .deadline(Duration::from_millis(50))
+            .build()
+            .unwrap(),
+        WachtAuthLayer::builder(hasty.build().unwrap())
+            .clock(&scene.clock)
+            .build()
+            .unwrap(),
     ] {
         scene.wacht.fault_times(On::Checks, Fault::Hang, 1);
         Echo::behind(layer.clone()).get(&made_up(4)).await;
@@ -346,7 +353,7 @@ async fn checks_are_counted_by_result_and_timed() {
     scene
         .wacht
         .set_scheme("orders", [DevRule::per_key(1, "hour", 1)]);
-    let asks = scene.layer().limits(Limits::gateway());
+    let asks = scene.builder().limits(Limits::gateway()).build().unwrap();
     let echo = Echo::behind(asks.clone());
     let key = scene.key();
     echo.get(key.secret()).await.assert_ok();
@@ -427,7 +434,11 @@ async fn refusals_of_limits_are_counted_by_mode() {
         DevRule::per_key(1, "hour", 1).priority(1),
     ];
     scene.wacht.set_scheme("orders", rules);
-    let shadow = scene.layer().limits(Limits::local().shadow());
+    let shadow = scene
+        .builder()
+        .limits(Limits::local().shadow())
+        .build()
+        .unwrap();
     let echo = Echo::behind(shadow.clone());
     let key = scene.key();
     echo.get(key.secret()).await.assert_ok();
@@ -449,8 +460,10 @@ async fn refusals_of_limits_are_counted_by_mode() {
         mode: Some(wacht_auth::models::RateLimitMode::PerIp),
     };
     let layer = scene
-        .layer()
-        .limits(Limits::local().rules([per_ip]).unwrap());
+        .builder()
+        .limits(Limits::local().rules([per_ip]).unwrap())
+        .build()
+        .unwrap();
     let echo = Echo::behind(layer.clone());
     echo.get(key.secret()).await.assert_ok();
     figures.moved();
@@ -459,9 +472,11 @@ async fn refusals_of_limits_are_counted_by_mode() {
     assert_eq!(layer.handle().stats().limit_refusals.per_ip, 1);
 
     let layer = scene
-        .layer()
+        .builder()
         .client_ip(ClientIp::peer())
-        .unknown_key_limit(UnknownKeyLimit::per_second(1).burst(1));
+        .unknown_key_limit(UnknownKeyLimit::per_second(1).burst(1))
+        .build()
+        .unwrap();
     let echo = Echo::behind(layer.clone());
     echo.get(&made_up(1)).await;
     figures.moved();
@@ -538,8 +553,10 @@ async fn keys_that_make_room_are_counted_and_keys_that_are_forgotten_are_not() {
     let scene = Scene::new().await;
     let evictions = "wacht_auth.cache.evictions";
     let layer = scene
-        .layer()
-        .cache(CachePolicy::default().capacity_bytes(10_000));
+        .builder()
+        .cache(CachePolicy::default().capacity_bytes(10_000))
+        .build()
+        .unwrap();
     let echo = Echo::behind(layer.clone());
     for _ in 0..5 {
         echo.get(scene.key().secret()).await.assert_ok();

@@ -28,7 +28,14 @@ impl Scene {
         let wacht = DevGateway::start().await.clock(&clock).revocation_lag(lag);
         wacht.app("orders");
         let client = wacht.client();
-        let gate = || Echo::behind(WachtAuthLayer::new(client.clone()).clock(&clock));
+        let gate = || {
+            Echo::behind(
+                WachtAuthLayer::builder(client.clone())
+                    .clock(&clock)
+                    .build()
+                    .unwrap(),
+            )
+        };
         let scene = Self {
             gates: [gate(), gate()],
             key: wacht.issue_key("orders").issue(),
@@ -78,7 +85,10 @@ async fn a_revoked_key_is_refused_everywhere_before_the_call_returns_and_for_goo
     let checks = scene.wacht.journal().checks();
     scene.refused().await;
     // The gateway would say yes for another minute.
-    let elsewhere = WachtAuthLayer::new(scene.wacht.client()).clock(&scene.clock);
+    let elsewhere = WachtAuthLayer::builder(scene.wacht.client())
+        .clock(&scene.clock)
+        .build()
+        .unwrap();
     Echo::behind(elsewhere)
         .get(scene.key.secret())
         .await
@@ -392,7 +402,12 @@ async fn a_gate_that_is_built_after_a_revocation_refuses_the_key_as_well() {
     revoke(&scene.key).send().await.unwrap();
 
     let other = scene.wacht.issue_key("orders").issue();
-    let late = Echo::behind(WachtAuthLayer::new(scene.client.clone()).clock(&scene.clock));
+    let late = Echo::behind(
+        WachtAuthLayer::builder(scene.client.clone())
+            .clock(&scene.clock)
+            .build()
+            .unwrap(),
+    );
     for key in [&scene.key, &lost] {
         late.get(key.secret()).await.assert_refused(INVALID);
     }
@@ -403,7 +418,12 @@ async fn a_gate_that_is_built_after_a_revocation_refuses_the_key_as_well() {
 async fn what_the_handle_of_one_gate_revokes_is_refused_in_every_gate_of_its_client() {
     for by_id in [true, false] {
         let scene = Scene::new().await;
-        let layer = || WachtAuthLayer::new(scene.client.clone()).clock(&scene.clock);
+        let layer = || {
+            WachtAuthLayer::builder(scene.client.clone())
+                .clock(&scene.clock)
+                .build()
+                .unwrap()
+        };
         let handle = layer().handle();
         match by_id {
             true => handle.revoke_key_id(scene.key.key_id()),
@@ -412,7 +432,10 @@ async fn what_the_handle_of_one_gate_revokes_is_refused_in_every_gate_of_its_cli
         scene.refused().await;
         let late = Echo::behind(layer());
         late.get(scene.key.secret()).await.assert_refused(INVALID);
-        let elsewhere = WachtAuthLayer::new(scene.wacht.client()).clock(&scene.clock);
+        let elsewhere = WachtAuthLayer::builder(scene.wacht.client())
+            .clock(&scene.clock)
+            .build()
+            .unwrap();
         let elsewhere = Echo::behind(elsewhere);
         elsewhere.get(scene.key.secret()).await.assert_ok();
     }

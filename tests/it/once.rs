@@ -117,7 +117,16 @@ async fn no_closure_runs_twice_where_the_gateway_counts() {
         .issue_key("orders")
         .permissions(["read"])
         .issue();
-    let echo = Echo::behind(runs.counted(scene.layer().limits(Limits::gateway()).app("orders")));
+    let echo = Echo::behind(
+        runs.counted(
+            scene
+                .builder()
+                .limits(Limits::gateway())
+                .build()
+                .unwrap()
+                .app("orders"),
+        ),
+    );
     for _ in 0..3 {
         echo.get(key.secret()).await.assert_ok();
         runs.assert_at_most_once("a check of its own");
@@ -142,7 +151,8 @@ async fn no_closure_runs_twice_in_an_outage() {
         .permissions(["read"])
         .issue();
     let policy = CachePolicy::default();
-    let echo = Echo::behind(runs.counted(scene.layer().cache(policy).app("orders")));
+    let echo =
+        Echo::behind(runs.counted(scene.builder().cache(policy).build().unwrap().app("orders")));
     echo.get(key.secret()).await.assert_ok();
     runs.take();
     scene.wacht.fault(On::Checks, Fault::Status(503));

@@ -282,19 +282,19 @@ impl Stage {
                 .any(|(_, fault)| matches!(fault, Fault::Hang | Fault::SlowDrip(_))),
             _ => false,
         };
-        let mut layer = WachtAuthLayer::new(client)
+        let mut builder = WachtAuthLayer::builder(client)
             .clock(&scene.clock)
-            .deadline(if waits { SHORT } else { 60 * SECOND })
-            .apps(["orders", "invoices"]);
+            .deadline(if waits { SHORT } else { 60 * SECOND });
         match row.start {
-            Start::Deployment => layer = layer.deployment(scene.wacht.deployment_id()),
-            Start::GatewayLimits => layer = layer.limits(Limits::gateway()),
+            Start::Deployment => builder = builder.deployment(scene.wacht.deployment_id()),
+            Start::GatewayLimits => builder = builder.limits(Limits::gateway()),
             Start::GatewayRule => {
                 let rule = DevRule::per_app(1_000, "fortnight", 1);
                 scene.wacht.set_scheme("orders", [rule]);
             }
             Start::Known | Start::NewApp | Start::Nothing => {}
         }
+        let layer = builder.build().unwrap().apps(["orders", "invoices"]);
         let stage = Self {
             known: scene.key(),
             echo: Echo::behind(layer.clone()),
@@ -858,8 +858,8 @@ async fn checks_that_wait_for_a_place_are_not_sent_to_a_gateway_known_to_be_down
 #[tokio::test]
 async fn too_many_callers_for_a_slow_gateway_do_not_look_like_an_outage() {
     let scene = Scene::new().await;
-    let layer = scene.layer().app("orders");
-    let layer = layer.deadline(Duration::from_millis(4_000));
+    let builder = scene.builder().deadline(Duration::from_millis(4_000));
+    let layer = builder.build().unwrap().app("orders");
     let echo = Echo::behind(layer.clone());
     // Those for whom there was a place at first are answered within the deadline; so are the
     // others, though not within that of their callers.

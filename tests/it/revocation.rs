@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use tower::Layer;
 use wacht_auth::dev::{DevGateway, DevKey, Fault, ManualClock, On};
 use wacht_auth::{
-    CachePolicy, Limits, RejectionKind, UnknownKeyLimit, WachtAuthLayer, WachtClient,
+    CachePolicy, Limits, RejectionKind, UnknownKeyLimit, WachtAuthLayer, WachtAuthLayerBuilder,
+    WachtClient,
 };
 
 use crate::scene::{Echo, Scene, get, landed, made_up, met};
@@ -173,7 +174,11 @@ async fn a_revocation_is_remembered_for_as_long_as_a_yes_from_before_it_may_be_a
 async fn a_yes_that_takes_minutes_to_arrive_does_not_outlive_the_revocation() {
     let scene = Scene::new().await;
     let key = scene.key();
-    let layer = scene.layer().deadline(Duration::from_secs(120));
+    let layer = scene
+        .builder()
+        .deadline(Duration::from_secs(120))
+        .build()
+        .unwrap();
     let echo = Echo::behind(layer.clone());
     let held = scene.wacht.hold_checks();
     let waiting = echo.spawn_get(key.secret());
@@ -214,7 +219,12 @@ async fn a_revoked_key_costs_one_check_and_nobodys_share_of_unknown_keys() {
     let (by_id, by_secret, known) = (scene.key(), scene.key(), scene.key());
     for limits in [Limits::local(), Limits::gateway()] {
         let three = UnknownKeyLimit::per_second(1).burst(3);
-        let layer = scene.layer().limits(limits).unknown_key_limit(three);
+        let layer = scene
+            .builder()
+            .limits(limits)
+            .unknown_key_limit(three)
+            .build()
+            .unwrap();
         let echo = Echo::behind(layer.clone());
         scene.wacht.journal().clear();
         echo.get(known.secret()).await.assert_ok();
@@ -349,7 +359,12 @@ async fn of_two_answers_the_one_that_was_asked_for_later_stands() {
             let mut wacht = InAnyOrder::start().await;
             let policy = CachePolicy::default().negative_ttl(negative_ttl);
             // Every request is a check of its own.
-            let layer = wacht.layer().cache(policy).limits(Limits::gateway());
+            let layer = wacht
+                .builder()
+                .cache(policy)
+                .limits(Limits::gateway())
+                .build()
+                .unwrap();
             let echo = Echo::behind(layer);
             let secret = wacht.key.secret().to_owned();
             let earlier = echo.spawn_get(&secret);
@@ -412,13 +427,13 @@ impl InAnyOrder {
         }
     }
 
-    fn layer(&self) -> WachtAuthLayer {
+    fn builder(&self) -> WachtAuthLayerBuilder {
         let client = WachtClient::builder(self.scene.wacht.management_key())
             .api_url(self.scene.wacht.url())
             .gateway_url(format!("http://{}", self.address))
             .build()
             .unwrap();
-        WachtAuthLayer::new(client)
+        WachtAuthLayer::builder(client)
             .clock(&self.scene.clock)
             .deadline(Duration::from_secs(60))
     }

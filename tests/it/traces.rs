@@ -422,7 +422,7 @@ async fn a_verification_says_what_came_of_it() {
     echo.get(&made_up(2)).await;
     assert_eq!(verified(), "unknown");
 
-    let asks = scene.layer().limits(Limits::gateway());
+    let asks = scene.builder().limits(Limits::gateway()).build().unwrap();
     let key = scene.key();
     Echo::behind(asks.clone())
         .get(key.secret())
@@ -487,7 +487,11 @@ async fn trouble_of_the_management_api() {
         let echo = Echo::behind(scene.layer().app("orders"));
         scene.wacht.fault(On::Management, Fault::Status(status));
         echo.get(key.secret()).await;
-        let layer = scene.layer().deployment(scene.wacht.deployment_id());
+        let layer = scene
+            .builder()
+            .deployment(scene.wacht.deployment_id())
+            .build()
+            .unwrap();
         Echo::behind(layer.app("orders")).get(key.secret()).await;
         scene.wacht.clear_faults();
     }
@@ -511,7 +515,12 @@ async fn trouble_of_the_management_api() {
 
     let other = scene.wacht.other_deployment();
     let theirs = other.issue_key("orders").issue();
-    let layer = scene.layer().deployment(other.id()).app("orders");
+    let layer = scene
+        .builder()
+        .deployment(other.id())
+        .build()
+        .unwrap()
+        .app("orders");
     Echo::behind(layer).get(theirs.secret()).await;
 
     let empty = DevGateway::start().await;
@@ -558,7 +567,7 @@ async fn trouble_of_the_program() {
     };
     let limits = Limits::local().rules([rule]).unwrap().replicas(replicas);
     refused(
-        Echo::behind(scene.layer().limits(limits))
+        Echo::behind(scene.builder().limits(limits).build().unwrap())
             .get(key.secret())
             .await,
     );
@@ -581,7 +590,12 @@ async fn trouble_of_the_program() {
     let alone = RequirePermissionsLayer::new("orders:read").unwrap();
     refused(met(tower::Layer::layer(&alone, behind), anonymous()).await);
 
-    let handle = scene.layer().limits(Limits::off()).handle();
+    let handle = scene
+        .builder()
+        .limits(Limits::off())
+        .build()
+        .unwrap()
+        .handle();
     let context = AuthContext::new("/jobs");
     let caller = handle.authenticate_key(key.secret(), &context);
     let caller = caller.await.unwrap();

@@ -130,10 +130,12 @@ impl Replay {
             Fault::body(line.status, &line.content_type, &line.text),
         );
         self.wacht.journal().clear();
-        WachtAuthLayer::new(self.client.clone())
+        WachtAuthLayer::builder(self.client.clone())
             .clock(&self.clock)
             .deployment(7_000_000_000_000_001)
             .limits(limits)
+            .build()
+            .unwrap()
             .accept_oauth_tokens()
     }
 
@@ -506,7 +508,7 @@ async fn a_definite_no_ends_a_yes_for_good() {
 async fn without_a_negative_ttl_nothing_but_a_yes_is_remembered() {
     let scene = Scene::new().await;
     let policy = CachePolicy::default().negative_ttl(Duration::ZERO);
-    let echo = Echo::behind(scene.layer().cache(policy));
+    let echo = Echo::behind(scene.builder().cache(policy).build().unwrap());
     let key = scene.key();
     for fault in [
         Fault::body(401, "text/plain", "Invalid API key"),

@@ -177,7 +177,6 @@ impl ApiKeys {
     /// # let client = wacht.client();
     /// # let key = wacht.issue_key("billing").issue();
     /// let gate = WachtAuthLayer::new(client.clone()).app("billing");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/invoices");
     /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());

@@ -13,7 +13,6 @@
 //! let client = wacht.client();
 //! let key = wacht.issue_key("billing").issue();
 //! let gate = WachtAuthLayer::new(client.clone()).app("billing");
-//! # let gate = gate.deadline(std::time::Duration::from_secs(60));
 //! let gate = gate.handle();
 //! for _ in 0..3 {
 //!     gate.authenticate_key(key.secret(), &AuthContext::new("/invoices")).await?;

@@ -26,7 +26,6 @@ impl DevGateway {
     /// let strangers = wacht.other_deployment().issue_key("orders").issue();
     ///
     /// let gate = WachtAuthLayer::new(wacht.client());
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let refused = gate.handle().authenticate_key(strangers.secret(), &AuthContext::new("/")).await;
     /// assert_eq!(refused.unwrap_err().kind(), RejectionKind::InvalidKey);
     /// # Ok(()) }
@@ -68,7 +67,6 @@ impl DevGateway {
     /// let token = wacht.issue_token("orders").scopes(["orders:read"]).issue();
     ///
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").accept_oauth_tokens();
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let caller = gate.handle().authenticate_key(token.secret(), &AuthContext::new("/")).await?;
     /// assert_eq!(caller.kind(), PrincipalKind::OauthAccessToken);
     /// # Ok(()) }
@@ -90,7 +88,6 @@ impl DevGateway {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
@@ -151,8 +148,7 @@ impl DevGateway {
     /// let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.set_scheme("orders", [DevRule::per_key(1000, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).build()?.app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;

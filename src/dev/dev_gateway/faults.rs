@@ -17,7 +17,6 @@ impl DevGateway {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// for path in ["/orders/1", "/orders/2"] {
     ///     gate.authenticate_key(key.secret(), &AuthContext::new(path)).await?;
@@ -42,7 +41,6 @@ impl DevGateway {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     ///
@@ -129,7 +127,6 @@ impl DevGateway {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     ///
     /// let held = wacht.hold_checks();

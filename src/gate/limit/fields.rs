@@ -50,7 +50,6 @@ use crate::stripes::Stripes;
 /// let gate = WachtAuthLayer::new(wacht.client())
 ///     .app("orders")
 ///     .rate_limit_headers(RateLimitHeaders::Wacht);
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let service = gate.layer(service_fn(async |_: Request<String>| {
 ///     Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::default()))
 /// }));

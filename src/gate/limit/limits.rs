@@ -20,7 +20,7 @@ use crate::models::{RateLimitMode, RateLimitRule};
 ///     .replicas(REPLICAS)
 ///     .capacity(1_000_000);
 /// assert_ne!(limits, Limits::default());
-/// let gate = WachtAuthLayer::new(WachtClient::new("wk_live_...")).limits(limits);
+/// let gate = WachtAuthLayer::builder(WachtClient::new("wk_live_...")).limits(limits).build()?;
 /// # let _ = gate;
 /// ```
 ///
@@ -97,8 +97,7 @@ pub(super) enum Enforcement {
 /// for (algorithm, expected) in [(Algorithm::Gcra, 2), (Algorithm::SlidingWindow, 0)] {
 ///     let key = wacht.issue_key("orders").issue();
 ///     let limits = Limits::local().algorithm(algorithm);
-///     let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).limits(limits);
-/// #     let gate = gate.deadline(std::time::Duration::from_secs(60));
+///     let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).limits(limits).build()?.app("orders");
 ///     let gate = gate.handle();
 ///     let context = AuthContext::new("/orders");
 ///     for _ in 0..4 {
@@ -147,9 +146,11 @@ impl Limits {
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.app("orders").scheme([DevRule::per_key(2, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::local());
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(Limits::local())
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -191,9 +192,11 @@ impl Limits {
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.app("orders").scheme([DevRule::per_key(2, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::gateway());
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(Limits::gateway())
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -222,8 +225,7 @@ impl Limits {
     /// let wacht = DevGateway::start().await;
     /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::off());
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).limits(Limits::off()).build()?.app("orders");
     /// let gate = gate.handle();
     /// for _ in 0..10 {
     ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
@@ -267,9 +269,11 @@ impl Limits {
     /// wacht.app("orders").scheme([DevRule::per_key(6, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
     /// let limits = Limits::local().replicas(TWO);
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(limits)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// for _ in 0..3 {
     ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
@@ -302,9 +306,11 @@ impl Limits {
     ///     mode: Some(RateLimitMode::PerKey),
     /// }])?;
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(limits)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
@@ -355,9 +361,11 @@ impl Limits {
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.app("orders").scheme([DevRule::per_key(2, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::local().shadow());
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(Limits::local().shadow())
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// for _ in 0..5 {
     ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
@@ -388,9 +396,11 @@ impl Limits {
     /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
     /// let limits = Limits::local().per_resource_counters();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(limits)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let (orders, invoices) = (AuthContext::new("/orders"), AuthContext::new("/invoices"));
     /// assert!(gate.authenticate_key(key.secret(), &orders).await.is_ok());
@@ -418,9 +428,11 @@ impl Limits {
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
     /// let limits = Limits::local().capacity(1);
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(limits)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let mut admitted = Vec::new();
     /// for _ in 0..3 {

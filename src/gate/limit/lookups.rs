@@ -36,11 +36,11 @@ use crate::gate::request::client_ip::ClientIp;
 /// # let clock = ManualClock::new();
 /// # let wacht = DevGateway::start().await.clock(&clock);
 /// let good = wacht.issue_key("orders").issue();
-/// let gate = WachtAuthLayer::new(wacht.client())
-///     .app("orders")
-///     .unknown_key_limit(UnknownKeyLimit::per_second(1).burst(2));
-/// # let gate = gate.clock(&clock);
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let gate = WachtAuthLayer::builder(wacht.client())
+/// #     .clock(&clock)
+///     .unknown_key_limit(UnknownKeyLimit::per_second(1).burst(2))
+///     .build()?
+///     .app("orders");
 /// let gate = gate.handle();
 /// let from = AuthContext::new("/orders").client_ip(IpAddr::from([192, 0, 2, 7]));
 /// gate.authenticate_key(good.secret(), &from).await?;
@@ -109,11 +109,11 @@ impl UnknownKeyLimit {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let wacht = DevGateway::start().await;
     /// wacht.app("orders");
-    /// let gate = WachtAuthLayer::new(wacht.client())
-    ///     .app("orders")
-    ///     .client_ip(ClientIp::trusted_proxies(["10.0.0.0/8"])?) // which would switch it on
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    ///     .client_ip(ClientIp::trusted_proxies(["10.0.0.0/8"])?)
+    ///     .build()?
+    ///     .app("orders") // which would switch it on
     ///     .unknown_key_limit(UnknownKeyLimit::off());
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let from = AuthContext::new("/orders").client_ip(IpAddr::from([192, 0, 2, 7]));
     /// for guess in 0..120 {

@@ -51,7 +51,6 @@ impl Principal {
     /// # let wacht = DevGateway::start().await;
     /// # let key = wacht.issue_key("orders").permissions(["orders:write", "refunds:write"]).issue();
     /// # let gate = wacht_auth::WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// # let context = wacht_auth::AuthContext::new("/refunds");
     /// # let caller = gate.handle().authenticate_key(key.secret(), &context).await?;
     /// # assert_eq!(refund(caller).await?, "refunded");

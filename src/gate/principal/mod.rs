@@ -37,7 +37,6 @@ use crate::gate::verdict::{Identity, PrincipalKind, StateId, Verdict};
 /// let wacht = DevGateway::start().await;
 /// let key = wacht.issue_key("orders").name("ci").owner_user_id(5001).issue();
 /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let service = gate.layer(service_fn(async |request: Request<String>| {
 ///     let caller = request.extensions().get::<Principal>().expect("the gate has put it there");
 ///     assert_eq!((caller.key_name(), caller.owner_user_id()), ("ci", Some(5001)));
@@ -93,7 +92,6 @@ impl Principal {
     /// let key = wacht.issue_key("orders").issue();
     /// let token = wacht.issue_token("orders").client_id("oc_partner").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").accept_oauth_tokens();
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     ///
     /// let context = AuthContext::new("/orders");
@@ -172,7 +170,6 @@ impl Principal {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").metadata(serde_json::json!({"plan": "trial"})).issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let caller = gate.handle().authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
     /// assert_eq!(caller.metadata()["plan"], "trial");
     /// assert!(caller.metadata()["region"].is_null(), "what is not there");

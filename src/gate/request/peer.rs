@@ -23,7 +23,6 @@ use http::request::Parts;
 /// wacht.app("orders").scheme([DevRule::per_app_and_ip(100, "minute", 1)]);
 /// let key = wacht.issue_key("orders").issue();
 /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let gate = gate.handle();
 ///
 /// let bearer = format!("Bearer {}", key.secret());

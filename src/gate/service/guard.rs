@@ -47,7 +47,6 @@ use crate::log::Notice;
 /// let other = wacht.issue_key("orders").issue();
 ///
 /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let orders = get(|| async { "…" }).route_layer(RequirePermissionsLayer::new("orders:read")?);
 /// let app = Router::new().route("/orders", orders).layer(gate);
 ///

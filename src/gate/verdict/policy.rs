@@ -20,7 +20,7 @@ use std::time::Duration;
 ///     .stale_if_error(Duration::ZERO)
 ///     .capacity_bytes(16 << 20);
 /// assert_ne!(strict, CachePolicy::default());
-/// let gate = WachtAuthLayer::new(WachtClient::new("wk_live_...")).cache(strict);
+/// let gate = WachtAuthLayer::builder(WachtClient::new("wk_live_...")).cache(strict).build()?;
 /// # let _ = gate;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +46,7 @@ impl CachePolicy {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").cache(CachePolicy::disabled());
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).cache(CachePolicy::disabled()).build()?.app("orders");
     /// let gate = gate.handle();
     /// for _ in 0..3 {
     ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
@@ -77,8 +76,7 @@ impl CachePolicy {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let wacht = DevGateway::start().await;
     /// let policy = CachePolicy::default().capacity_bytes(8 << 10);
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").cache(policy);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).cache(policy).build()?.app("orders");
     /// let gate = gate.handle();
     /// for _ in 0..50 {
     ///     let key = wacht.issue_key("orders").issue();
@@ -105,8 +103,7 @@ impl CachePolicy {
     /// let wacht = DevGateway::start().await.clock(&clock);
     /// let key = wacht.issue_key("orders").issue();
     /// let policy = CachePolicy::default().fresh_for(Duration::from_secs(90));
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).cache(policy);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).cache(policy).build()?.app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -135,8 +132,7 @@ impl CachePolicy {
     /// let wacht = DevGateway::start().await.clock(&clock);
     /// let key = wacht.issue_key("orders").issue();
     /// let policy = CachePolicy::default().stale_while_revalidate(Duration::from_secs(10));
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).cache(policy);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).cache(policy).build()?.app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -165,8 +161,7 @@ impl CachePolicy {
     /// let wacht = DevGateway::start().await.clock(&clock);
     /// let key = wacht.issue_key("orders").issue();
     /// let policy = CachePolicy::default().stale_if_error(Duration::from_secs(120));
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).cache(policy);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).cache(policy).build()?.app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -197,8 +192,7 @@ impl CachePolicy {
     /// let clock = ManualClock::new();
     /// let wacht = DevGateway::start().await.clock(&clock);
     /// let policy = CachePolicy::default().negative_ttl(Duration::from_secs(3));
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).cache(policy);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).cache(policy).build()?.app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     ///

@@ -31,8 +31,7 @@ const DEFAULT_IPV6_PREFIX: u8 = 64;
 /// let wacht = DevGateway::start().await;
 /// let key = wacht.issue_key("orders").issue();
 /// let client_ip = ClientIp::trusted_proxies(["10.0.0.0/8", "2001:db8::1"])?;
-/// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let gate = WachtAuthLayer::builder(wacht.client()).client_ip(client_ip).build()?.app("orders");
 ///
 /// let (request, ()) = Request::get("/orders")
 ///     .header("authorization", format!("Bearer {}", key.secret()))
@@ -93,8 +92,7 @@ impl ClientIp {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(ClientIp::peer());
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).client_ip(ClientIp::peer()).build()?.app("orders");
     ///
     /// let (request, ()) = Request::get("/orders")
     ///     .header("authorization", format!("Bearer {}", key.secret()))
@@ -135,8 +133,7 @@ impl ClientIp {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let client_ip = ClientIp::trusted_proxies(["10.0.0.0/8"])?;
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).client_ip(client_ip).build()?.app("orders");
     ///
     /// let (request, ()) = Request::get("/orders")
     ///     .header("authorization", format!("Bearer {}", key.secret()))
@@ -185,8 +182,7 @@ impl ClientIp {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let client_ip = ClientIp::from_extension();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).client_ip(client_ip).build()?.app("orders");
     ///
     /// let (request, ()) = Request::get("/orders")
     ///     .header("authorization", format!("Bearer {}", key.secret()))
@@ -224,8 +220,7 @@ impl ClientIp {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let client_ip = ClientIp::trusted_proxies(["10.0.0.0/8"])?.forwarded();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).client_ip(client_ip).build()?.app("orders");
     ///
     /// let (request, ()) = Request::get("/orders")
     ///     .header("authorization", format!("Bearer {}", key.secret()))
@@ -264,9 +259,11 @@ impl ClientIp {
     /// wacht.app("orders").scheme([DevRule::per_app_and_ip(1, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
     /// let client_ip = ClientIp::peer().ipv6_prefix(48);
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").client_ip(client_ip);
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .client_ip(client_ip)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     ///
     /// let from = |address: IpAddr| AuthContext::new("/orders").client_ip(address);

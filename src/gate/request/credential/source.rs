@@ -25,7 +25,6 @@ use crate::gate::request::credential::identity_headers::is_identity_header;
 /// let gate = WachtAuthLayer::new(wacht.client())
 ///     .app("orders")
 ///     .credentials([CredentialSource::bearer(), CredentialSource::header("x-api-key")?]);
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let gate = gate.handle();
 ///
 /// let request = Request::get("/orders").header("x-api-key", key.secret()).body(())?;
