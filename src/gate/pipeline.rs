@@ -252,6 +252,10 @@ impl Gate {
     ) -> Decision {
         // 4 permissions
         if let Err(rejection) = self.admissible(verdict, status, view, now) {
+            if matches!(status, AppStatus::Gone) {
+                // An app may be made again under the same slug.
+                self.state.verifier.cache.forget(&verdict.key());
+            }
             return Decision::Refuse(rejection.with_answers(&self.options.answers));
         }
         // 5 limits

@@ -247,6 +247,11 @@ impl VerdictCache {
 
     // === What it holds ===
 
+    /// Lets a key be asked about again, and gives back the memory.
+    pub(crate) fn forget(&self, key: &VerdictKey) {
+        self.positive.invalidate(key);
+    }
+
     /// Has every key asked about again, and gives back the memory.
     pub(crate) fn forget_all(&self) {
         self.revocations.fence_all();
