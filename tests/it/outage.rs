@@ -55,7 +55,7 @@ enum Start {
     GatewayLimits,
     /// The same, where the app has a rule that only the gateway can count.
     GatewayRule,
-    /// A key and its app; others ask with keys of an app not seen before.
+    /// A key and its app; others ask with keys of an app made since.
     NewApp,
     /// Nothing.
     Nothing,
@@ -74,10 +74,10 @@ enum Sees {
     No,
     /// The right answer, late.
     Late,
-    /// The gateway is well; the app's policy is as old as it is.
-    OldPolicy,
-    /// The gateway is well; there is no policy to count by.
-    NoPolicy,
+    /// The gateway is well; what is known of its apps is as old as it is.
+    OldRules,
+    /// The gateway is well; there are no rules to count by.
+    NoRules,
     /// Nobody knows whose keys are ours.
     NoDeployment,
     OutageNow,
@@ -99,6 +99,23 @@ impl Row {
         }
     }
 
+    /// Whether the management API says that it is called too often.
+    fn is_told_to_wait(&self) -> bool {
+        let Cause::With(faults) = self.cause else {
+            return false;
+        };
+        let is_429 = |fault: &(On, Fault)| matches!(fault, (Management, Fault::Status(429)));
+        faults().iter().any(is_429)
+    }
+
+    /// When the management API is called again after its first failure.
+    fn retry(&self) -> Duration {
+        match self.is_told_to_wait() {
+            true => 60 * SECOND,
+            false => SECOND,
+        }
+    }
+
     /// The row as it stands in the document.
     fn line(&self) -> String {
         let nothing_known = matches!(self.start, Start::Nothing | Start::Deployment);
@@ -116,15 +133,15 @@ impl Row {
             Sees::Undecided => "503, again in 10 s",
             Sees::No => "401",
             Sees::Late => "waits and passes",
-            Sees::OldPolicy => "passes, under the limits last heard of",
-            Sees::NoPolicy => "passes, under the limits that the gateway counts",
+            Sees::OldRules => "passes, under the limits last heard of",
+            Sees::NoRules => "passes, under the limits that the gateway counts",
             Sees::OnAndOff => "503 while the gateway is off",
         };
         let calls = match self.sees {
             Sees::Outage | Sees::OutageNow => "5, then 1 in 2 s",
             Sees::Undecided | Sees::No => "1 per key in 10 s",
-            Sees::Late | Sees::OldPolicy => "1 per key",
-            Sees::NoPolicy | Sees::NoDeployment => "1 per request",
+            Sees::Late | Sees::OldRules => "1 per key",
+            Sees::NoRules | Sees::NoDeployment => "1 per request",
             Sees::OnAndOff => "each time 5, then 1 in 2 s",
         };
         let recovers = match self.sees {
@@ -132,7 +149,8 @@ impl Row {
             Sees::Outage | Sees::OutageNow | Sees::OnAndOff => "2 s",
             Sees::Undecided | Sees::No => "10 s",
             Sees::Late => "at once",
-            Sees::OldPolicy | Sees::NoPolicy | Sees::NoDeployment => "1 s, doubling to 60 s",
+            _ if self.is_told_to_wait() => "60 s",
+            Sees::OldRules | Sees::NoRules | Sees::NoDeployment => "1 s, doubling to 60 s",
         };
         format!(
             "| {} | {known} | {unknown} | {calls} | {recovers} |",
@@ -202,20 +220,20 @@ rows! {
     counts_a_rule_and_fails: Row::new("gateway: 503, under a rule that only the gateway can count", C::With(on!(Checks, Fault::Status(503))), St::GatewayRule, S::OutageNow);
     gateway_at_start: Row::new("gateway: 503, at start", C::With(on!(Checks, Fault::Status(503))), St::Nothing, S::Outage);
     gateway_flaps: Row::new("gateway is off and on", C::Flapping(&[Checks]), St::Known, S::OnAndOff);
-    management_500: Row::gateway("management API: 500", on!(Management, Fault::Status(500)), S::OldPolicy);
-    management_hangs: Row::gateway("management API hangs", on!(Management, Fault::Hang), S::OldPolicy);
-    management_dropped: Row::gateway("management API closes the connection", on!(Management, Fault::Drop), S::OldPolicy);
-    management_401: Row::gateway("management API: 401", on!(Management, Fault::Status(401)), S::OldPolicy);
-    management_404: Row::gateway("management API: 404 without its envelope", on!(Management, Fault::body(404, "text/plain", "Not Found")), S::OldPolicy);
-    management_429: Row::gateway("management API: 429", on!(Management, Fault::Status(429)), S::OldPolicy);
-    management_garbage: Row::gateway("management API: 200 with garbage", on!(Management, Fault::body(200, "application/json", r#"{"data":{"#)), S::OldPolicy);
-    management_half: Row::gateway("management API: half an answer", on!(Management, Fault::HalfAnswer), S::OldPolicy);
-    management_new_app: Row::new("management API: 500, and an app not seen before", C::With(on!(Management, Fault::Status(500))), St::NewApp, S::NoPolicy);
-    management_new_app_429: Row::new("management API: 429, and an app not seen before", C::With(on!(Management, Fault::Status(429))), St::NewApp, S::NoPolicy);
+    management_500: Row::gateway("management API: 500", on!(Management, Fault::Status(500)), S::OldRules);
+    management_hangs: Row::gateway("management API hangs", on!(Management, Fault::Hang), S::OldRules);
+    management_dropped: Row::gateway("management API closes the connection", on!(Management, Fault::Drop), S::OldRules);
+    management_401: Row::gateway("management API: 401", on!(Management, Fault::Status(401)), S::OldRules);
+    management_404: Row::gateway("management API: 404 without its envelope", on!(Management, Fault::body(404, "text/plain", "Not Found")), S::OldRules);
+    management_429: Row::gateway("management API: 429", on!(Management, Fault::Status(429)), S::OldRules);
+    management_garbage: Row::gateway("management API: 200 with garbage", on!(Management, Fault::body(200, "application/json", r#"{"data":{"#)), S::OldRules);
+    management_half: Row::gateway("management API: half an answer", on!(Management, Fault::HalfAnswer), S::OldRules);
+    management_new_app: Row::new("management API: 500, and an app made since", C::With(on!(Management, Fault::Status(500))), St::NewApp, S::NoRules);
+    management_new_app_429: Row::new("management API: 429, and an app made since", C::With(on!(Management, Fault::Status(429))), St::NewApp, S::NoRules);
     management_at_start: Row::new("management API: 500, at start, the deployment not named", C::With(on!(Management, Fault::Status(500))), St::Nothing, S::NoDeployment);
     management_401_at_start: Row::new("management API: 401, at start, the deployment not named", C::With(on!(Management, Fault::Status(401))), St::Nothing, S::NoDeployment);
-    management_at_start_named: Row::new("management API: 500, at start, with `.deployment(id)`", C::With(on!(Management, Fault::Status(500))), St::Deployment, S::NoPolicy);
-    management_flaps: Row::new("management API is off and on", C::Flapping(&[Management]), St::Known, S::OldPolicy);
+    management_at_start_named: Row::new("management API: 500, at start, with `.deployment(id)`", C::With(on!(Management, Fault::Status(500))), St::Deployment, S::NoRules);
+    management_flaps: Row::new("management API is off and on", C::Flapping(&[Management]), St::Known, S::OldRules);
     both_503: Row::gateway("both: 503", on!(Everything, Fault::Status(503)), S::Outage);
     both_hang: Row::gateway("both hang", on!(Everything, Fault::Hang), S::Outage);
     both_at_start: Row::new("both: 503, at start", C::With(on!(Everything, Fault::Status(503))), St::Nothing, S::Outage);
@@ -237,8 +255,8 @@ async fn try_out(row: &Row) {
         }
         Sees::OutageNow => unknown_keys(row).await,
         Sees::Late => late(row).await,
-        Sees::OldPolicy => old_policy(row).await,
-        Sees::NoPolicy => no_policy(row).await,
+        Sees::OldRules => old_rules(row).await,
+        Sees::NoRules => no_rules(row).await,
         Sees::NoDeployment => no_deployment(row).await,
         Sees::OnAndOff => unreachable!("it flaps"),
     }
@@ -256,7 +274,6 @@ struct Stage {
 impl Stage {
     async fn before(row: &Row) -> Self {
         let scene = Scene::new().await;
-        scene.wacht.app("invoices");
         let builder = || {
             WachtClient::builder(scene.wacht.management_key())
                 .api_url(scene.wacht.url())
@@ -499,8 +516,8 @@ async fn late(row: &Row) {
     assert_eq!(stage.calls() - before, 11, "{}", row.fault);
 }
 
-/// The policy of the app was known and cannot be asked for any more.
-async fn old_policy(row: &Row) {
+/// The apps were known and cannot be read any more.
+async fn old_rules(row: &Row) {
     let name = row.fault;
     let mut stage = Stage::before(row).await;
     let newcomers = stage.newcomers(row, 10);
@@ -511,7 +528,7 @@ async fn old_policy(row: &Row) {
         stage.passes(row);
         stage.landed().await;
     }
-    // It is older than it should be, and asked for behind the requests.
+    // They are older than they should be, and are asked for behind the requests.
     journal.wait_for_management_calls(1).await;
     let before = stage.calls();
     for _ in 0..3 {
@@ -520,7 +537,7 @@ async fn old_policy(row: &Row) {
         }
     }
     assert_eq!(stage.calls() - before, 10, "{name}: calls");
-    stage.advance(SECOND - MOMENT);
+    stage.advance(row.retry() - MOMENT);
     stage.passes(row);
     stage.landed().await;
     assert_eq!(journal.management_calls(), 1, "{name}");
@@ -552,7 +569,7 @@ async fn old_policy(row: &Row) {
 }
 
 /// The deployment is known, and nothing of the app.
-async fn no_policy(row: &Row) {
+async fn no_rules(row: &Row) {
     let name = row.fault;
     let mut stage = Stage::before(row).await;
     let newcomers = stage.newcomers(row, 3);
@@ -571,12 +588,12 @@ async fn no_policy(row: &Row) {
     }
 
     stage.recover().await;
-    for (wait, calls) in [(SECOND - MOMENT, 1), (MOMENT, 2)] {
+    for (wait, is_over) in [(row.retry() - MOMENT, false), (MOMENT, true)] {
         stage.advance(wait);
         for met in stage.all(&newcomers).await {
             assert_met(row, "recovering", &met, None);
         }
-        assert_eq!(journal.management_calls(), calls, "{name}");
+        assert_eq!(journal.management_calls() > 1, is_over, "{name}");
     }
     let before = stage.calls();
     for met in stage.all(&newcomers).await {

@@ -35,7 +35,7 @@ pub(super) struct Apps {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) order: u64,
-    pub(super) at: Duration,
+    pub(super) at: Now,
 }
 
 /// Where in a list a row was read.
@@ -421,7 +421,8 @@ impl Entry {
     /// Whether what comes of a call that was sent then is news.
     fn admits(&self, sent: Sent) -> bool {
         let changing = self.changing.as_ref();
-        sent.order > self.order && !changing.is_some_and(|changing| changing.holds_back(sent.at))
+        sent.order > self.order
+            && !changing.is_some_and(|changing| changing.holds_back(sent.at.monotonic))
     }
 
     fn app(&mut self, deployment: i64, slug: Arc<str>, with: With<'_>) -> Arc<App> {

@@ -160,9 +160,9 @@ impl Directory {
             Err(reason) => reason,
         };
         if reason.is_about_all() {
-            return self.failed(&mut known, &reason, now);
+            return self.failed(&mut known, &reason, sent);
         }
-        let again_at = now.monotonic.saturating_add(ASK_AGAIN);
+        let again_at = sent.at.monotonic.saturating_add(ASK_AGAIN);
         known.apps.ask_again(slug, again_at);
         self.troubles.met(
             &reason,

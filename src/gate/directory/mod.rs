@@ -191,12 +191,13 @@ impl Directory {
         }
     }
 
-    /// A call has failed as the next one would.
-    fn failed(&self, known: &mut Known, reason: &NoAnswer, now: Now) {
+    /// A call has failed as the next one would. How long none is made counts from when it was
+    /// sent, which is the time of the request that it was sent for.
+    fn failed(&self, known: &mut Known, reason: &NoAnswer, sent: Sent) {
         if reason.is_too_many() {
-            known.budget.too_many(now);
+            known.budget.too_many(sent.at);
         } else {
-            known.backoff.failed(now);
+            known.backoff.failed(sent.at);
         }
         self.troubles.met(
             reason,
@@ -229,7 +230,7 @@ impl Known {
     fn sent(&mut self, now: Now) -> Sent {
         Sent {
             order: self.next(),
-            at: now.monotonic,
+            at: now,
         }
     }
 }

@@ -277,12 +277,12 @@ impl Directory {
         let page = match answer {
             Ok(page) => page,
             Err(NoAnswer::Failed(error)) if is_next && known.reader.read_less(&error) => return,
-            Err(reason) => return self.failed(&mut known, &reason, now),
+            Err(reason) => return self.failed(&mut known, &reason, asked.sent),
         };
         if let Some(app) = page.items.first()
             && self.accept(app.deployment_id).is_err()
         {
-            return self.failed(&mut known, &NoAnswer::OtherDeployment, now);
+            return self.failed(&mut known, &NoAnswer::OtherDeployment, asked.sent);
         }
         known.backoff.clear();
         let is_whole = is_next
