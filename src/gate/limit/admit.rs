@@ -188,7 +188,7 @@ impl Limiter {
             None => rule.counter.charge(&rule.shared, now),
             Some(subject) => self
                 .subjects
-                .with_known(subject, |state| rule.counter.charge(state, now))?,
+                .with_own(&subject, |state| rule.counter.charge(state, now))?,
         };
         Some(match charged {
             Ok((level, _)) => {
@@ -250,7 +250,7 @@ impl Limiter {
                 None => shared,
                 Some(subject) => self
                     .subjects
-                    .state(subject, &rule.shared, now)
+                    .state(&subject, &rule.shared, now)
                     .map_or(shared, StateRef::Own),
             };
             MatchedRule { place, rule, state }
