@@ -40,11 +40,13 @@ use crate::models::{RateLimitMode, RateLimitRule};
 /// # When the scheme changes
 ///
 /// A change is seen with the app's policy, within about a minute. A rule that stays the same
-/// keeps its counters, wherever it stands. A rule that is new starts with nothing used; but when
-/// it takes the place of one of the same mode for some of the same endpoints, that one goes on
-/// counting and refusing beside it, without a name of its own, for one window of the old rule. So
-/// a lower limit holds at once, a higher one from then on, and a change never lets more through
-/// than the stricter of the two would. A rule that goes without a successor is gone at once.
+/// keeps its counters, wherever it stands, and so does one that comes back. A rule that is new
+/// starts with nothing used. A rule that goes keeps counting and refusing for one more window of
+/// its own, without a name of its own, beside those that are in its place: rules of the same mode
+/// for some of the same endpoints, new ones and others. So a lower limit holds at once, a higher
+/// one from then on, and no sequence of changes lets more through, from any moment on, than the
+/// rules that were in force at that moment. As long as nothing is in its place, a rule that has
+/// gone refuses nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
