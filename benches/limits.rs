@@ -106,13 +106,14 @@ fn request(key: &DevKey, path: &str, address: IpAddr) -> Request<()> {
         .unwrap()
 }
 
-/// Another one for each number: every second an IPv4 address, every second a /64 of IPv6.
+/// Another one for each number, each in a network of its own: a network has no more than a share of
+/// the room. Every second is an IPv4 address, every second an IPv6 one.
 fn address(number: usize) -> IpAddr {
     let number = u32::try_from(number).unwrap();
     if number.is_multiple_of(2) {
-        Ipv4Addr::from_bits(0x0b00_0000 + number).into()
+        Ipv4Addr::from_bits(0x0b00_0000 + (number << 8)).into()
     } else {
-        Ipv6Addr::from_bits((0x2001_0db8 << 96) | (u128::from(number) << 64) | 1).into()
+        Ipv6Addr::from_bits((0x2001_0000 << 96) + (u128::from(number) << 80) + 1).into()
     }
 }
 
@@ -363,10 +364,12 @@ fn flood(stage: &Stage) {
         for _ in 0..rounds {
             let mut case = stage.case(0, limits().capacity(capacity));
             filling.push(Times::of(crowd(0..capacity), &mut case.gate));
-            assert_eq!(case.handle.stats().limiter_subjects, capacity);
+            // Two networks may have one share, so that the last few places stay empty.
+            let nearly = capacity * 98 / 100..=capacity;
+            assert!(nearly.contains(&case.handle.stats().limiter_subjects));
             let fresh = capacity..capacity + flood;
             full.push(Times::of(crowd(fresh.clone()), &mut case.gate));
-            assert_eq!(case.handle.stats().limiter_subjects, capacity);
+            assert!(nearly.contains(&case.handle.stats().limiter_subjects));
             stage.clock.advance(Duration::from_secs(120));
             let fresher = fresh.end..fresh.end + capacity;
             turnover.push(Times::of(crowd(fresher), &mut case.gate));

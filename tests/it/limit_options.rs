@@ -401,3 +401,32 @@ async fn a_raised_limit_lets_no_burst_through() {
         assert!(echo.admitted(key.secret(), 30).await >= 20);
     }
 }
+
+#[tokio::test]
+async fn flipping_schemes_admits_no_more_than_the_strictest() {
+    for algorithm in ALGORITHMS {
+        let scene = scene_with([DevRule::per_key(10, "day", 1)]).await;
+        let limits = Limits::local().algorithm(algorithm);
+        let layer: WachtAuthLayer = scene.builder().limits(limits).build().unwrap();
+        let handle = layer.handle();
+        let echo = Echo::behind(layer);
+        let key = scene.key();
+        let mut admitted = echo.admitted(key.secret(), 20).await;
+        for max in [11, 12, 10, 11, 12, 11, 10] {
+            scene.clock.advance(seconds(60));
+            scene
+                .wacht
+                .set_scheme("orders", [DevRule::per_key(max, "day", 1)]);
+            handle.invalidate_app("orders");
+            // A key of its own waits for the new scheme.
+            let waiting = scene.key();
+            let policy = format!(r#""per_key:{max}/86400s";q={max};w=86400"#);
+            eventually(async || echo.get(waiting.secret()).await.header(POLICY) == policy).await;
+            admitted += echo.admitted(key.secret(), 20).await;
+        }
+        assert_eq!(admitted, 10, "{algorithm:?}");
+        // A day after the last change, the limit is what the scheme says and nothing else.
+        scene.clock.advance(seconds(86_400));
+        assert_eq!(echo.admitted(key.secret(), 20).await, 10);
+    }
+}

@@ -150,7 +150,7 @@ impl Limiter {
         let now = Reading::from(now);
         let resource = self.fingerprint(caller);
         match matching.next() {
-            None if first.1.replaced.is_empty() => {
+            None if first.1.departed.is_empty() => {
                 if let Some(outcome) = self.charge_alone(rules, first, caller, resource, now) {
                     return outcome;
                 }
@@ -188,7 +188,7 @@ impl Limiter {
             None => rule.counter.charge(&rule.shared, now),
             Some(subject) => self
                 .subjects
-                .with_known(subject, |state| rule.counter.charge(state, now))?,
+                .with_own(&subject, |state| rule.counter.charge(state, now))?,
         };
         Some(match charged {
             Ok((level, _)) => {
@@ -236,7 +236,7 @@ impl Limiter {
         self.subjects.len()
     }
 
-    /// What was counted for the caller, by every rule that matches and by those it has replaced.
+    /// What was counted for the caller, by every rule that matches and by those in whose place it is.
     fn find_states<'a>(
         &self,
         matching: &[(u32, &'a RuleEntry)],
@@ -250,7 +250,7 @@ impl Limiter {
                 None => shared,
                 Some(subject) => self
                     .subjects
-                    .state(subject, &rule.shared, now)
+                    .state(&subject, &rule.shared, now)
                     .map_or(shared, StateRef::Own),
             };
             MatchedRule { place, rule, state }
@@ -258,14 +258,14 @@ impl Limiter {
         let mut matched = MatchedRules::new();
         for (place, entry) in matching {
             matched.push(find(*place, &entry.rule));
-            for replaced in &entry.replaced {
+            for departed in &entry.departed {
                 // It may have several successors, and is one limit all the same.
-                let found = |other: &MatchedRule<'_>| std::ptr::eq(other.rule, &*replaced.rule);
-                if now.monotonic < replaced.until
-                    && replaced.rule.key.matches(caller.resource)
+                let found = |other: &MatchedRule<'_>| std::ptr::eq(other.rule, &*departed.rule);
+                if now.monotonic < departed.until
+                    && departed.rule.key.matches(caller.resource)
                     && !matched.iter().any(found)
                 {
-                    matched.push(find(*place, &replaced.rule));
+                    matched.push(find(*place, &departed.rule));
                 }
             }
         }
@@ -363,7 +363,7 @@ impl LimitRefusal {
     fn add(&mut self, name: Option<Arc<str>>, more_in: Duration) -> Level {
         let seconds = Duration::from_secs(seconds_up(more_in).into());
         self.retry_after = self.retry_after.max(seconds);
-        // A rule and the one it has replaced go by one name.
+        // A rule and those in whose place it is go by one name.
         if self.violated.last() != name.as_ref() {
             self.violated.extend(name);
         }

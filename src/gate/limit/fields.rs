@@ -178,8 +178,8 @@ impl RateLimitFields {
 // === impl RuleStates ===
 
 impl RuleStates {
-    /// Adds what a counter says. Of a rule and the one it has replaced, the one with less left
-    /// speaks.
+    /// Adds what a counter says. Of a rule and those in whose place it is, the one with the least
+    /// left speaks.
     pub(super) fn add(&mut self, state: RuleState) {
         match self.0.last_mut() {
             Some(last) if last.place == state.place => {

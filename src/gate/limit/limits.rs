@@ -40,11 +40,13 @@ use crate::models::{RateLimitMode, RateLimitRule};
 /// # When the scheme changes
 ///
 /// A change is seen with the app's policy, within about a minute. A rule that stays the same
-/// keeps its counters, wherever it stands. A rule that is new starts with nothing used; but when
-/// it takes the place of one of the same mode for some of the same endpoints, that one goes on
-/// counting and refusing beside it, without a name of its own, for one window of the old rule. So
-/// a lower limit holds at once, a higher one from then on, and a change never lets more through
-/// than the stricter of the two would. A rule that goes without a successor is gone at once.
+/// keeps its counters, wherever it stands, and so does one that comes back. A rule that is new
+/// starts with nothing used. A rule that goes keeps counting and refusing for one more window of
+/// its own, without a name of its own, beside those that are in its place: rules of the same mode
+/// for some of the same endpoints, new ones and others. So a lower limit holds at once, a higher
+/// one from then on, and no sequence of changes lets more through, from any moment on, than the
+/// rules that were in force at that moment. As long as nothing is in its place, a rule that has
+/// gone refuses nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
@@ -383,7 +385,8 @@ impl Limits {
     ///
     /// Where paths have parts that callers choose, let
     /// [`WachtAuthLayer::resource`](crate::WachtAuthLayer::resource) name the route instead of
-    /// the path: otherwise each path has the whole limit.
+    /// the path: otherwise each path has the whole limit, until the key has so many that the rest
+    /// of them share a counter (see [`capacity`](Self::capacity)).
     ///
     /// ```
     /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
@@ -415,10 +418,26 @@ impl Limits {
 
     /// How many keys and addresses are counted apart at the same time. Default: 100 000.
     ///
-    /// Counters at rest are forgotten. When there is no room left, newcomers share one counter
-    /// per rule rather than pushing out one that is in use.
+    /// Counters at rest are forgotten; one that is in use is never pushed out. Nobody can take all
+    /// the room: under one rule, the resources of one key (where they are
+    /// [counted apart](Self::per_resource_counters)), and the addresses of one network (a /48 of
+    /// IPv6, a /24 of IPv4; of one key, where that is counted by), have at most a 16th of what is
+    /// free. A caller who wants everything leaves 94 % of the room to others, ten of them leave
+    /// 55 %, and forty 9 %. Choose several times what you expect at once, so that a network with
+    /// many callers of yours finds room for them.
+    ///
+    /// What finds no room shares one counter with all others of its key or network that find none,
+    /// and that counter admits what one caller may have. Room and these counters are found by a
+    /// keyed hash, 16 384 places of each, so two keys or networks have one in common only by
+    /// chance: with any of `n` others with a probability below `n` in 16 384 for each of the two.
+    /// When all 16 384 counters are in use, which takes several rules and thousands of networks,
+    /// what finds no room shares one counter per rule.
+    ///
+    /// It all takes some 160 bytes a counter, up to 800 under
+    /// [`SlidingWindow`](Algorithm::SlidingWindow).
     ///
     /// ```
+    /// use std::net::Ipv4Addr;
     /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
     /// use wacht_auth::{AuthContext, Limits, WachtAuthLayer};
     ///
@@ -426,7 +445,7 @@ impl Limits {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let clock = ManualClock::new();
     /// # let wacht = DevGateway::start().await.clock(&clock);
-    /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
+    /// wacht.app("orders").scheme([DevRule::per_key_and_ip(1, "minute", 1)]);
     /// let limits = Limits::local().capacity(1);
     /// let gate = WachtAuthLayer::builder(wacht.client())
     /// #     .clock(&clock)
@@ -434,11 +453,11 @@ impl Limits {
     ///     .build()?
     ///     .app("orders");
     /// let gate = gate.handle();
+    /// let key = wacht.issue_key("orders").issue();
     /// let mut admitted = Vec::new();
-    /// for _ in 0..3 {
-    ///     let key = wacht.issue_key("orders").issue();
-    ///     let caller = gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await;
-    ///     admitted.push(caller.is_ok());
+    /// for host in 1..=3 {
+    ///     let from = AuthContext::new("/orders").client_ip(Ipv4Addr::new(192, 0, 2, host).into());
+    ///     admitted.push(gate.authenticate_key(key.secret(), &from).await.is_ok());
     /// }
     /// assert_eq!(admitted, [true, true, false], "the second and the third share a counter");
     /// # Ok(()) }

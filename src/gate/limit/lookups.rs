@@ -19,8 +19,10 @@ use crate::gate::request::client_ip::ClientIp;
 /// or 401.
 ///
 /// Addresses are those of [`client_ip`](crate::WachtAuthLayer::client_ip), IPv6 ones cut to its
-/// prefix. A request without one is not limited, and neither is an address too many: 16 384 are
-/// counted at a time, and none of them is pushed out before its share is whole again.
+/// prefix. A request without one is not limited. 16 384 addresses are counted apart at a time, and
+/// none of them is pushed out before its share is whole again. One network (a /48 of IPv6, a /24 of
+/// IPv4) has at most a 16th of what room there is; what finds none has one share for the whole of
+/// its network.
 ///
 /// A look-up counts when it has failed, so those that are under way at the same time may be more
 /// than the share. They are paid for afterwards: for up to a minute longer the address has to
@@ -65,10 +67,11 @@ struct Share {
     burst: NonZeroU32,
 }
 
-/// The failed look-ups of each address.
-pub(crate) struct FailedLookups {
-    /// `None` where nobody is limited.
-    gcra: Option<GcraCounter>,
+/// The failed look-ups of each address; `None` where nobody is limited.
+pub(crate) struct FailedLookups(Option<LookupCounters>);
+
+struct LookupCounters {
+    gcra: GcraCounter,
     subjects: Subjects,
 }
 
@@ -143,47 +146,45 @@ fn at_least_one(number: u32) -> NonZeroU32 {
 
 impl FailedLookups {
     pub(crate) fn new(limit: UnknownKeyLimit) -> Self {
-        let gcra = limit.0.map(|Share { per_second, burst }| {
+        Self(limit.0.map(|Share { per_second, burst }| {
             // No overflow: the largest burst takes 2^32 seconds, 2^62 nanoseconds.
             let refill = u64::from(burst.get()) * SECOND / u64::from(per_second.get());
-            GcraCounter::new(burst.get(), Duration::from_nanos(refill))
-        });
-        let capacity = if gcra.is_some() { CAPACITY } else { 0 };
-        Self {
-            gcra,
-            subjects: Subjects::new(capacity),
-        }
+            LookupCounters {
+                gcra: GcraCounter::new(burst.get(), Duration::from_nanos(refill)),
+                subjects: Subjects::new(CAPACITY),
+            }
+        }))
     }
 
     pub(crate) fn is_on(&self) -> bool {
-        self.gcra.is_some()
+        self.0.is_some()
     }
 
-    /// How many addresses are counted.
+    /// How many addresses are counted apart.
     pub(super) fn sources(&self) -> usize {
-        self.subjects.len()
+        self.0
+            .as_ref()
+            .map_or(0, |counters| counters.subjects.len())
     }
 
     /// Whether this address may cause another look-up now, and if not, how long until it may.
     pub(crate) fn look(&self, source: LookupSource, now: Now) -> Result<(), Duration> {
-        let state = self.subjects.known(source.subject());
-        match (&self.gcra, state.as_deref()) {
-            (Some(gcra), Some(CounterState::Gcra(state))) => gcra.look(state, now.into()),
+        let Some(LookupCounters { gcra, subjects }) = &self.0 else {
+            return Ok(());
+        };
+        match subjects.known(&source.subject()).as_deref() {
+            Some(CounterState::Gcra(state)) => gcra.look(state, now.into()),
             _ => Ok(()),
         }
     }
 
     /// A look-up that this address caused has failed.
     pub(crate) fn charge(&self, source: LookupSource, now: Now) {
-        let Some(gcra) = &self.gcra else {
+        let Some(LookupCounters { gcra, subjects }) = &self.0 else {
             return;
         };
-        // Those without room share nothing: one flood from many addresses would else shut out
-        // every newcomer, which is more than it could do without the limit.
         let unused = CounterState::Gcra(Default::default());
-        let state = self
-            .subjects
-            .state(source.subject(), &unused, Reading::from(now));
+        let state = subjects.state(&source.subject(), &unused, Reading::from(now));
         if let Some(CounterState::Gcra(state)) = state.as_deref() {
             gcra.book_debt(state, now.into(), LONGEST_DEBT);
         }
@@ -192,8 +193,9 @@ impl FailedLookups {
 
 impl fmt::Debug for FailedLookups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gcra = self.0.as_ref().map(|counters| &counters.gcra);
         f.debug_struct("FailedLookups")
-            .field("gcra", &self.gcra)
+            .field("gcra", &gcra)
             .field("sources", &self.sources())
             .finish()
     }

@@ -7,7 +7,7 @@
 //! 1. [`limits`]: who counts at all, how, and with how much memory: the options.
 //! 2. [`rule`]: one limit of a scheme in the gate's own terms, and whom it counts a caller as.
 //! 3. [`rule_set`]: an app's rules, in order of priority. A rule that has not changed keeps its
-//!    counters; one that takes another's place has the other beside it for one window.
+//!    counters; one that goes has its say for one window, beside what is in its place.
 //! 4. [`admit`]: finds the state of each rule that matches the resource, looks at all of them and,
 //!    if none refuses, charges all. The look was advice: should a charge fail because another
 //!    request came first, those before it are refunded.

@@ -12,6 +12,8 @@ use super::rule::{Rule, RuleKey};
 #[derive(Debug)]
 pub(crate) struct RuleSet {
     entries: Vec<RuleEntry>,
+    /// All that have gone less than a window ago, whether anything is in their place or not.
+    departed: Vec<DepartedRule>,
     labels: Labels,
     counts_by_address: bool,
 }
@@ -20,13 +22,13 @@ pub(crate) struct RuleSet {
 #[derive(Debug)]
 pub(super) struct RuleEntry {
     pub(super) rule: Arc<Rule>,
-    /// Whose place it has taken, as long as they have a say.
-    pub(super) replaced: Vec<ReplacedRule>,
+    /// Those in whose place it is, as long as they have a say.
+    pub(super) departed: Vec<DepartedRule>,
 }
 
 /// A rule that has gone and still refuses what it would have refused.
 #[derive(Clone, Debug)]
-pub(super) struct ReplacedRule {
+pub(super) struct DepartedRule {
     pub(super) rule: Arc<Rule>,
     /// One window after it went.
     pub(super) until: Moment,
@@ -52,7 +54,7 @@ struct RegisteredRule {
 
 impl RuleSet {
     /// Rules in order of priority; of equal ones, the first stands for all. Those of `before` that
-    /// are not among them stay beside those that take their place.
+    /// are not among them keep their say for one window, beside what is in their place.
     pub(super) fn new(
         rules: impl IntoIterator<Item = Arc<Rule>>,
         before: Option<&Self>,
@@ -64,57 +66,36 @@ impl RuleSet {
             if !entries.iter().any(|other| Arc::ptr_eq(&other.rule, &rule)) {
                 entries.push(RuleEntry {
                     rule,
-                    replaced: Vec::new(),
+                    departed: Vec::new(),
                 });
             }
         }
+        let departed = before.map_or_else(Vec::new, |before| before.departed_from(&entries, now));
+        for entry in &mut entries {
+            let replaced = departed.iter().filter(|other| entry.replaces(&other.rule));
+            entry.departed = replaced.cloned().collect();
+        }
         let keys = || entries.iter().map(|entry| &entry.rule.key);
-        let mut rules = Self {
+        Self {
             labels: Labels::new(keys().map(|key| (key.mode, key.max_requests, key.window))),
             counts_by_address: keys().any(|key| key.mode.counts_by_address()),
             entries,
-        };
-        if let Some(before) = before {
-            rules.take_over(before, now);
-        }
-        rules
-    }
-
-    /// Leaves the rules of `before` that are not in this set beside those that take their place.
-    fn take_over(&mut self, before: &Self, now: Reading) {
-        let known: Vec<&Arc<Rule>> = before.rules().collect();
-        let kept: Vec<Arc<Rule>> = self.entries.iter().map(|e| Arc::clone(&e.rule)).collect();
-        let among = |rules: &[&Arc<Rule>], rule: &Arc<Rule>| {
-            rules.iter().any(|other| Arc::ptr_eq(other, rule))
-        };
-        for entry in &mut self.entries {
-            let gone = |rule: &Arc<Rule>| !kept.iter().any(|other| Arc::ptr_eq(other, rule));
-            // Those replaced earlier, under whatever has come after them.
-            for earlier in before.entries.iter().flat_map(|entry| &entry.replaced) {
-                if now.monotonic < earlier.until && gone(&earlier.rule) {
-                    entry.replace(earlier.clone());
-                }
-            }
-            if among(&known, &entry.rule) {
-                continue;
-            }
-            for old in before.entries.iter().map(|entry| &entry.rule) {
-                if gone(old) {
-                    entry.replace(ReplacedRule {
-                        rule: Arc::clone(old),
-                        until: old.counter.one_window_on(now),
-                    });
-                }
-            }
+            departed,
         }
     }
 
-    /// All rules that count, those replaced among them.
-    pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.entries.iter().flat_map(|entry| {
-            let replaced = entry.replaced.iter().map(|replaced| &replaced.rule);
-            std::iter::once(&entry.rule).chain(replaced)
-        })
+    /// The rules of this set, and those that have gone before, which are not in the next one.
+    fn departed_from(&self, next: &[RuleEntry], now: Reading) -> Vec<DepartedRule> {
+        let earlier = self.departed.iter().cloned();
+        let just_now = self.entries.iter().map(|entry| DepartedRule {
+            rule: Arc::clone(&entry.rule),
+            until: entry.rule.counter.one_window_on(now),
+        });
+        let has_a_say = |other: &DepartedRule| {
+            let is_back = |entry: &RuleEntry| Arc::ptr_eq(&entry.rule, &other.rule);
+            now.monotonic < other.until && !next.iter().any(is_back)
+        };
+        earlier.chain(just_now).filter(has_a_say).collect()
     }
 
     /// Whether any rule at all counts by address.
@@ -143,14 +124,9 @@ impl RuleSet {
 // === impl RuleEntry ===
 
 impl RuleEntry {
-    /// Takes the other's place, where it is for the same callers and resources.
-    fn replace(&mut self, other: ReplacedRule) {
-        let alike =
-            self.rule.key.mode == other.rule.key.mode && self.rule.key.overlaps(&other.rule.key);
-        let known = |known: &ReplacedRule| Arc::ptr_eq(&known.rule, &other.rule);
-        if alike && !self.replaced.iter().any(known) {
-            self.replaced.push(other);
-        }
+    /// Whether it is in the other's place: for the same callers and some of the same resources.
+    fn replaces(&self, other: &Rule) -> bool {
+        self.rule.key.mode == other.key.mode && self.rule.key.overlaps(&other.key)
     }
 }
 

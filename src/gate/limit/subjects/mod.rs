@@ -3,6 +3,7 @@
 //! In: a [`Subject`], which is what a rule counts a [`Caller`] by. Out: its
 //! [`CounterState`](super::counters::CounterState).
 
+mod room;
 mod subject;
 mod table;
 

@@ -1,7 +1,7 @@
 //! Who asks, and by what of it a rule counts.
 
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::gate::request::credential::KeyDigest;
 
@@ -35,6 +35,31 @@ pub(crate) struct Subject {
 
 // === impl Subject ===
 
+impl Subject {
+    /// Whose share of the room it takes: all resources of a key, and all addresses of a network.
+    pub(crate) fn owner(&self) -> Self {
+        Self {
+            address: self.address.map(network),
+            resource: 0,
+            ..*self
+        }
+    }
+
+    /// What owners of this place share, where there is no room for the subjects of a rule.
+    pub(crate) fn overflow(rule: u64, place: u64) -> Self {
+        Self {
+            rule,
+            key: None,
+            address: None,
+            resource: place,
+        }
+    }
+
+    pub(crate) fn is_overflow(&self) -> bool {
+        self.key.is_none() && self.address.is_none()
+    }
+}
+
 // In as few words as tell subjects of one rule apart: this runs on every request.
 impl Hash for Subject {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -50,5 +75,13 @@ impl Hash for Subject {
             Some(IpAddr::V6(address)) => state.write_u128(address.to_bits()),
         }
         state.write_u64(self.resource);
+    }
+}
+
+/// What one customer of a provider has at most as a rule: a /24 of IPv4, a /48 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8)).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(),
     }
 }

@@ -3,26 +3,26 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 
 use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::RawEntryApiV1;
 
 use super::super::counters::{CounterState, Moment, Reading};
+use super::room::{Owner, Room};
 use super::subject::Subject;
 
-/// As many subjects as fit, each with its state.
+/// As many subjects as there is [`Room`] for, each with its state.
 ///
 /// A state that is idle says no more than none at all, so it is forgotten when somebody new needs
-/// room. One that is not idle is never pushed out.
+/// room. One that is not idle is never pushed out: who finds no room is counted in an overflow
+/// state, which is shared by all of one owner and with few others.
 pub(crate) struct Subjects {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    capacity: usize,
-    count: AtomicUsize,
+    room: Room,
 }
 
 struct Shard {
@@ -47,71 +47,93 @@ impl Subjects {
         };
         Self {
             shards: (0..shards(capacity)).map(|_| shard()).collect(),
-            capacity,
-            count: AtomicUsize::new(0),
+            room: Room::new(capacity),
             hasher,
         }
     }
 
-    /// The subject's state, if it has one already.
-    pub(crate) fn known(&self, subject: Subject) -> Option<Arc<CounterState>> {
-        self.with_known(subject, Arc::clone)
-    }
-
-    /// What `read` makes of the subject's state, if it has one already. Others who want a state
-    /// nearby wait meanwhile.
-    pub(crate) fn with_known<T>(
+    /// What `read` makes of the subject's own state, if it has one already. Others who want a
+    /// state nearby wait meanwhile.
+    pub(crate) fn with_own<T>(
         &self,
-        subject: Subject,
+        subject: &Subject,
         read: impl FnOnce(&Arc<CounterState>) -> T,
     ) -> Option<T> {
         let hash = self.hasher.hash_one(subject);
-        let shard = self.shards[self.home(hash)]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let known = shard
-            .states
-            .raw_entry_v1()
-            .from_key_hashed_nocheck(hash, &subject);
-        known.map(|(_, state)| read(state))
+        self.shard(hash).get(hash, subject).map(read)
     }
 
-    /// The subject's state. `None` when there is no room for another subject.
+    /// The state that the subject is counted in, if there is one already.
+    pub(crate) fn known(&self, subject: &Subject) -> Option<Arc<CounterState>> {
+        self.with_own(subject, Arc::clone).or_else(|| {
+            let overflow = self.overflow(subject, self.owner(subject));
+            self.with_own(&overflow, Arc::clone)
+        })
+    }
+
+    /// The state to count the subject in: its own, a new one, or one that it shares for want of
+    /// room. `None` when there is no room for that one, either.
     ///
-    /// `overflow` is what those without room share. A new state starts with as much used
-    /// as that one: the subject may have been charged there.
+    /// A new state starts with as much used as the one that it would have been counted in
+    /// otherwise, as it may have been: an overflow state, or else `last`.
     pub(crate) fn state(
         &self,
-        subject: Subject,
-        overflow: &CounterState,
+        subject: &Subject,
+        last: &CounterState,
+        now: Reading,
+    ) -> Option<Arc<CounterState>> {
+        self.with_own(subject, Arc::clone)
+            .or_else(|| self.state_of_newcomer(subject, last, now))
+    }
+
+    #[cold]
+    fn state_of_newcomer(
+        &self,
+        subject: &Subject,
+        last: &CounterState,
         now: Reading,
     ) -> Option<Arc<CounterState>> {
         let hash = self.hasher.hash_one(subject);
-        let home = self.home(hash);
-        let mut shard = self.shards[home]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let known = shard
-            .states
-            .raw_entry_v1()
-            .from_key_hashed_nocheck(hash, &subject);
-        if let Some((_, state)) = known {
-            return Some(Arc::clone(state));
+        self.forget_some(&mut self.shard(hash), now);
+
+        let owner = self.owner(subject);
+        let overflow = self.overflow(subject, owner);
+        let room = || self.room.take(owner);
+        if room() || self.forget_next_door(hash, now) && room() {
+            let (overflow, forgot_at) = self.find(&overflow);
+            let parent = overflow.as_deref().unwrap_or(last);
+            let mut home = self.shard(hash);
+            if let Some(own) = home.get(hash, subject) {
+                // Another request of this subject was faster.
+                self.room.give_back(owner);
+                return Some(Arc::clone(own));
+            }
+            return Some(home.insert(*subject, parent, forgot_at));
         }
 
-        let forgotten = shard.forget_some(now);
-        self.count.fetch_sub(forgotten, Ordering::Relaxed);
-        if self.count.load(Ordering::Relaxed) >= self.capacity {
-            self.forget_next_door(home, now);
+        let hash = self.hasher.hash_one(overflow);
+        let mut home = self.shard(hash);
+        if let Some(shared) = home.get(hash, &overflow) {
+            return Some(Arc::clone(shared));
         }
-        let room = |count: usize| (count < self.capacity).then_some(count + 1);
-        self.count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
-            .ok()?;
-        // A request that read the clock before the forgetful one did must not gain by it.
-        let state = Arc::new(overflow.successor(shard.forgot_at));
-        shard.states.insert(subject, Arc::clone(&state));
-        Some(state)
+        self.room
+            .take_overflow()
+            .then(|| home.insert(overflow, last, Moment(0)))
+    }
+
+    /// The state of exactly this subject. Where there is none, the moment up to which it may have
+    /// been forgotten: a request that has read the clock before must not gain by it.
+    fn find(&self, subject: &Subject) -> (Option<Arc<CounterState>>, Moment) {
+        let hash = self.hasher.hash_one(subject);
+        let shard = self.shard(hash);
+        let state = shard.get(hash, subject).map(Arc::clone);
+        (state, shard.forgot_at)
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        self.shards[self.home(hash)]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn home(&self, hash: u64) -> usize {
@@ -119,21 +141,39 @@ impl Subjects {
         (hash >> 32) as usize % self.shards.len()
     }
 
-    /// Looks for idle states in the shards behind `home`, which holds none: one newcomer who is
-    /// turned away makes all after it start with what the shared state has used.
-    fn forget_next_door(&self, home: usize, now: Reading) {
-        let neighbours = self.shards.iter().cycle().skip(home + 1);
-        for neighbour in neighbours.take(SHARDS_PER_NEWCOMER) {
-            // Never waited for: the caller holds its own shard.
-            let Ok(mut neighbour) = neighbour.try_lock() else {
+    fn owner(&self, subject: &Subject) -> Owner {
+        Owner(self.hasher.hash_one(subject.owner()))
+    }
+
+    fn overflow(&self, subject: &Subject, owner: Owner) -> Subject {
+        Subject::overflow(subject.rule, owner.overflow_place())
+    }
+
+    /// Looks for idle states in the shards behind the one that this hash belongs to, and says
+    /// whether it found one: who is turned away may find all of its owner's overflow used up.
+    fn forget_next_door(&self, hash: u64, now: Reading) -> bool {
+        let neighbours = self.shards.iter().cycle().skip(self.home(hash) + 1);
+        neighbours.take(SHARDS_PER_NEWCOMER).any(|neighbour| {
+            // Nobody waits for one that is in use.
+            let neighbour = neighbour.try_lock();
+            neighbour.is_ok_and(|mut neighbour| self.forget_some(&mut neighbour, now))
+        })
+    }
+
+    /// Drops a few idle states of the shard and gives their room back. Says whether there were any.
+    fn forget_some(&self, shard: &mut Shard, now: Reading) -> bool {
+        let mut forgot = false;
+        for _ in 0..LOOKS_PER_NEWCOMER {
+            let Some(forgotten) = shard.forget_next(now) else {
                 continue;
             };
-            let forgotten = neighbour.forget_some(now);
-            self.count.fetch_sub(forgotten, Ordering::Relaxed);
-            if forgotten > 0 {
-                return;
+            forgot = true;
+            match forgotten.is_overflow() {
+                true => self.room.give_overflow_back(),
+                false => self.room.give_back(self.owner(&forgotten)),
             }
         }
+        forgot
     }
 
     /// A number that tells resources apart. Nobody outside can find two with the same.
@@ -142,37 +182,50 @@ impl Subjects {
         self.hasher.hash_one(resource) | 1
     }
 
+    /// How many subjects have a state of their own.
     pub(crate) fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.room.taken()
     }
 }
 
 // === impl Shard ===
 
 impl Shard {
-    /// Looks at the next few states, drops those that are idle and that nobody is about to
-    /// charge, and returns how many that were.
-    fn forget_some(&mut self, now: Reading) -> usize {
-        let mut forgotten = 0;
-        for _ in 0..LOOKS_PER_NEWCOMER {
-            if self.hand >= self.states.len() {
-                self.hand = 0;
-            }
-            let Some((_, state)) = self.states.get_index_mut(self.hand) else {
-                break;
-            };
-            // `get_mut` succeeds only when no request holds the state, and sees all they wrote.
-            if Arc::get_mut(state).is_some_and(|state| state.is_idle(now)) {
-                self.states.swap_remove_index(self.hand);
-                forgotten += 1;
-            } else {
-                self.hand += 1;
-            }
+    fn get(&self, hash: u64, subject: &Subject) -> Option<&Arc<CounterState>> {
+        let entry = self
+            .states
+            .raw_entry_v1()
+            .from_key_hashed_nocheck(hash, subject);
+        entry.map(|(_, state)| state)
+    }
+
+    /// Adds a state that follows its parent, and that nobody comes to earlier than its own may
+    /// have been forgotten, nor earlier than `forgot_at`.
+    fn insert(
+        &mut self,
+        subject: Subject,
+        parent: &CounterState,
+        forgot_at: Moment,
+    ) -> Arc<CounterState> {
+        let state = Arc::new(parent.successor(self.forgot_at.max(forgot_at)));
+        self.states.insert(subject, Arc::clone(&state));
+        state
+    }
+
+    /// Looks at the next state, and drops it if it is idle and nobody is about to charge it.
+    fn forget_next(&mut self, now: Reading) -> Option<Subject> {
+        if self.hand >= self.states.len() {
+            self.hand = 0;
         }
-        if forgotten > 0 {
-            self.forgot_at = self.forgot_at.max(now.monotonic);
+        let (_, state) = self.states.get_index_mut(self.hand)?;
+        // `get_mut` succeeds only when no request holds the state, and sees all they wrote.
+        if !Arc::get_mut(state).is_some_and(|state| state.is_idle(now)) {
+            self.hand += 1;
+            return None;
         }
-        forgotten
+        self.forgot_at = self.forgot_at.max(now.monotonic);
+        let (subject, _) = self.states.swap_remove_index(self.hand)?;
+        Some(subject)
     }
 }
 

@@ -1,5 +1,8 @@
 //! What counters become when a scheme changes.
 
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -121,7 +124,8 @@ fn what_stays_of_an_old_rule_survives_the_next_look_at_the_scheme() {
     let over = later(HOUR);
     assert_eq!(changing.admitted("/", over), 10);
     changing.change(&[spec(Mode::Key, 10, HOUR)], over);
-    assert_eq!(changing.gate.rules.rules().count(), 1);
+    let (_, entry) = changing.gate.rules.matching("/").next().unwrap();
+    assert!(entry.departed.is_empty(), "it is forgotten");
 }
 
 #[test]
@@ -163,4 +167,173 @@ fn a_rule_that_comes_back_has_kept_its_counters() {
     assert!(changing.gate.ask(1, 1, "/", START).is_charged());
     changing.change(&[spec(Mode::Key, 5, HOUR)], START);
     assert_eq!(changing.admitted("/", START), 3);
+}
+
+#[test]
+fn a_rule_that_goes_has_its_say_beside_one_that_was_there_before() {
+    for algorithm in ALGORITHMS {
+        let [narrow, wide] = [3, 10].map(|max| spec(Mode::Key, max, HOUR));
+        let mut changing = Changing::new(algorithm, &[narrow, wide.clone()]);
+        assert_eq!(changing.admitted("/", START), 3);
+        changing.change(&[wide], START);
+        assert_eq!(changing.admitted("/", START), 0);
+        assert!(changing.admitted("/", later(HOUR)) >= 7);
+    }
+}
+
+#[test]
+fn a_rule_that_went_while_nothing_was_in_its_place_is_remembered() {
+    for algorithm in ALGORITHMS {
+        let mut changing = Changing::new(algorithm, &[spec(Mode::Key, 3, HOUR)]);
+        assert_eq!(changing.admitted("/", START), 3);
+        changing.change(&[spec(Mode::App, 5, HOUR)], START);
+        assert_eq!(changing.admitted("/", START), 5);
+        changing.change(&[spec(Mode::Key, 10, HOUR)], START);
+        assert_eq!(changing.admitted("/", START), 0);
+        assert!(changing.admitted("/", later(HOUR)) >= 9);
+    }
+}
+
+/// Of rules that may be in a scheme: the limit, the window in seconds, and the endpoints.
+const POOL: [(u32, u64, &[&str]); 6] = [
+    (3, 10, &["*"]),
+    (4, 10, &["*"]),
+    (5, 25, &["*"]),
+    (2, 25, &["/a"]),
+    (6, 60, &["/a", "/b"]),
+    (1, 5, &["/b"]),
+];
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// These of the pool are the scheme now.
+    Change(Vec<usize>),
+    Request(&'static str),
+}
+
+/// Steps, and the milliseconds that pass before each.
+fn steps(of: std::ops::Range<usize>, fewest: usize) -> impl Strategy<Value = Vec<(u64, Step)>> {
+    let scheme = subsequence(of.collect::<Vec<_>>(), fewest..=3);
+    let step = prop_oneof![
+        1 => scheme.prop_map(Step::Change),
+        5 => select(vec!["/a", "/b", "/c"]).prop_map(Step::Request),
+    ];
+    // Mostly bunched.
+    let gap = (0..6_000_u64, any::<bool>()).prop_map(|(gap, moves)| gap * u64::from(moves));
+    prop::collection::vec((gap, step), 1..300)
+}
+
+fn of_pool(scheme: &[usize]) -> Vec<RuleSpec> {
+    let rule = |place: &usize| {
+        let (max, seconds, endpoints) = POOL[*place];
+        only(
+            endpoints,
+            spec(Mode::Key, max, Duration::from_secs(seconds)),
+        )
+    };
+    scheme.iter().map(rule).collect()
+}
+
+/// Every rule of the pool with a log of all that it has counted.
+#[derive(Default)]
+struct PerfectLogs {
+    scheme: Vec<usize>,
+    logs: [Vec<u64>; POOL.len()],
+    /// Until when those that have gone have a say.
+    until: [u64; POOL.len()],
+}
+
+impl PerfectLogs {
+    fn change(&mut self, scheme: &[usize], now: u64) {
+        for gone in self.scheme.iter().filter(|rule| !scheme.contains(rule)) {
+            self.until[*gone] = now + POOL[*gone].1 * 1_000;
+        }
+        scheme.iter().for_each(|rule| self.until[*rule] = 0);
+        self.scheme = scheme.to_vec();
+    }
+
+    fn admits(&mut self, path: &str, now: u64) -> bool {
+        let matches = |rule: &usize| {
+            POOL[*rule]
+                .2
+                .iter()
+                .any(|endpoint| ["*", path].contains(endpoint))
+        };
+        if !self.scheme.iter().any(matches) {
+            return true;
+        }
+        let has_a_say = |rule: &usize| self.scheme.contains(rule) || now < self.until[*rule];
+        let rules: Vec<usize> = (0..POOL.len()).filter(matches).filter(has_a_say).collect();
+        let admits = rules.iter().all(|rule| {
+            let (max, seconds, _) = POOL[*rule];
+            let counts = |at: &&u64| **at + seconds * 1_000 > now;
+            self.logs[*rule].iter().filter(counts).count() < max as usize
+        });
+        if admits {
+            rules.iter().for_each(|rule| self.logs[*rule].push(now));
+        }
+        admits
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_changes_are_decided_as_by_perfect_logs(steps in steps(0..POOL.len(), 0)) {
+        let mut changing = Changing::new(Algorithm::SlidingWindow, &[]);
+        let mut perfect = PerfectLogs::default();
+        let mut millis = 0;
+        for (gap, step) in steps {
+            millis += gap;
+            let now = later(Duration::from_millis(millis));
+            match step {
+                Step::Change(scheme) => {
+                    changing.change(&of_pool(&scheme), now);
+                    perfect.change(&scheme, millis);
+                }
+                Step::Request(path) => {
+                    let admitted = changing.gate.ask(1, 1, path, now).is_charged();
+                    prop_assert_eq!(admitted, perfect.admits(path, millis));
+                }
+            }
+        }
+    }
+
+    /// With rules that are all for the same requests.
+    #[test]
+    fn no_changes_admit_more_than_the_rules_in_force_when_a_window_began(
+        steps in steps(0..3, 1),
+        algorithm in select(ALGORITHMS.to_vec()),
+    ) {
+        let mut scheme = vec![0];
+        let mut changing = Changing::new(algorithm, &of_pool(&scheme));
+        let mut admitted: Vec<(u64, Vec<usize>)> = Vec::new();
+        let mut millis = 0;
+        for (gap, step) in steps {
+            millis += gap;
+            let now = later(Duration::from_millis(millis));
+            match step {
+                Step::Change(next) => {
+                    changing.change(&of_pool(&next), now);
+                    scheme = next;
+                }
+                Step::Request(path) => {
+                    if changing.gate.ask(1, 1, path, now).is_charged() {
+                        admitted.push((millis, scheme.clone()));
+                    }
+                }
+            }
+        }
+        for (index, (from, in_force)) in admitted.iter().enumerate() {
+            for rule in in_force {
+                let (max, seconds, _) = POOL[*rule];
+                let most = match algorithm {
+                    Algorithm::Gcra => 2 * max - 1,
+                    Algorithm::SlidingWindow => max,
+                };
+                let within = |(at, _): &&(u64, Vec<usize>)| *at < from + seconds * 1_000;
+                let count = admitted[index..].iter().take_while(within).count();
+                prop_assert!(count <= most as usize, "{count} of {most} in {seconds} s");
+            }
+        }
+    }
 }

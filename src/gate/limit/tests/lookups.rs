@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::super::lookups::{CAPACITY, FailedLookups, LookupSource, UnknownKeyLimit};
@@ -39,18 +39,55 @@ fn no_debt_lasts_much_longer_than_a_minute() {
 }
 
 #[test]
-fn an_address_too_many_is_not_limited_and_pushes_nobody_out() {
+fn a_network_with_too_many_addresses_shares_one_counter_and_pushes_nobody_out() {
     let failed = FailedLookups::new(UnknownKeyLimit::per_second(1).burst(1));
-    let count = u32::try_from(CAPACITY).unwrap();
-    for number in 0..2 * count {
-        failed.charge(source(number), at(0));
+    failed.charge(source(1), at(0));
+    // All networks of 64 bits in one of 48, each with a look-up that fails.
+    let of_one_network = |number: u32| {
+        let bits = (0x2001_0db8_0007_u128 << 80) | (u128::from(number) << 64) | 1;
+        LookupSource::new(Ipv6Addr::from_bits(bits).into(), &ClientIp::peer())
+    };
+    let mut allowed = 0;
+    for number in 0..65_536 {
+        if failed.look(of_one_network(number), at(0)).is_ok() {
+            allowed += 1;
+            failed.charge(of_one_network(number), at(0));
+        }
     }
-    assert_eq!(failed.sources(), CAPACITY);
-    assert!((0..count).all(|number| failed.look(source(number), at(0)).is_err()));
-    assert!(failed.look(source(count), at(0)).is_ok());
+    // One look-up for each that found room, one for all the others.
+    assert_eq!(allowed, failed.sources());
+    assert!(failed.sources() <= CAPACITY / 16, "{}", failed.sources());
+    assert!(failed.look(source(1), at(0)).is_err(), "counted as before");
+    // Everybody else has room: 100 others, of whom two may meet by chance.
+    let others = (1..=100).filter(|number| {
+        let other = source(number << 8);
+        let allowed = failed.look(other, at(0)).is_ok();
+        failed.charge(other, at(0));
+        allowed && failed.look(other, at(0)).is_err()
+    });
+    assert!(others.count() >= 98);
     // Whoever has waited makes room.
-    failed.charge(source(count), at(2_000));
-    assert!(failed.look(source(count), at(2_000)).is_err());
+    assert!(failed.look(of_one_network(65_535), at(2_000)).is_ok());
+}
+
+#[test]
+fn addresses_too_many_of_many_networks_push_nobody_out() {
+    let failed = FailedLookups::new(UnknownKeyLimit::per_second(1).burst(1));
+    let mut counted = Vec::new();
+    for number in 0..2 * u32::try_from(CAPACITY).unwrap() {
+        let before = failed.sources();
+        failed.charge(source(number << 8), at(0));
+        if failed.sources() > before {
+            counted.push(source(number << 8));
+        }
+    }
+    assert!(failed.sources() <= CAPACITY);
+    assert!(failed.sources() > CAPACITY * 9 / 10, "{}", failed.sources());
+    assert!(
+        counted
+            .iter()
+            .all(|source| failed.look(*source, at(0)).is_err())
+    );
 }
 
 #[test]

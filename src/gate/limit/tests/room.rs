@@ -1,5 +1,7 @@
 //! What is remembered, of whom, and for how long.
 
+use std::net::Ipv6Addr;
+
 use super::*;
 
 #[test]
@@ -30,34 +32,61 @@ fn rules_nobody_holds_are_remembered_until_they_are_idle() {
 #[test]
 fn a_flood_of_addresses_stays_within_capacity_and_frees_nobody() {
     const CAPACITY: usize = 1_000;
+    const NETWORKS: u32 = 4_000;
     let limiter = Limiter::new(&Limits::local().capacity(CAPACITY));
     let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 2, MINUTE)], None, START);
-    for _ in 0..2 {
-        for ip in 0..10 {
-            assert!(ask(&limiter, &rules, 1, ip, "/", START).is_charged());
-        }
-    }
+    let admits = |ip, now| usize::from(ask(&limiter, &rules, 1, ip, "/", now).is_charged());
+    assert_eq!(
+        (0..10)
+            .map(|ip| admits(ip, START) + admits(ip, START))
+            .sum::<usize>(),
+        20
+    );
     let mut admitted = 0;
-    for ip in 10..1_000_000 {
-        admitted += usize::from(ask(&limiter, &rules, 1, ip, "/", START).is_charged());
-        if ip % 50_000 == 0 {
-            assert!(limiter.subjects() <= CAPACITY);
-        }
+    // 16 addresses of each.
+    for ip in (1..=NETWORKS).flat_map(|network| (0..16).map(move |host| network << 8 | host)) {
+        admitted += admits(ip, START);
+        assert!(limiter.subjects() <= CAPACITY);
     }
     assert_eq!(limiter.subjects(), CAPACITY);
-    // Everybody with a counter once, and twice through the one that all others share.
-    assert_eq!(admitted, CAPACITY - 10 + 2);
-    for ip in 0..10 {
-        assert!(!ask(&limiter, &rules, 1, ip, "/", START).is_charged());
-    }
+    // Everybody with a counter once, and each network twice through the one that it shares.
+    let of_networks = admitted - (CAPACITY - 10);
+    assert!(of_networks <= 2 * NETWORKS as usize, "{admitted}");
+    assert!(of_networks >= NETWORKS as usize, "{admitted}");
+    assert!((0..10).all(|ip| admits(ip, START) == 0));
 
     // A minute on, all are idle and newcomers take their places.
-    let mut admitted = 0;
-    for ip in 2_000_000..2_100_000 {
-        admitted += usize::from(ask(&limiter, &rules, 1, ip, "/", later(2 * MINUTE)).is_charged());
-    }
+    let minutes_later = later(2 * MINUTE);
+    let admitted: usize = (10_000..20_000)
+        .map(|network| admits(network << 8, minutes_later))
+        .sum();
     assert!(limiter.subjects() <= CAPACITY);
     assert!(admitted > CAPACITY / 2, "{admitted}");
+}
+
+#[test]
+fn the_more_networks_want_everything_the_less_each_gets() {
+    const CAPACITY: usize = 10_000;
+    let limiter = Limiter::new(&Limits::local().capacity(CAPACITY));
+    let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 1, MINUTE)], None, START);
+    let mut left = Vec::new();
+    for network in 0..40_u32 {
+        for host in 0..1_000_u128 {
+            let bits = (0x2001_0000_u128 << 96) | (u128::from(network) << 80) | (host << 64);
+            let caller = Caller {
+                key: KeySubject::ApiKey(1),
+                resource: "/",
+                address: Some(Ipv6Addr::from_bits(bits).into()),
+            };
+            limiter.admit(&rules, &caller, START);
+        }
+        left.push(CAPACITY - limiter.subjects());
+    }
+    // As the docs of `Limits::capacity` say.
+    for (networks, share) in [(1, 0.94), (10, 0.54), (40, 0.08)] {
+        let free = left[networks - 1] as f64 / CAPACITY as f64;
+        assert!(free > share && free < share + 0.03, "{networks}: {free}");
+    }
 }
 
 #[test]
@@ -65,14 +94,15 @@ fn room_found_later_does_not_refill_what_the_shared_counter_took() {
     let limiter = Limiter::new(&Limits::local().capacity(1));
     let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 2, MINUTE)], None, START);
     assert!(ask(&limiter, &rules, 1, 1, "/", START).is_charged());
-    // Address 2 finds no room at 29 s and room at 31 s, when address 1 has become idle.
+    // Address 2 finds no room at 29 s, and room at 31 s, when address 1 has become idle.
     let before = later(Duration::from_secs(29));
     let after = later(Duration::from_secs(31));
     assert!(ask(&limiter, &rules, 1, 2, "/", before).is_charged());
     assert!(ask(&limiter, &rules, 1, 2, "/", before).is_charged());
-    // Any shard forgets only its own, so address 1's is where room appears.
-    for ip in 3..2_000 {
+    // Nor does anybody else of its network, until all have waited as long as the counter says.
+    for ip in 2..200 {
         assert!(!ask(&limiter, &rules, 1, ip, "/", after).is_charged());
     }
-    assert!(!ask(&limiter, &rules, 1, 2, "/", after).is_charged());
+    let full = later(Duration::from_secs(59));
+    assert!(ask(&limiter, &rules, 1, 2, "/", full).is_charged());
 }

@@ -179,13 +179,16 @@ fn a_flood_stays_within_capacity_and_frees_nobody_under_any_kind() {
         for ip in 0..10 {
             assert_eq!(admits(ip, LEAP) + admits(ip, LEAP), 2);
         }
-        let admitted: usize = (10..20_000).map(|ip| admits(ip, LEAP)).sum();
+        for network in 1..10_000 {
+            admits(network << 8, LEAP);
+        }
         assert_eq!(gate.limiter.subjects(), CAPACITY);
-        assert_eq!(admitted, CAPACITY - 10 + 2);
         assert!((0..10).all(|ip| admits(ip, LEAP) == 0));
 
         let then = leap(40 * DAY);
-        let admitted: usize = (30_000..50_000).map(|ip| admits(ip, then)).sum();
+        let admitted: usize = (20_000..30_000)
+            .map(|network| admits(network << 8, then))
+            .sum();
         assert!(gate.limiter.subjects() <= CAPACITY);
         assert!(admitted > CAPACITY / 2, "{admitted}");
     }
@@ -203,7 +206,7 @@ fn room_found_later_does_not_give_back_what_the_shared_counter_took() {
     assert!(gate.ask(1, 2, "/", before).is_charged());
     assert!(gate.ask(1, 2, "/", before).is_charged());
     let after = later(Duration::from_secs(61));
-    assert!((2..3_000).all(|ip| !gate.ask(1, ip, "/", after).is_charged()));
+    assert!((2..200).all(|ip| !gate.ask(1, ip, "/", after).is_charged()));
 }
 
 #[test]

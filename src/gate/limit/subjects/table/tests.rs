@@ -1,14 +1,17 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::super::room::PLACES;
+use super::super::subject::KeySubject;
 use super::*;
 use crate::gate::limit::counters::LimitCounter;
 
+/// Each of a network of its own.
 fn subject(number: u32) -> Subject {
     Subject {
         rule: 1,
         key: None,
-        address: Some(Ipv4Addr::from_bits(number).into()),
+        address: Some(Ipv4Addr::from_bits(number << 8).into()),
         resource: 0,
     }
 }
@@ -28,9 +31,9 @@ fn at(nanos: u64) -> Reading {
 fn a_subject_keeps_its_state() {
     let subjects = Subjects::new(10);
     let overflow = counter(1, 1).unused();
-    let first = subjects.state(subject(1), &overflow, at(1)).unwrap();
-    let again = subjects.state(subject(1), &overflow, at(2)).unwrap();
-    let other = subjects.state(subject(2), &overflow, at(3)).unwrap();
+    let first = subjects.state(&subject(1), &overflow, at(1)).unwrap();
+    let again = subjects.state(&subject(1), &overflow, at(2)).unwrap();
+    let other = subjects.state(&subject(2), &overflow, at(3)).unwrap();
     assert!(Arc::ptr_eq(&first, &again));
     assert!(!Arc::ptr_eq(&first, &other));
     assert_eq!(subjects.len(), 2);
@@ -43,13 +46,13 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
     let long = counter(1, 1_000_000_000_000_000);
     let short = counter(1, 10);
     for number in 0..1_000 {
-        let state = subjects.state(subject(number), &overflow, at(1)).unwrap();
+        let state = subjects.state(&subject(number), &overflow, at(1)).unwrap();
         let gcra = if number < 100 { &long } else { &short };
         gcra.charge(&state, at(1)).unwrap();
     }
     let later = at(1_000);
     for number in 1_000..20_000 {
-        let state = subjects.state(subject(number), &overflow, later).unwrap();
+        let state = subjects.state(&subject(number), &overflow, later).unwrap();
         short.charge(&state, at(1_000 + u64::from(number))).unwrap();
     }
     let remembered = subjects.len();
@@ -60,7 +63,7 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
         .sum();
     assert_eq!(remembered, count);
     for number in 0..100 {
-        let state = subjects.state(subject(number), &overflow, later).unwrap();
+        let state = subjects.state(&subject(number), &overflow, later).unwrap();
         assert!(long.look(&state, later).is_err(), "{number} was forgotten");
     }
     assert_eq!(subjects.len(), remembered);
@@ -68,7 +71,7 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
     // Two looks that find something would do; a few rounds of newcomers shrink the rest.
     for number in 20_000..40_000 {
         let at = at(1_000_000 + u64::from(number));
-        drop(subjects.state(subject(number), &overflow, at));
+        drop(subjects.state(&subject(number), &overflow, at));
     }
     assert!(subjects.len() < 2_000, "{} left", subjects.len());
 }
@@ -77,11 +80,11 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
 fn a_state_in_somebodys_hands_is_not_forgotten() {
     let subjects = Subjects::new(1_000_000);
     let overflow = counter(1, 1).unused();
-    let held = subjects.state(subject(1), &overflow, at(1)).unwrap();
+    let held = subjects.state(&subject(1), &overflow, at(1)).unwrap();
     for number in 2..5_000 {
-        drop(subjects.state(subject(number), &overflow, at(u64::from(number))));
+        drop(subjects.state(&subject(number), &overflow, at(u64::from(number))));
     }
-    let again = subjects.state(subject(1), &overflow, at(9_000)).unwrap();
+    let again = subjects.state(&subject(1), &overflow, at(9_000)).unwrap();
     assert!(Arc::ptr_eq(&held, &again));
 }
 
@@ -90,24 +93,24 @@ fn a_request_with_an_older_reading_of_the_clock_gains_nothing() {
     let subjects = Subjects::new(10_000);
     let overflow = counter(1, 1).unused();
     let gcra = counter(1, 100);
-    let first = subjects.state(subject(0), &overflow, at(1)).unwrap();
+    let first = subjects.state(&subject(0), &overflow, at(1)).unwrap();
     gcra.charge(&first, at(1)).unwrap();
     drop(first);
     // Newcomers at 101 find the first one idle and have it forgotten.
     for number in 1..5_000 {
-        drop(subjects.state(subject(number), &overflow, at(101)));
+        drop(subjects.state(&subject(number), &overflow, at(101)));
     }
-    let back = subjects.state(subject(0), &overflow, at(100)).unwrap();
+    let back = subjects.state(&subject(0), &overflow, at(100)).unwrap();
     assert_eq!(gcra.look(&back, at(100)), Err(Duration::from_nanos(1)));
 }
 
 #[test]
-fn a_newcomer_inherits_the_overflow_state() {
+fn a_newcomer_inherits_what_it_would_have_been_counted_in() {
     let subjects = Subjects::new(1);
     let gcra = counter(1, 100);
     let overflow = counter(1, 1).unused();
     gcra.charge(&overflow, at(1)).unwrap();
-    let state = subjects.state(subject(1), &overflow, at(2)).unwrap();
+    let state = subjects.state(&subject(1), &overflow, at(2)).unwrap();
     assert!(gcra.look(&state, at(2)).is_err());
     assert!(gcra.look(&state, at(101)).is_ok());
 }
@@ -127,9 +130,96 @@ fn no_shard_of_a_large_map_is_much_larger_than_those_of_others() {
 }
 
 #[test]
-fn without_room_there_is_no_state() {
+fn who_finds_no_room_shares_a_state_with_its_owner_and_with_few_others() {
     let subjects = Subjects::new(0);
-    let overflow = counter(1, 1).unused();
-    assert!(subjects.state(subject(1), &overflow, at(1)).is_none());
+    let last = counter(1, 1).unused();
+    let state = |subject| subjects.state(&subject, &last, at(1)).unwrap();
+    let of_network = |network: u32, host: u32| Subject {
+        address: Some(Ipv4Addr::from_bits(network << 8 | host).into()),
+        ..subject(0)
+    };
+    let first = state(of_network(0, 0));
+    for host in 1..256 {
+        assert!(Arc::ptr_eq(&first, &state(of_network(0, host))));
+    }
+    let another_rule = Subject {
+        rule: 2,
+        ..of_network(0, 0)
+    };
+    let others = (1..1_000).map(|network| of_network(network, 0));
+    let met = [another_rule]
+        .into_iter()
+        .chain(others)
+        .filter(|other| Arc::ptr_eq(&first, &state(*other)));
+    // One in 16 384 of them would be usual.
+    assert!(met.count() <= 2);
     assert_eq!(subjects.len(), 0);
+}
+
+#[test]
+fn all_addresses_of_a_network_and_all_resources_of_a_key_have_one_owner() {
+    let at_address = |address: &str| Subject {
+        address: Some(address.parse().unwrap()),
+        ..subject(0)
+    };
+    let has_one_owner = |one: Subject, other: Subject| one.owner() == other.owner();
+    for (address, neighbour, other) in [
+        ("192.0.2.1", "192.0.2.255", "192.0.3.1"),
+        ("2001:db8:1::", "2001:db8:1:ffff::", "2001:db8:2::"),
+    ] {
+        let [address, neighbour, other] = [address, neighbour, other].map(at_address);
+        assert!(has_one_owner(address, neighbour));
+        assert!(!has_one_owner(address, other));
+    }
+    let key = |id, resource| Subject {
+        key: Some(KeySubject::ApiKey(id)),
+        address: None,
+        resource,
+        rule: 1,
+    };
+    assert!(has_one_owner(key(1, 3), key(1, 5)));
+    assert!(!has_one_owner(key(1, 3), key(2, 3)));
+    let of_another_rule = Subject {
+        rule: 2,
+        ..key(1, 3)
+    };
+    assert!(!has_one_owner(key(1, 3), of_another_rule));
+}
+
+#[test]
+fn overflow_states_are_bounded_and_forgotten_when_they_are_idle() {
+    let subjects = Subjects::new(0);
+    let gcra = counter(1, 100);
+    let last = gcra.unused();
+    let charge = |number, now| {
+        let state = subjects.state(&subject(number), &last, at(now));
+        state.is_some_and(|state| gcra.charge(&state, at(now)).is_ok())
+    };
+    let states = || -> usize {
+        let shards = subjects.shards.iter();
+        shards.map(|shard| shard.lock().unwrap().states.len()).sum()
+    };
+    for rule in 0..3 {
+        for number in 0..60_000 {
+            let other = Subject {
+                rule,
+                ..subject(number)
+            };
+            if let Some(state) = subjects.state(&other, &last, at(1)) {
+                let _ = gcra.charge(&state, at(1));
+            }
+        }
+        assert!(states() <= PLACES, "{}", states());
+    }
+    assert_eq!(states(), PLACES);
+    let unlucky = (0..60_000).find(|number| !charge(*number, 1));
+    assert!(unlucky.is_some());
+    // All at rest: whoever comes now makes room for itself.
+    assert!(
+        (60_000..120_000)
+            .filter(|number| charge(*number, 1_000))
+            .count()
+            > 10_000
+    );
+    assert!(states() <= PLACES);
 }
