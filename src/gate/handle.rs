@@ -267,9 +267,6 @@ impl AuthHandle {
         if let Some(problem) = self.gate.options.request.credentials.problem() {
             return Err(ConfigError::new(ConfigErrorKind::Credentials, problem).into());
         }
-        if let Some(problem) = self.gate.state.limiter.problem() {
-            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
-        }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")
             .method("GET")

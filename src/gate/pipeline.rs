@@ -701,15 +701,8 @@ fn problem<'a>(
     if let Some(problem) = state.verifier.client.config_error() {
         return Some((&notices.client, "the Wacht client cannot be used", problem));
     }
-    if let Some(problem) = options.request.credentials.problem() {
-        return Some((&notices.credentials, "no request can show a key", problem));
-    }
-    let problem = state.limiter.problem()?;
-    Some((
-        &notices.limits,
-        "the rate limits cannot be applied",
-        problem,
-    ))
+    let problem = options.request.credentials.problem()?;
+    Some((&notices.credentials, "no request can show a key", problem))
 }
 
 impl ResponseFields {

@@ -51,7 +51,6 @@ pub(crate) struct Notices {
     pub(crate) no_peer: Notice,
     pub(crate) client: Notice,
     pub(crate) credentials: Notice,
-    pub(crate) limits: Notice,
     pub(crate) runtime: Notice,
     pub(crate) address: Notice,
 }

@@ -393,15 +393,15 @@ async fn gates_do_not_read_at_the_same_moment() {
         for echo in &gates {
             echo.get(key.secret()).await.assert_ok();
         }
-        // Each takes a step on this thread before anything is asked after it.
+        // A fair coin falls on one side 20 times in a row once in a million runs.
+        eventually(async || stage.asked().len() > before).await;
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
         }
         stage.asked().len() - before
     };
     let early = all_at(60 * SECOND).await;
-    // A fair coin falls on one side 20 times in a row twice in a million runs.
-    assert!((1..GATES).contains(&early), "{early} of {GATES}");
+    assert!(early < GATES, "{early} of {GATES}");
 }
 
 #[tokio::test]

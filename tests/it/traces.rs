@@ -558,19 +558,6 @@ async fn trouble_of_the_program() {
     );
     let nowhere = scene.layer().credentials([]);
     refused(Echo::behind(nowhere).get(key.secret()).await);
-    let replicas = std::num::NonZeroU32::new(1_000).unwrap();
-    let rule = wacht_auth::models::RateLimit {
-        unit: wacht_auth::models::RateLimitUnit::Hour,
-        duration: 1,
-        max_requests: 1,
-        mode: None,
-    };
-    let limits = Limits::local().rules([rule]).unwrap().replicas(replicas);
-    refused(
-        Echo::behind(scene.builder().limits(limits).build().unwrap())
-            .get(key.secret())
-            .await,
-    );
 
     // No address, no app named.
     scene

@@ -19,7 +19,6 @@ use crate::models::RateLimitRule;
 /// All counters of one gate.
 pub(crate) struct Limiter {
     limits: Limits,
-    problem: Option<String>,
     /// The rules that every app has, whatever its scheme says.
     fixed: Option<Vec<RuleSpec>>,
     subjects: Subjects,
@@ -83,7 +82,6 @@ impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             limits: limits.clone(),
-            problem: limits.problem(),
             fixed: limits
                 .rules
                 .as_deref()
@@ -91,11 +89,6 @@ impl Limiter {
             subjects: Subjects::new(limits.capacity),
             registry: Mutex::new(Registry::new(limits.algorithm)),
         }
-    }
-
-    /// Why nothing can be counted as configured.
-    pub(crate) fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
     }
 
     /// Who counts the requests of an app's keys. `scheme` is the app's, as far as it is known and

@@ -325,8 +325,7 @@ impl Limits {
     /// [`Error::Config`] when there is no rule at all, and for a rule that cannot be counted
     /// here: its unit or mode is unknown, its `duration` is not positive (for calendar units: not
     /// 1), or its limit is smaller than the number of [`replicas`](Self::replicas). Where
-    /// `replicas` is said after this, every request is answered 500 for the latter and the log
-    /// says why.
+    /// `replicas` is said after this, [`build`](crate::WachtAuthLayerBuilder::build) says so.
     pub fn rules<I>(mut self, rules: I) -> Result<Self, Error>
     where
         I: IntoIterator,

@@ -175,10 +175,9 @@ impl WachtAuthLayerBuilder {
     /// rules cannot be applied, alone or by so many replicas.
     pub fn build(self) -> Result<WachtAuthLayer> {
         self.settings.client.transport()?;
-        let layer = self.build_unchecked();
-        match layer.problem_of_limits() {
+        match self.settings.limits.problem() {
             Some(problem) => Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into()),
-            None => Ok(layer),
+            None => Ok(self.build_unchecked()),
         }
     }
 

@@ -96,10 +96,6 @@ impl WachtAuthLayer {
         }
     }
 
-    pub(crate) fn problem_of_limits(&self) -> Option<&str> {
-        self.gate.state.limiter.problem()
-    }
-
     /// Accepts only keys of this API auth app. Default: every app of the deployment, except the
     /// platform's own `aa_<digits>` and `oauth_<digits>`; a warning says so once.
     ///
