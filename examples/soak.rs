@@ -86,7 +86,7 @@ struct Tally {
 }
 
 impl Soak {
-    async fn new() -> Arc<Self> {
+    async fn new() -> wacht_auth::Result<Arc<Self>> {
         // As Wacht does: a yes stands for a while whatever is revoked meanwhile.
         let wacht = DevGateway::start().await;
         let wacht = wacht.revocation_lag(Duration::from_secs(60));
@@ -103,11 +103,10 @@ impl Soak {
         let gate = WachtAuthLayer::builder(client.clone())
             .cache(ages)
             .deadline(DEADLINE)
-            .build()
-            .expect("nothing in it can be wrong")
+            .build()?
             .apps(["orders", "metered"]);
         let issue = |app: &str| wacht.issue_key(app).issue();
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             known: (0..KNOWN_KEYS).map(|_| issue("orders")).collect(),
             metered: issue("metered"),
             wacht,
@@ -116,7 +115,7 @@ impl Soak {
             revoked: Mutex::default(),
             tally: Tally::default(),
             over: AtomicBool::new(false),
-        })
+        }))
     }
 
     /// Sends one request through the gate; `None` when it reached the service behind it.
@@ -465,7 +464,7 @@ async fn recovered(soak: &Soak, nonsense_since: Instant) {
 // --- the run ---
 
 async fn run(duration: Duration) -> Result<ExitCode, Box<dyn Error>> {
-    let soak = Soak::new().await;
+    let soak = Soak::new().await?;
     let strangers = soak.wacht.other_deployment();
     for key in soak.seen() {
         // Slow machines get their time before it counts.

@@ -414,8 +414,8 @@ impl Entry {
 
     /// Whether a key of it is cached or waited for.
     fn is_in_use(&self) -> bool {
-        let is_held = |used: &Box<Used>| Arc::strong_count(&used.app) > 1;
-        self.used.as_ref().is_some_and(is_held)
+        let is_held = |used: &Used| Arc::strong_count(&used.app) > 1;
+        self.used.as_deref().is_some_and(is_held)
     }
 
     /// Whether what comes of a call that was sent then is news.

@@ -15,7 +15,7 @@ use moka::ops::compute::Op;
 
 use crate::clock::Now;
 use crate::gate::verdict::hot_cache::{HotCache, one_in};
-use crate::gate::verdict::open_checks::{OpenCheck, OpenChecks, Overtaken};
+use crate::gate::verdict::open_checks::{OpenCheck, OpenChecks, OvertakenBy};
 use crate::gate::verdict::policy::CachePolicy;
 use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent};
 use crate::gate::verdict::verdict::{Verdict, VerdictKey};
@@ -192,9 +192,9 @@ impl VerdictCache {
         self.revocations.expire(now);
         let mut filing = check.file();
         match filing.yes() {
-            Overtaken::ByNothing => {}
-            Overtaken::ByYes => return,
-            Overtaken::ByNo => return verdict.withdraw(),
+            OvertakenBy::Nothing => {}
+            OvertakenBy::Yes => return,
+            OvertakenBy::No => return verdict.withdraw(),
         }
         // One that is revoked is kept: while it is, nobody needs to ask, and if that is taken back
         // it is good again.
@@ -212,7 +212,7 @@ impl VerdictCache {
     /// outage brings it back.
     pub(crate) fn refuse(&self, check: &OpenCheck<'_>, now: Now, ttl: Duration) {
         let mut filing = check.file();
-        if filing.no() == Overtaken::ByYes {
+        if filing.no() == OvertakenBy::Yes {
             return;
         }
         // moka may have let go of the one that is hot without having said so yet.

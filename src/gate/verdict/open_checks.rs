@@ -40,10 +40,10 @@ pub(crate) struct OpenCheck<'a> {
 
 /// What was answered first, though it was asked later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Overtaken {
-    ByNothing,
-    ByYes,
-    ByNo,
+pub(super) enum OvertakenBy {
+    Nothing,
+    Yes,
+    No,
 }
 
 /// The right to file an answer: one at a time for a key.
@@ -84,32 +84,32 @@ impl OpenCheck<'_> {
 
 impl Filing<'_> {
     /// Files a yes, unless a check that was sent later, or at the same instant, has said no.
-    pub(super) fn yes(&mut self) -> Overtaken {
+    pub(super) fn yes(&mut self) -> OvertakenBy {
         let sent = Some(self.check.sent.at.monotonic);
         let Some(checked) = self.checks.get_mut(&self.check.key) else {
-            return Overtaken::ByNothing;
+            return OvertakenBy::Nothing;
         };
         if checked.no >= sent {
-            Overtaken::ByNo
+            OvertakenBy::No
         } else if checked.yes > sent {
-            Overtaken::ByYes
+            OvertakenBy::Yes
         } else {
             checked.yes = sent;
-            Overtaken::ByNothing
+            OvertakenBy::Nothing
         }
     }
 
     /// Files a definite no, unless a check that was sent later has said yes.
-    pub(super) fn no(&mut self) -> Overtaken {
+    pub(super) fn no(&mut self) -> OvertakenBy {
         let sent = Some(self.check.sent.at.monotonic);
         let Some(checked) = self.checks.get_mut(&self.check.key) else {
-            return Overtaken::ByNothing;
+            return OvertakenBy::Nothing;
         };
         if checked.yes > sent {
-            return Overtaken::ByYes;
+            return OvertakenBy::Yes;
         }
         checked.no = checked.no.max(sent);
-        Overtaken::ByNothing
+        OvertakenBy::Nothing
     }
 }
 
