@@ -4,8 +4,8 @@
 //! So they are what a change is held against: `benches/instructions.txt` keeps the figures, and
 //! this fails when a hit takes more than 5 % over its kept one.
 //!
-//! `cargo bench --bench instructions` compares; `cargo bench --bench instructions -- --keep`
-//! writes the figures down anew, which is for changes that are meant to cost what they cost.
+//! `cargo bench -p benches --bench instructions` compares. The same with `-- --keep` writes the
+//! figures down anew, which is for changes that are meant to cost what they cost.
 //! Valgrind must be installed.
 //!
 //! The counts are those of the program that callgrind simulates: a processor without instructions
@@ -37,7 +37,7 @@ const CALLS: u64 = 1_000;
 const TOLERANCE: f64 = 0.05;
 
 /// The figures a change is compared with.
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
+const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
 
 /// Tells this program that callgrind is looking, and at which case.
 const COUNTED: &str = "WACHT_AUTH_COUNTED";
@@ -87,7 +87,8 @@ fn case(wacht: &DevGateway, name: &str) -> Case {
     // So old that nothing is asked again while it is measured.
     let hour = Duration::from_secs(3600);
     let forever = CachePolicy::default().fresh_for(hour).negative_ttl(hour);
-    let layer = WachtAuthLayer::new(wacht.client()).cache(forever);
+    let builder = WachtAuthLayer::builder(wacht.client()).cache(forever);
+    let layer = builder.clone().build().unwrap();
     let app = wacht.app(&name.replace([' ', ','], "-"));
     let key = |rules: Vec<DevRule>| {
         app.scheme(rules);
@@ -98,7 +99,10 @@ fn case(wacht: &DevGateway, name: &str) -> Case {
     let of_hour = || DevRule::per_key(2_000_000_000, "hour", 1);
     let of_app = || DevRule::per_app(2_000_000_000, "minute", 1);
     let (layer, secret, meets) = match name {
-        "hit, limits off" => (layer.limits(Limits::off()), key(vec![plenty()]), None),
+        "hit, limits off" => {
+            let layer = builder.limits(Limits::off()).build().unwrap();
+            (layer, key(vec![plenty()]), None)
+        }
         "hit, one rule, no headers" => (
             layer.rate_limit_headers(RateLimitHeaders::None),
             key(vec![plenty()]),

@@ -1,8 +1,8 @@
 //! What the rate limiter costs: bytes a subject, nanoseconds a check, and the longest a request
 //! waits for it while somebody sends every request from an address of its own.
 //!
-//! `cargo bench --bench limits`. Everything goes through a gate whose verdicts are warm, as users
-//! meet it: `off` is the same gate with nobody counting, so a check costs the difference.
+//! `cargo bench -p benches --bench limits`. Everything goes through a gate whose verdicts are warm,
+//! as users meet it: `off` is the same gate with nobody counting, so a check costs the difference.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 #![allow(
     clippy::disallowed_methods,
@@ -156,11 +156,13 @@ impl Stage {
     }
 
     fn layer(&self, limits: Limits) -> WachtAuthLayer {
-        WachtAuthLayer::new(self.wacht.client())
+        WachtAuthLayer::builder(self.wacht.client())
             .clock(&self.clock)
             // Nothing is verified anew when the clock is moved.
             .cache(CachePolicy::default().fresh_for(Duration::from_secs(1 << 30)))
             .limits(limits)
+            .build()
+            .unwrap()
             .rate_limit_headers(RateLimitHeaders::None)
     }
 

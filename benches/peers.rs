@@ -1,6 +1,6 @@
 //! What other middleware costs that stands where the gate stands, beside the gate, in one run.
 //!
-//! `cargo bench --bench peers`. Quote ratios: single times say more about the machine.
+//! `cargo bench -p benches --bench peers`. Quote ratios: single times say more about the machine.
 //!
 //! Every contender is a tower stack around the same inner service, which answers at once with an
 //! empty body, and sees the same requests: a few ordinary headers, the peer's address as axum
@@ -218,11 +218,12 @@ fn peers(c: &mut Criterion) {
 }
 
 fn wacht_auth(contest: &mut Contest<'_>, wacht: &DevGateway, secrets: &[String]) {
-    let layer = WachtAuthLayer::new(wacht.client())
-        .app("orders")
-        .cache(CachePolicy::default().fresh_for(LONG));
+    let builder = WachtAuthLayer::builder(wacht.client())
+        .cache(CachePolicy::default().fresh_for(LONG))
+        .app("orders");
+    let layer = builder.clone().build().unwrap();
     contest.enter_strict(OURS, layer.layer(inner()), secrets);
-    let off = layer.limits(Limits::off());
+    let off = builder.limits(Limits::off()).build().unwrap();
     contest.enter_strict("wacht-auth without limits", off.layer(inner()), secrets);
 }
 

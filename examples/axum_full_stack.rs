@@ -45,8 +45,11 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use wacht_auth::axum::{Permission, Permitted};
 use wacht_auth::dev::{DevGateway, DevRule};
 use wacht_auth::{Principal, Rejection, WachtAuthLayer};
@@ -184,11 +187,10 @@ fn log_to<W>(writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let everything = EnvFilter::new("tower_http=trace,wacht_auth=trace,axum_full_stack=trace");
-    tracing_subscriber::fmt()
-        .with_env_filter(everything)
-        .with_ansi(false)
-        .with_writer(writer)
+    let ours = ["tower_http", "wacht_auth", "axum_full_stack"];
+    tracing_subscriber::registry()
+        .with(Targets::new().with_targets(ours.map(|target| (target, Level::TRACE))))
+        .with(fmt::layer().with_ansi(false).with_writer(writer))
         .init();
 }
 

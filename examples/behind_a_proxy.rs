@@ -21,7 +21,7 @@ use axum::routing::get;
 use http::Request;
 use tokio::net::TcpListener;
 use wacht_auth::dev::{DevGateway, DevRule};
-use wacht_auth::{ClientIp, Principal, WachtAuthLayer};
+use wacht_auth::{ClientIp, Principal, WachtAuthLayer, WachtAuthLayerBuilder};
 
 use self_test::SelfTest;
 
@@ -30,8 +30,10 @@ mod self_test;
 /// What stands before the service: here a load balancer on this machine, and one before that.
 const PROXIES: [&str; 2] = ["127.0.0.1", "10.0.0.0/8"];
 
-fn service(gate: WachtAuthLayer) -> Result<Router, Box<dyn Error>> {
-    let gate = gate.client_ip(ClientIp::trusted_proxies(PROXIES)?);
+fn service(gate: WachtAuthLayerBuilder) -> Result<Router, Box<dyn Error>> {
+    let gate = gate
+        .client_ip(ClientIp::trusted_proxies(PROXIES)?)
+        .build()?;
     Ok(Router::new().route("/orders", get(orders)).layer(gate))
 }
 
@@ -39,7 +41,7 @@ async fn orders(caller: Principal) -> String {
     format!("the orders of {}\n", caller.key_name())
 }
 
-async fn serve(gate: WachtAuthLayer) -> Result<SocketAddr, Box<dyn Error>> {
+async fn serve(gate: WachtAuthLayerBuilder) -> Result<SocketAddr, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     // Without the peer's address the gate could not tell a proxy from anybody else.
@@ -57,7 +59,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let rule = DevRule::per_app_and_ip(2, "hour", 1);
     wacht.app("shop").scheme([rule]);
     let key = wacht.issue_key("shop").name("reader").issue();
-    let address = serve(WachtAuthLayer::new(wacht.client()).app("shop")).await?;
+    let address = serve(WachtAuthLayer::builder(wacht.client()).app("shop")).await?;
 
     if !env::args().any(|argument| argument == "--self-test") {
         println!(

@@ -100,10 +100,12 @@ impl Soak {
             .fresh_for(FRESH)
             .stale_while_revalidate(STALE)
             .negative_ttl(Duration::from_secs(1));
-        let gate = WachtAuthLayer::new(client.clone())
-            .apps(["orders", "metered"])
+        let gate = WachtAuthLayer::builder(client.clone())
             .cache(ages)
-            .deadline(DEADLINE);
+            .deadline(DEADLINE)
+            .build()
+            .expect("nothing in it can be wrong")
+            .apps(["orders", "metered"]);
         let issue = |app: &str| wacht.issue_key(app).issue();
         Arc::new(Self {
             known: (0..KNOWN_KEYS).map(|_| issue("orders")).collect(),

@@ -97,10 +97,10 @@ mod tests {
             let wacht = DevGateway::start().await.clock(&clock);
             wacht.app("orders");
             let client = wacht.client();
-            let gate = WachtAuthLayer::new(client.clone())
+            let gate = WachtAuthLayer::builder(client.clone())
                 .clock(&clock)
-                // Time-outs go by real time, and a busy machine is no outage.
-                .deadline(Duration::from_secs(60));
+                .build()
+                .expect("nothing in it can be wrong");
             // What `into_make_service_with_connect_info` records of a real connection.
             let peer = MockConnectInfo(SocketAddr::from(([192, 0, 2, 1], 50_000)));
             Self {

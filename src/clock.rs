@@ -149,8 +149,7 @@ pub(crate) fn nanoseconds(since: Duration) -> u64 {
 /// let wacht = DevGateway::start().await.clock(&clock);
 /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
 /// let key = wacht.issue_key("orders").issue();
-/// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+/// let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).build()?.app("orders");
 /// let gate = gate.handle();
 ///
 /// let context = AuthContext::new("/orders");
@@ -195,8 +194,7 @@ impl ManualClock {
     /// let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.app("orders").scheme([DevRule::per_key(1, "calendar_day", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).build()?.app("orders");
     /// let gate = gate.handle();
     ///
     /// let context = AuthContext::new("/orders");

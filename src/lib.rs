@@ -129,7 +129,7 @@
 //! |---|---|
 //! | `axum` (default) | [`Principal`] and [`wacht_auth::axum::Permitted`][Permitted] as extractors, [`Rejection`] as a response, [`wacht_auth::axum::matched_path`][matched_path], the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
-//! | `test-util` | [`dev`]: a stand-in for Wacht, and a clock that is moved by hand |
+//! | `test-util` | [`dev`]: a stand-in for Wacht, a clock that is moved by hand, and callers made by hand |
 //! | `metrics` | the figures of [`AuthStats`], told to the recorder of the crate [`metrics`](https://docs.rs/metrics) |
 //! | `wacht` | [`wacht_auth::interop`][interop]: a client from the configuration of the SDK, the crate `wacht`, and callers in its types |
 //!
@@ -171,7 +171,7 @@ pub use gate::{
     ClientIpError, CredentialSource, GatewayStats, LimitRefusals, Limits, PeerAddr, Permissions,
     PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
     RequirePermissionsLayer, Requirement, RequirementError, RequirementErrorKind, ResponseBody,
-    ResponseFuture, UnknownKeyLimit, VerdictSource, VerdictStats, WachtAuth,
+    ResponseFuture, UnknownKeyLimit, VerdictSource, VerdictStats, WachtAuth, WachtAuthLayerBuilder,
 };
 
 pub use clock::Clock;

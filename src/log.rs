@@ -1,6 +1,9 @@
 //! What goes to the log: under which target, and what is said there only once.
 
+use std::collections::BTreeSet;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The target of every event and span of the gate, for filters to name.
 pub(crate) const GATE: &str = "wacht_auth::gate";
@@ -10,6 +13,10 @@ pub(crate) const GATE: &str = "wacht_auth::gate";
 pub(crate) struct Notice(AtomicBool);
 
 impl Notice {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
     pub(crate) fn is_first(&self) -> bool {
         // A plain load first: after the first time, this is all a request pays.
         !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
@@ -30,5 +37,43 @@ impl Notice {
         if self.is_first() {
             tracing::error!(target: GATE, hint, "{what}");
         }
+    }
+
+    /// An error the first time, for debugging after that.
+    pub(crate) fn error_then_debug(&self, what: &str) {
+        if self.is_first() {
+            tracing::error!(target: GATE, "{what}");
+        } else {
+            tracing::debug!(target: GATE, "{what}");
+        }
+    }
+}
+
+/// Places of the program's source of which something has been said. No more than the source has.
+#[derive(Debug)]
+pub(crate) struct Places(Mutex<BTreeSet<&'static Location<'static>>>);
+
+impl Places {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(BTreeSet::new()))
+    }
+
+    pub(crate) fn is_first(&self, place: &'static Location<'static>) -> bool {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.insert(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_is_the_first_once() {
+        let places = Places::new();
+        let (here, there) = (Location::caller(), Location::caller());
+        assert_ne!(here, there);
+        let first = [here, there, here].map(|place| places.is_first(place));
+        assert_eq!(first, [true, true, false]);
     }
 }

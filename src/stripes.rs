@@ -21,7 +21,7 @@ impl<T> Stripes<T> {
     }
 
     /// This thread's copy.
-    pub(crate) fn mine(&self) -> &T {
+    pub(crate) fn local(&self) -> &T {
         &self.0[stripe()].0
     }
 
@@ -34,13 +34,13 @@ fn stripe() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     const UNKNOWN: usize = usize::MAX;
     thread_local! {
-        static MINE: Cell<usize> = const { Cell::new(UNKNOWN) };
+        static LOCAL: Cell<usize> = const { Cell::new(UNKNOWN) };
     }
-    MINE.with(|mine| {
-        if mine.get() == UNKNOWN {
-            mine.set(THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES);
+    LOCAL.with(|local| {
+        if local.get() == UNKNOWN {
+            local.set(THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES);
         }
-        mine.get() % STRIPES
+        local.get() % STRIPES
     })
 }
 

@@ -1,6 +1,6 @@
 //! What threads share, under names that a model check can put its own things behind.
 //!
-//! Only what a model is about takes its parts from here: tombstones, verdicts, what holds them, and
+//! Only what a model is about takes its parts from here: revocations, verdicts, what holds them, and
 //! buckets.
 
 #[cfg(not(all(test, wacht_shuttle)))]
@@ -11,11 +11,6 @@ mod parts {
 
     /// A place for one `Arc`.
     pub(crate) type Slot<T> = ArcSwapOption<T>;
-
-    /// The slot, for who must not stop here: a caller of ours may hold a lock.
-    pub(crate) fn without_a_stop<T>(slot: &Slot<T>) -> &ArcSwapOption<T> {
-        slot
-    }
 
     /// moka's cache. Seeded at random, as std's hasher is, and several times faster on short keys.
     pub(crate) type Cache<K, V> = moka::sync::Cache<K, V, foldhash::quality::RandomState>;
@@ -29,8 +24,9 @@ mod parts {
 #[cfg(all(test, wacht_shuttle))]
 mod parts {
     use std::ops::Deref;
+    use std::sync::Arc;
 
-    use arc_swap::ArcSwapOption;
+    use arc_swap::{ArcSwapOption, Guard};
 
     pub(crate) use shuttle::sync::{Mutex, MutexGuard, PoisonError, atomic};
 
@@ -43,6 +39,17 @@ mod parts {
         }
     }
 
+    impl<T> Slot<T> {
+        /// No step: moka, which asks for it, holds a lock that no other thread may want meanwhile.
+        pub(crate) fn compare_and_swap(
+            &self,
+            current: *const T,
+            new: Option<Arc<T>>,
+        ) -> Guard<Option<Arc<T>>> {
+            self.0.compare_and_swap(current, new)
+        }
+    }
+
     impl<T> Deref for Slot<T> {
         type Target = ArcSwapOption<T>;
 
@@ -50,10 +57,6 @@ mod parts {
             stop();
             &self.0
         }
-    }
-
-    pub(crate) fn without_a_stop<T>(slot: &Slot<T>) -> &ArcSwapOption<T> {
-        &slot.0
     }
 
     /// moka's own cache, of which every call is one step.
@@ -80,6 +83,7 @@ mod parts {
     }
 }
 
-pub(crate) use parts::{
-    Cache, Mutex, MutexGuard, PoisonError, Slot, atomic, cache, without_a_stop,
-};
+#[cfg(all(test, wacht_shuttle))]
+pub(crate) mod model;
+
+pub(crate) use parts::{Cache, Mutex, MutexGuard, PoisonError, Slot, atomic, cache};

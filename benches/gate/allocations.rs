@@ -1,8 +1,8 @@
-//! What the gate allocates: for a call, in every case of `cargo bench --bench gate`, and for a key
-//! that it knows.
+//! What the gate allocates: for a call, in every case of the bench `gate`, and for a key that it
+//! knows.
 //!
-//! `cargo bench --bench allocations`. Of a call: the request is made before and both it and the answer are
-//! dropped within. What `http` does by itself is counted by itself: the first insert into the
+//! `cargo bench -p benches --bench allocations`. Of a call: the request is made before and both it
+//! and the answer are dropped within. What `http` does by itself is counted by itself: the first insert into the
 //! extensions (a hit's request, a refusal's answer) and, into an empty header map, as many fields
 //! as the answer carries. The rest is the gate's own. Of a key: see
 //! `memory.rs`. All of it also goes to `bench/allocations.json` in the target directory

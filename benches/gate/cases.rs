@@ -8,7 +8,7 @@ use tower::{Layer, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevRule, Fault, On};
 use wacht_auth::{
     Algorithm, CachePolicy, Limits, PeerAddr, RateLimitHeaders, RejectionKind, WachtAuth,
-    WachtAuthLayer,
+    WachtAuthLayer, WachtAuthLayerBuilder,
 };
 
 use super::service::{Inner, call, inner, request};
@@ -103,10 +103,14 @@ impl Case {
 
 impl Stage<'_> {
     fn layer(&self) -> WachtAuthLayer {
+        self.builder().build().unwrap()
+    }
+
+    fn builder(&self) -> WachtAuthLayerBuilder {
         // So old that nothing is asked again while it is measured.
         let hour = Duration::from_secs(3600);
         let policy = CachePolicy::default().fresh_for(hour).negative_ttl(hour);
-        WachtAuthLayer::new(self.wacht.client()).cache(policy)
+        WachtAuthLayer::builder(self.wacht.client()).cache(policy)
     }
 
     /// A caller whose app has these rules.
@@ -156,7 +160,7 @@ impl Stage<'_> {
         let cases = [
             (
                 "hit, limits off",
-                self.layer().limits(Limits::off()),
+                self.builder().limits(Limits::off()).build().unwrap(),
                 one.clone(),
             ),
             ("hit, no rule matches", self.layer(), elsewhere),
@@ -197,7 +201,11 @@ impl Stage<'_> {
                 caller = caller.with_address();
             }
             for (words, algorithm) in algorithms {
-                let layer = self.layer().limits(Limits::local().algorithm(algorithm));
+                let layer = self
+                    .builder()
+                    .limits(Limits::local().algorithm(algorithm))
+                    .build()
+                    .unwrap();
                 self.add(
                     format!("hit, {mode}, {words}"),
                     &layer,

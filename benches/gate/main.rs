@@ -1,6 +1,6 @@
 //! What the gate costs on top of the service it stands before.
 //!
-//! `cargo bench --bench gate`. The groups of criterion:
+//! `cargo bench -p benches --bench gate`. The groups of criterion:
 //!
 //! * `gate`: the bare service, every kind of hit, every refusal, and a miss;
 //! * `parts`: what a hit cannot do without, each measured with the crate that does it;
@@ -8,8 +8,8 @@
 //!
 //! A table beside them says what two threads do against one. It also goes to `bench/gate.json` in
 //! the target directory (`bench/gate-short.json` after `-- --test`). Allocations and memory have
-//! a bench of their own, `cargo bench --bench allocations`: the allocator that counts would slow
-//! down what is timed here.
+//! a bench of their own, `allocations`: the allocator that counts would slow down what is timed
+//! here.
 //!
 //! `-- keys` and the like run one group or table: the name of the group first, as in
 //! `-- 'gate/no key'`. With `-- --test` everything runs once, with few keys.

@@ -52,12 +52,14 @@ impl StandIn {
         let policy = CachePolicy::default()
             .capacity_bytes(4 << 30)
             .fresh_for(Duration::from_secs(3600));
-        WachtAuthLayer::new(client)
-            .app(APP)
+        WachtAuthLayer::builder(client)
             .cache(policy)
             .limits(Limits::local().capacity(2_000_000))
             // The machine may be busy with 128 checks at once.
             .deadline(Duration::from_secs(30))
+            .build()
+            .unwrap()
+            .app(APP)
             .layer(inner())
     }
 }

@@ -16,8 +16,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use wacht_auth::WachtAuthLayer;
 
 use crate::Result;
+use crate::median::median;
 use crate::process::{self, Process, Role};
-use crate::report::median;
 use crate::wacht::{Newcomer, Stage};
 
 /// How many newcomers one gate meets. The first of them warms it up. A gate asks the management

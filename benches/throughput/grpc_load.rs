@@ -10,7 +10,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::Result;
-use crate::load::{Order, Senders, Times, Window};
+use crate::window::{Order, Senders, Times, Window};
 
 /// So many calls share a connection.
 const PER_CHANNEL: usize = 16;

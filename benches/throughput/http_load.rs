@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::Result;
-use crate::load::{Order, Senders, Times, Window};
+use crate::window::{Order, Senders, Times, Window};
 
 pub(crate) async fn start(
     order: &Order,

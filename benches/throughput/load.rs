@@ -1,42 +1,21 @@
 //! One window of load: as many requests as the server answers, always as many on their way.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::Result;
-use crate::grpc_load;
-use crate::http_load;
-use crate::{cpu, process};
+use crate::window::{Order, Protocol, Times, Window};
+use crate::{cpu, grpc_load, http_load, process};
 
 /// Requests on their way at any time.
-pub(crate) const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 64;
 /// Beyond its warm-up and its window, a lap may take as long as this.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Protocol {
-    Http,
-    Grpc,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Order {
-    pub(crate) protocol: Protocol,
-    pub(crate) address: SocketAddr,
-    /// The process of the server.
-    pub(crate) process: u32,
-    pub(crate) secrets: Vec<String>,
-    pub(crate) warm_up: Duration,
-    pub(crate) window: Duration,
-}
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -51,30 +30,6 @@ pub(crate) struct Figures {
     /// All that were answered, in the warm-up too.
     pub(crate) requests: usize,
 }
-
-/// What those who send requests have in common.
-#[derive(Debug, Default)]
-pub(crate) struct Window {
-    sent: AtomicUsize,
-    is_open: AtomicBool,
-    is_over: AtomicBool,
-}
-
-impl Window {
-    /// The number of the next request, until the window is over.
-    pub(crate) fn next(&self) -> Option<usize> {
-        let is_over = self.is_over.load(Ordering::Relaxed);
-        (!is_over).then(|| self.sent.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Whether answers that come now count.
-    pub(crate) fn is_open(&self) -> bool {
-        self.is_open.load(Ordering::Relaxed)
-    }
-}
-
-/// How long the counted requests of one connection took.
-pub(crate) type Times = Vec<Duration>;
 
 pub(crate) fn play() -> Result<()> {
     process::answer_orders(|order: Order| load(&order))
@@ -111,7 +66,7 @@ fn load(order: &Order) -> Result<Figures> {
         p99_us: at(&times, 0.99)?,
         cpu_us_per_request: watched.spent_by_server.map(per_request),
         load_cpu_us_per_request: watched.spent_by_load.map(per_request),
-        requests: window.sent.load(Ordering::Relaxed),
+        requests: window.sent(),
     })
 }
 
@@ -146,17 +101,16 @@ fn watch(order: &Order, window: &Window, senders: &[Sender<'_>]) -> Watched {
     // Nobody is done before the window is over, unless something is wrong.
     while !senders.iter().any(Sender::is_finished) {
         thread::sleep(order.warm_up);
-        if window.sent.load(Ordering::Relaxed) >= 2 * order.secrets.len() {
+        if window.sent() >= 2 * order.secrets.len() {
             break;
         }
     }
     let spent = || [order.process, std::process::id()].map(cpu::time_of);
     let spent_before = spent();
     let opened = Instant::now();
-    window.is_open.store(true, Ordering::Relaxed);
+    window.open();
     thread::sleep(order.window);
-    window.is_open.store(false, Ordering::Relaxed);
-    window.is_over.store(true, Ordering::Relaxed);
+    window.close();
     let open_for = opened.elapsed();
     let [server, load] = spent();
     let since = |now: Option<Duration>, before: Option<Duration>| Some(now? - before?);
@@ -177,6 +131,3 @@ fn at(sorted: &Times, share: f64) -> Result<f64> {
         .ok_or("no request was answered")?;
     Ok(1e6 * sorted[(last as f64 * share) as usize].as_secs_f64())
 }
-
-/// The tasks that send requests.
-pub(crate) type Senders = JoinSet<Result<Times>>;

@@ -1,8 +1,8 @@
 //! Whole servers with and without the gate, over loopback.
 //!
 //! ```sh
-//! cargo bench --bench throughput             # two minutes at most
-//! cargo bench --bench throughput -- --test   # each contender once, for seconds
+//! cargo bench -p benches --bench throughput             # two minutes at most
+//! cargo bench -p benches --bench throughput -- --test   # each contender once, for seconds
 //! ```
 //!
 //! Every server, Wacht's stand-in and the client that makes the load are processes of their own:
@@ -53,11 +53,13 @@ mod cpu;
 mod grpc_load;
 mod http_load;
 mod load;
+mod median;
 mod process;
 mod report;
 mod rounds;
 mod server;
 mod wacht;
+mod window;
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 

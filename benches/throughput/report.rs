@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::cold::Cold;
 use crate::load::Figures;
+use crate::median::median;
 use crate::rounds::Contender;
 use crate::{Result, Size};
 
@@ -257,16 +258,6 @@ fn targets(rows: &[Row], cold: Cold) -> Vec<Target> {
         cold.over_us,
     ));
     targets
-}
-
-/// Of nothing, no number.
-pub(crate) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
-    let mut numbers: Vec<f64> = numbers.into_iter().collect();
-    numbers.sort_by(f64::total_cmp);
-    let Some(last) = numbers.len().checked_sub(1) else {
-        return f64::NAN;
-    };
-    (numbers[last / 2] + numbers[numbers.len() / 2]) / 2.0
 }
 
 fn shown(number: Option<f64>, decimals: usize) -> String {

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::load::{Figures, Order};
+use crate::load::Figures;
 use crate::process::{Process, Role};
 use crate::server::{Kind, Serve};
 use crate::wacht::{Stage, Wacht};
+use crate::window::Order;
 use crate::{Result, Size};
 
 /// One contender's part of a round.

@@ -15,9 +15,9 @@ use tower::util::MapRequestLayer;
 use wacht_auth::{Limits, WachtAuthLayer};
 
 use crate::Result;
-use crate::load::Protocol;
 use crate::process;
-use crate::wacht::Stage;
+use crate::wacht::{APP, Stage};
+use crate::window::Protocol;
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Kind {
@@ -47,7 +47,10 @@ impl Kind {
         Ok(match self {
             Self::Axum | Self::AxumLayer | Self::Tonic => None,
             Self::AxumGate | Self::TonicGate => Some(stage.gate()?),
-            Self::AxumGateway => Some(stage.gate()?.limits(Limits::gateway())),
+            Self::AxumGateway => {
+                let asks = WachtAuthLayer::builder(stage.client()?).limits(Limits::gateway());
+                Some(asks.build()?.app(APP))
+            }
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::process::{self, Process, Role};
 
 /// The app of the keys that take turns.
-const APP: &str = "orders";
+pub(crate) const APP: &str = "orders";
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Order {

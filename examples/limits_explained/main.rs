@@ -153,11 +153,12 @@ async fn in_a_gate(
     let app = wacht.app("orders");
     app.scheme([limit]);
     let key = app.issue_key().issue();
-    let gate = WachtAuthLayer::new(wacht.client())
-        .app("orders")
+    let gate = WachtAuthLayer::builder(wacht.client())
         .limits(limits)
         .cache(CachePolicy::default().fresh_for(Duration::from_secs(END)))
         .clock(&clock)
+        .build()?
+        .app("orders")
         .layer(tower::service_fn(async |_: Request<()>| {
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         }));

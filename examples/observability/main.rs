@@ -1,8 +1,10 @@
 //! What this shows: a gate that can be watched, by Prometheus, by Grafana and in structured logs.
 //!
 //! ```sh
-//! cargo run --example observability                  # serves, and prints curl lines to paste
-//! cargo run --example observability -- --self-test   # sends such requests itself
+//! # serves, and prints curl lines to paste
+//! cargo run --example observability --features metrics
+//! # sends such requests itself
+//! cargo run --example observability --features metrics -- --self-test
 //! ```
 //!
 //! `README.md` beside this file describes the panels of `dashboard.json`. The self-test makes the

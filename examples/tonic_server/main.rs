@@ -2,8 +2,10 @@
 //! tonic client sees of it, in single answers and in streams.
 //!
 //! ```text
-//! cargo run --example tonic_server                  # serves, and prints how to call it
-//! cargo run --example tonic_server -- --self-test   # calls itself, and fails if anything is off
+//! # serves, and prints how to call it
+//! cargo run --example tonic_server --features tonic
+//! # calls itself, and fails if anything is off
+//! cargo run --example tonic_server --features tonic -- --self-test
 //! ```
 //!
 //! `gate.layer(service)` keeps the name of the service, so it goes into `add_service` like any

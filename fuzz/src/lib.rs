@@ -1,7 +1,7 @@
 //! What must hold whatever bytes come in, for a fuzzer to disprove.
 //!
-//! `cargo fuzz run <target>` looks for counterexamples; `cargo test --lib` is the short mode, which
-//! feeds each target with a few thousand inputs made from a fixed seed.
+//! `cargo fuzz run <target>` looks for counterexamples; `cargo test -p wacht-auth-fuzz --lib` is the
+//! short mode, which feeds each target with a few thousand inputs made from a fixed seed.
 
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -34,9 +34,11 @@ fn stage() -> MutexGuard<'static, Stage> {
         let wacht = runtime.block_on(DevGateway::start());
         let key = wacht.issue_key("orders").issue().secret().to_owned();
         let proxies = ClientIp::trusted_proxies(["10.0.0.0/8"]).expect("a network");
-        let layer = WachtAuthLayer::new(wacht.client())
+        let layer = WachtAuthLayer::builder(wacht.client())
             .client_ip(proxies)
-            .unknown_key_limit(wacht_auth::UnknownKeyLimit::off());
+            .unknown_key_limit(wacht_auth::UnknownKeyLimit::off())
+            .build()
+            .unwrap();
         Mutex::new(Stage {
             runtime,
             wacht,
@@ -80,7 +82,10 @@ impl Stage {
         self.wacht.clear_faults();
         self.wacht
             .fault(on, Fault::body(status, "application/json", text));
-        let layer = WachtAuthLayer::new(self.wacht.client()).cache(CachePolicy::disabled());
+        let layer = WachtAuthLayer::builder(self.wacht.client())
+            .cache(CachePolicy::disabled())
+            .build()
+            .unwrap();
         let (_, refusal) = self.call(&layer, self.request());
         self.wacht.clear_faults();
         refusal

@@ -36,25 +36,20 @@
 //! Calls that only read are repeated as the client's
 //! [`RetryPolicy`](crate::client::RetryPolicy) says; all others are sent once.
 
-use serde::{Deserialize, Deserializer};
-
 pub mod api_keys;
 pub mod audit;
 pub mod gateway;
 pub mod oauth;
 pub mod rate_limit_schemes;
 
+mod api_auth;
 mod call;
 mod check;
 pub(crate) mod id;
 mod named;
+mod nullable;
 mod page;
 
 pub use self::page::Page;
 
 pub(crate) use self::call::Call;
-
-/// For lists of words that may be absent: `null` is the empty list.
-fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}

@@ -3,8 +3,6 @@
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_path_to_error::{Path, Segment};
 
-use super::error::Result;
-
 /// A successful answer could not be understood: it is too long, no JSON, or of another shape.
 ///
 /// It says what was being read and which member of it is wrong, and quotes nothing of the
@@ -85,7 +83,10 @@ impl DecodeError {
 }
 
 /// Decodes a good answer, of which `what` is the name in messages.
-pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T> {
+pub(crate) fn decode<T: DeserializeOwned>(
+    what: &'static str,
+    body: &[u8],
+) -> Result<T, DecodeError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = decode_from(what, "", &mut json)?;
     json.end()
@@ -94,14 +95,18 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Re
 }
 
 /// Decodes a part of a good answer that stands at `place` of it.
-pub(crate) fn decode_from<'de, T, D>(what: &'static str, place: &str, from: D) -> Result<T>
+pub(crate) fn decode_from<'de, T, D>(
+    what: &'static str,
+    place: &str,
+    from: D,
+) -> Result<T, DecodeError>
 where
     T: DeserializeOwned,
     D: Deserializer<'de, Error = serde_json::Error>,
 {
     serde_path_to_error::deserialize(from).map_err(|error| {
         let path = shown(place, error.path());
-        DecodeError::json(what, path, error.inner()).into()
+        DecodeError::json(what, path, error.inner())
     })
 }
 

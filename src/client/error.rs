@@ -1,7 +1,6 @@
 //! What can go wrong between this process and Wacht.
 
 use std::convert::Infallible;
-use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,7 +8,9 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use super::config_error::ConfigError;
 use super::decode::DecodeError;
+use super::request_error::RequestError;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -64,9 +65,9 @@ pub enum Error {
         /// The answer as text, at most 64 KiB of it.
         body: String,
     },
-    /// The client cannot be used as it is configured. Nothing was sent.
+    /// The client or the gate cannot be used as it is configured. Nothing was sent.
     #[error("configuration: {0}")]
-    Config(String),
+    Config(ConfigError),
     /// Wacht answered with a success that could not be understood.
     #[error(transparent)]
     Decode(DecodeError),
@@ -267,13 +268,19 @@ impl fmt::Debug for Error {
                 .field("request_id", request_id)
                 .field("retry_after", retry_after)
                 .finish_non_exhaustive(),
-            Self::Config(message) => f.debug_tuple("Config").field(message).finish(),
+            Self::Config(error) => f.debug_tuple("Config").field(error).finish(),
             Self::Decode(error) => f.debug_tuple("Decode").field(error).finish(),
             Self::InvalidRequest(message) => {
                 f.debug_tuple("InvalidRequest").field(message).finish()
             }
             Self::Request(error) => f.debug_tuple("Request").field(error).finish(),
         }
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
     }
 }
 
@@ -292,94 +299,6 @@ impl From<RequestError> for Error {
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
-    }
-}
-
-/// There was no complete answer. The cause is in [`source`](StdError::source), without any URL.
-///
-/// ```
-/// use wacht_auth::{Error, WachtClient};
-///
-/// # #[tokio::main]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let client = WachtClient::builder("wk_live_...")
-///     .api_url("http://127.0.0.1:1") // where nobody listens
-///     .no_retries()
-///     .build()?;
-/// match client.api_keys().list_api_auth_apps().send().await {
-///     Err(Error::Request(error)) => assert!(error.is_connect(), "so nothing was sent"),
-///     other => panic!("{other:?}"),
-/// }
-/// # Ok(()) }
-/// ```
-#[derive(Debug)]
-pub struct RequestError {
-    service: &'static str,
-    is_timeout: bool,
-    is_connect: bool,
-    source: Box<dyn StdError + Send + Sync>,
-}
-
-impl RequestError {
-    pub(super) fn new(
-        service: &'static str,
-        is_timeout: bool,
-        is_connect: bool,
-        source: impl Into<Box<dyn StdError + Send + Sync>>,
-    ) -> Self {
-        Self {
-            service,
-            is_timeout,
-            is_connect,
-            source: source.into(),
-        }
-    }
-
-    /// Whether time ran out, while connecting or later.
-    #[must_use]
-    pub fn is_timeout(&self) -> bool {
-        self.is_timeout
-    }
-
-    /// Whether no connection came about, so that nothing was sent.
-    ///
-    /// # Troubleshooting
-    ///
-    /// This is typically caused by a wrong base URL, a missing route or proxy, or a certificate
-    /// that is not trusted; the source says which.
-    #[must_use]
-    pub fn is_connect(&self) -> bool {
-        self.is_connect
-    }
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let service = self.service;
-        match (self.is_connect, self.is_timeout) {
-            (true, true) => write!(
-                f,
-                "could not connect to {service} in time: check its URL and the network"
-            ),
-            (true, false) => write!(
-                f,
-                "could not connect to {service}: check its URL, the network and the certificates"
-            ),
-            (false, true) => write!(
-                f,
-                "{service} did not answer in time; what was asked may have been done"
-            ),
-            (false, false) => write!(
-                f,
-                "the connection to {service} failed; what was asked may have been done"
-            ),
-        }
-    }
-}
-
-impl StdError for RequestError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.source)
     }
 }
 
@@ -432,118 +351,4 @@ const MESSAGE_LIMIT: usize = 500;
 const SHORTEST_SECRET: usize = 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECRET: &str = "sk_SYNTHETIC-0123456789abcdefghijklmnopqrstuvwxyzAB";
-
-    fn answer(status: u16, body: &str) -> Error {
-        let status = StatusCode::from_u16(status).unwrap();
-        Error::from_answer(status, &HeaderMap::new(), body.as_bytes(), SECRET)
-    }
-
-    fn message(body: &str) -> String {
-        match answer(400, body) {
-            Error::Api { message, .. } => message,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn message_is_found_wherever_it_stands() {
-        assert_eq!(message(r#"{"errors":[{"message":"a","code":400}]}"#), "a");
-        assert_eq!(message(r#"{"error":{"message":"b"}}"#), "b");
-        assert_eq!(message(r#"{"message":"c"}"#), "c");
-        assert_eq!(message(" Database error\n"), "Database error");
-        assert_eq!(message(""), "Bad Request");
-        assert_eq!(message(r#"{"errors":[]}"#), r#"{"errors":[]}"#);
-        assert_eq!(message("two\nlines"), "two lines");
-        assert_eq!(message(&"ü".repeat(2000)).chars().count(), 500);
-    }
-
-    #[test]
-    fn headers_say_how_long_to_wait_and_which_request_it_was() {
-        let mut headers = HeaderMap::new();
-        headers.insert("retry-after", "7".parse().unwrap());
-        headers.insert("x-request-id", "abc".parse().unwrap());
-        let error = Error::from_answer(StatusCode::TOO_MANY_REQUESTS, &headers, b"", SECRET);
-        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
-        assert!(matches!(&error, Error::Api { request_id: Some(id), .. } if id == "abc"));
-        assert!(error.is_rate_limited() && error.is_transient());
-    }
-
-    #[test]
-    fn an_invalid_key_is_said_in_two_ways_only() {
-        let envelope = r#"{"allowed":false,"request_id":"req_1","reason":null}"#;
-        assert!(answer(401, "Invalid API key").is_invalid_key());
-        assert!(answer(401, "Invalid API key\n").is_invalid_key());
-        assert!(answer(401, envelope).is_invalid_key());
-        for (status, body) in [
-            (403, "Invalid API key"),
-            (500, envelope),
-            (401, ""),
-            (401, "Unauthorized"),
-            (401, "<h1>Invalid API key</h1>"),
-            (401, r#"{"allowed":false}"#),
-            (401, r#"{"allowed":true,"request_id":"req_1"}"#),
-            (401, r#"{"allowed":"false","request_id":"req_1"}"#),
-            (401, r#"{"allowed":false,"request_id":1}"#),
-            (401, r#"[{"allowed":false,"request_id":"req_1"}]"#),
-        ] {
-            assert!(!answer(status, body).is_invalid_key(), "{status} {body}");
-        }
-    }
-
-    #[test]
-    fn an_app_is_gone_only_when_the_envelope_says_so() {
-        let gone = r#"{"errors":[{"message":"API key app not found","code":404}]}"#;
-        assert!(answer(404, gone).is_app_not_found());
-        assert!(!answer(403, gone).is_app_not_found());
-        assert!(!answer(404, "API key app not found").is_app_not_found());
-        assert!(!answer(404, r#"{"errors":[{"message":"Not found"}]}"#).is_app_not_found());
-        assert!(!answer(404, "").is_app_not_found());
-    }
-
-    #[test]
-    fn an_echoed_key_is_taken_out() {
-        for body in [
-            format!("cannot parse {SECRET}"),
-            format!(r#"{{"message":"{SECRET}","request_id":"{SECRET}"}}"#),
-        ] {
-            let error = answer(422, &body);
-            let shown = format!("{error} {error:?} {:?}", error.body());
-            assert!(!shown.contains("SYNTHETIC"), "{shown}");
-            assert!(shown.contains("[redacted]"), "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_says_what_to_do_where_wacht_does_not() {
-        for (status, body, expected) in [
-            (
-                401,
-                r#"{"message":"no"}"#,
-                "no (is the management key right?",
-            ),
-            (429, "slow", "slow (all management keys"),
-            (503, "", "Service Unavailable (try again later)"),
-        ] {
-            let text = answer(status, body).to_string();
-            assert!(text.contains(expected), "{text}");
-        }
-        assert_eq!(
-            answer(401, "Invalid API key").to_string(),
-            "Wacht answered 401 Unauthorized: Invalid API key"
-        );
-        assert_eq!(
-            answer(404, "gone").to_string(),
-            "Wacht answered 404 Not Found: gone"
-        );
-    }
-
-    #[test]
-    fn errors_cross_threads() {
-        fn crosses<T: StdError + Send + Sync + 'static>() {}
-        crosses::<Error>();
-    }
-}
+mod tests;

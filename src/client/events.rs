@@ -1,110 +1,182 @@
 //! What a client does to keys and apps, told to the gates that are built on it.
+//!
+//! Each call that ends a key, or opens or closes an app, is announced when it is sent and settled
+//! when its outcome is known. A gate that is built later hears of the revocations that the gateway
+//! may not have heard of.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::client::{Error, Result};
+use self::outcome::outcome;
+use self::recent::Recent;
+use super::error::Result;
+use crate::clock::Clock;
 
-/// Something a management call does that a gate must not sleep through.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
-    /// Revokes or rotates the key with this id.
-    EndKey(i64),
-    /// Deletes or deactivates the app.
-    CloseApp(String),
-    /// Creates or activates the app.
-    OpenApp(String),
-    /// Changes the app without ending any key of it.
-    ChangeApp(String),
+mod event;
+mod listener;
+mod outcome;
+mod recent;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::event::ManagementEvent;
+pub(crate) use self::listener::{Listener, Order, Outcome, RevocationId, Settled};
+
+/// The listeners of a client and all its clones, and what a later one has to hear.
+pub(crate) struct Events {
+    clock: Clock,
+    // Held while listeners are told, so that all of them hear the same in the same order, also one
+    // that comes meanwhile.
+    board: Mutex<Board>,
 }
 
-/// What became of a deed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Done,
-    /// Definitely nothing happened.
-    Nothing,
-    /// It may have happened: no answer, or one that says nothing.
-    Unknown,
+struct Board {
+    last: Order,
+    listeners: Vec<Weak<dyn Listener>>,
+    under_way: BTreeMap<Order, UnderWay>,
+    recent: Recent,
 }
 
-/// Whoever wants to know.
-pub(crate) trait Listener: Send + Sync {
-    /// The call is about to leave. What is returned comes back with the outcome.
-    fn begins(&self, deed: &Deed) -> Ticket;
-
-    /// The call has been answered or given up. Never called for one that is dropped on the way.
-    fn settled(&self, deed: &Deed, ticket: Ticket, outcome: Outcome);
+/// A call that was sent and is not settled yet.
+struct UnderWay {
+    event: ManagementEvent,
+    told: Vec<(Weak<dyn Listener>, RevocationId)>,
 }
-
-/// Tells one announcement from another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ticket(pub(crate) u64);
-
-/// The listeners of a client and all its clones.
-#[derive(Default)]
-pub(crate) struct Events(Mutex<Vec<Weak<dyn Listener>>>);
 
 impl Events {
-    /// Adds a listener, which is let go of when nobody else holds it.
-    pub(crate) fn listen(&self, listener: Weak<dyn Listener>) {
-        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.retain(|listener| listener.strong_count() > 0);
-        listeners.push(listener);
+    /// `clock` tells how long ago something was settled.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            board: Mutex::new(Board {
+                last: Order(0),
+                listeners: Vec::new(),
+                under_way: BTreeMap::new(),
+                recent: Recent::default(),
+            }),
+        }
     }
 
-    /// Makes the call, and tells the listeners before and after it.
+    /// Adds a listener, which is let go of when nobody else holds it.
+    ///
+    /// Before this returns, it has heard of the revocations of the last two minutes, those that
+    /// were settled as having revoked nothing aside, and of all calls under way. Of each further
+    /// event it hears once.
+    pub(crate) fn listen(&self, listener: Weak<dyn Listener>) {
+        let Some(hearing) = listener.upgrade() else {
+            return;
+        };
+        let now = self.clock.now().monotonic;
+        let mut board = self.board();
+        for (event, settled) in board.recent.standing(now) {
+            let id = hearing.begins(event, settled.sent);
+            hearing.settled(event, id, settled);
+        }
+        for (sent, call) in &mut board.under_way {
+            let id = hearing.begins(&call.event, *sent);
+            call.told.push((Weak::clone(&listener), id));
+        }
+        board.listeners.retain(|other| other.strong_count() > 0);
+        board.listeners.push(listener);
+    }
+
+    /// Makes the call, and tells the listeners before and after it. If it is dropped on the way,
+    /// they hear that nobody knows its outcome.
     pub(crate) async fn announced<T>(
         &self,
-        deed: Deed,
+        event: ManagementEvent,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let told: Vec<_> = self
-            .listeners()
-            .into_iter()
-            .map(|listener| {
-                let ticket = listener.begins(&deed);
-                (listener, ticket)
-            })
-            .collect();
+        let mut announced = Announced {
+            events: self,
+            sent: self.begin(event.clone()),
+            outcome: Outcome::Indeterminate,
+        };
         let answer = call.await;
-        let outcome = outcome(&deed, &answer);
-        for (listener, ticket) in told {
-            listener.settled(&deed, ticket, outcome);
-        }
+        announced.outcome = outcome(&event, &answer);
+        drop(announced);
         answer
     }
 
-    fn listeners(&self) -> Vec<Arc<dyn Listener>> {
-        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.iter().filter_map(Weak::upgrade).collect()
+    /// Tells the listeners of something that needs no call: it is done.
+    pub(crate) fn publish(&self, event: ManagementEvent) {
+        let sent = self.begin(event);
+        self.settle(sent, Outcome::Done);
+    }
+
+    fn begin(&self, event: ManagementEvent) -> Order {
+        let mut board = self.board();
+        let sent = board.next();
+        let begins = |listener: &Weak<dyn Listener>| {
+            let id = listener.upgrade()?.begins(&event, sent);
+            Some((Weak::clone(listener), id))
+        };
+        let told = board.listeners.iter().filter_map(begins).collect();
+        board.under_way.insert(sent, UnderWay { event, told });
+        sent
+    }
+
+    fn settle(&self, sent: Order, outcome: Outcome) {
+        let now = self.clock.now().monotonic;
+        let mut board = self.board();
+        let Some(UnderWay { event, told }) = board.under_way.remove(&sent) else {
+            return;
+        };
+        let settled = Settled {
+            outcome,
+            sent,
+            answered: match outcome {
+                Outcome::Done | Outcome::Nothing => Some(board.next()),
+                Outcome::Indeterminate => None,
+            },
+        };
+        for (listener, id) in told {
+            if let Some(listener) = listener.upgrade() {
+                listener.settled(&event, id, settled);
+            }
+        }
+        board.recent.keep(event, settled, now);
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn outcome<T>(deed: &Deed, answer: &Result<T>) -> Outcome {
-    let error = match answer {
-        Ok(_) => return Outcome::Done,
-        // Refused before anything was sent.
-        Err(Error::InvalidRequest(_) | Error::Config(_)) => return Outcome::Nothing,
-        Err(error) => error,
-    };
-    match error.of_management() {
-        // "… or already revoked", "… or inactive": somebody else was faster. For a gate that is
-        // the same as having done it.
-        Some((_, message))
-            if matches!(deed, Deed::EndKey(_)) && message.starts_with("API key not found or") =>
-        {
-            Outcome::Done
-        }
-        Some((status, _)) if status.is_client_error() => Outcome::Nothing,
-        _ => Outcome::Unknown,
+impl Default for Events {
+    fn default() -> Self {
+        Self::new(Clock::system())
     }
 }
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let board = self.board();
         f.debug_struct("Events")
-            .field("listeners", &self.listeners().len())
-            .finish()
+            .field("listeners", &board.listeners.len())
+            .field("under_way", &board.under_way.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Board {
+    fn next(&mut self) -> Order {
+        self.last.0 += 1;
+        self.last
+    }
+}
+
+/// A call under way. It is settled when this is dropped, with the outcome known by then.
+struct Announced<'e> {
+    events: &'e Events,
+    sent: Order,
+    outcome: Outcome,
+}
+
+impl Drop for Announced<'_> {
+    fn drop(&mut self) {
+        self.events.settle(self.sent, self.outcome);
     }
 }

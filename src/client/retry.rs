@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use bytes::Bytes;
 use http::StatusCode;
 
-use super::LOG;
 use super::error::{Error, Result};
-use super::request::Request;
-use super::transport::Transport;
+use super::log::LOG;
 use crate::Clock;
 
 /// How often, and for how long, a client repeats a call that failed for a reason that may pass.
@@ -90,44 +87,38 @@ impl RetryPolicy {
         self.total = Some(limit);
         self
     }
-}
 
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            attempts: 3,
-            first_delay: Duration::from_millis(100),
-            longest_delay: Duration::from_secs(2),
-            total: None,
+    /// Makes a call that changes nothing when it is made twice, as often as it is worth while.
+    ///
+    /// `attempt` is told how long it may take, at most `timeout`, and how often the call was made
+    /// before.
+    pub(super) async fn run<T, F>(
+        &self,
+        timeout: Duration,
+        mut attempt: impl FnMut(Duration, u32) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        if self.attempts < 2 {
+            return attempt(timeout, 0).await;
         }
-    }
-}
-
-impl Transport {
-    /// Asks the management API. With `repeat`, the request changes nothing when it is made twice.
-    pub(crate) async fn manage(&self, request: &Request, repeat: bool) -> Result<Bytes> {
-        let policy = &self.retries;
-        if !repeat || policy.attempts < 2 {
-            return self.manage_once(request, self.timeout, 0).await;
-        }
-        let total = policy
-            .total
-            .unwrap_or_else(|| self.timeout.saturating_mul(2));
+        let total = self.total.unwrap_or_else(|| timeout.saturating_mul(2));
         let clock = Clock::system();
         let began = clock.now().monotonic;
         let left = || total.saturating_sub(clock.now().monotonic.saturating_sub(began));
 
         let delays = ExponentialBuilder::new()
-            .with_min_delay(policy.first_delay)
-            .with_max_delay(policy.longest_delay.max(policy.first_delay))
-            .with_max_times(policy.attempts as usize - 1)
+            .with_min_delay(self.first_delay)
+            .with_max_delay(self.longest_delay.max(self.first_delay))
+            .with_max_times(self.attempts as usize - 1)
             .with_jitter();
         let mut was_unauthorized = false;
         let mut attempts = 0;
         let attempt = || {
             let resends = attempts;
             attempts += 1;
-            self.manage_once(request, self.timeout.min(left()), resends)
+            attempt(timeout.min(left()), resends)
         };
         attempt
             .retry(delays)
@@ -143,5 +134,16 @@ impl Transport {
                 tracing::debug!(target: LOG, %error, ?delay, "asking the Wacht management API again");
             })
             .await
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            first_delay: Duration::from_millis(100),
+            longest_delay: Duration::from_secs(2),
+            total: None,
+        }
     }
 }

@@ -13,11 +13,13 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::LOG;
-use super::config::WachtClientBuilder;
+use super::config::Config;
+use super::config_error::{ConfigError, ConfigErrorKind};
 use super::decode::DecodeError;
-use super::error::{Error, RequestError, Result};
+use super::error::{Error, Result};
+use super::log::LOG;
 use super::request::{Form, Payload, Request};
+use super::request_error::RequestError;
 use super::retry::RetryPolicy;
 
 /// The connections of a client, and which credential goes where.
@@ -26,8 +28,8 @@ pub(crate) struct Transport {
     api_url: Url,
     gateway_url: Url,
     api_key: SecretString,
-    pub(super) timeout: Duration,
-    pub(super) retries: RetryPolicy,
+    timeout: Duration,
+    retries: RetryPolicy,
 }
 
 /// The two services, which share settings of connections and nothing else.
@@ -39,9 +41,9 @@ enum Service {
 
 impl Transport {
     pub(super) fn new(
-        settings: &WachtClientBuilder,
+        settings: &Config,
         variable: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ConfigError> {
         check_key("the API key", settings.api_key.expose_secret())?;
         let api_url = check_url("api_url", &settings.api_url, settings.allow_plaintext)?;
         let gateway_url = check_url(
@@ -54,11 +56,13 @@ impl Transport {
             ("connect_timeout", settings.connect_timeout),
         ] {
             if limit.is_zero() {
-                return Err(format!("{name} is zero"));
+                let message = format!("{name} is zero");
+                return Err(ConfigError::new(ConfigErrorKind::Setting, message));
             }
         }
-        let user_agent = HeaderValue::from_str(&settings.user_agent)
-            .map_err(|_| "user_agent is not a header value".to_owned())?;
+        let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|_| {
+            ConfigError::new(ConfigErrorKind::Setting, "user_agent is not a header value")
+        })?;
 
         // Any of the HTTP library's optional features may be switched on by another crate of the
         // same build; what would change what is sent or accepted is therefore refused by name.
@@ -79,7 +83,7 @@ impl Transport {
         let mut needs_roots = is_https(&api_url) || is_https(&gateway_url);
         if let Some(url) = &settings.proxy {
             needs_roots |= starts_with_https(url);
-            http = http.proxy(Proxy::all(url).map_err(|_| "proxy is not a URL".to_owned())?);
+            http = http.proxy(Proxy::all(url).map_err(|_| not_a_url("proxy"))?);
         } else if let Some(proxy) = environment_proxy(variable)? {
             http = http.proxy(proxy);
         }
@@ -87,9 +91,11 @@ impl Transport {
             // An empty list of roots is taken as it is, the platform's would be loaded now.
             http = http.tls_certs_only([]);
         }
-        let http = http
-            .build()
-            .map_err(|error| format!("no HTTP client could be made: {}", innermost(&error)))?;
+        // All else was checked before: what is left is to load the roots.
+        let http = http.build().map_err(|error| {
+            let message = format!("no HTTP client could be made: {}", innermost(&error));
+            ConfigError::new(ConfigErrorKind::Tls, message)
+        })?;
         Ok(Self {
             http,
             api_url,
@@ -114,14 +120,18 @@ impl Transport {
         exchange(Service::Gateway, request, secret, span).await
     }
 
+    /// Asks the management API. With `repeat`, the request changes nothing when it is made twice.
+    pub(crate) async fn manage(&self, request: &Request, repeat: bool) -> Result<Bytes> {
+        if !repeat {
+            return self.manage_once(request, self.timeout, 0).await;
+        }
+        let attempt = |limit, resends| self.manage_once(request, limit, resends);
+        self.retries.run(self.timeout, attempt).await
+    }
+
     /// Asks the management API once and waits at most `limit` for the answer. It has been asked
     /// the same `resends` times before.
-    pub(super) async fn manage_once(
-        &self,
-        request: &Request,
-        limit: Duration,
-        resends: u32,
-    ) -> Result<Bytes> {
+    async fn manage_once(&self, request: &Request, limit: Duration, resends: u32) -> Result<Bytes> {
         let mut url = join(&self.api_url, &request.path)?;
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
@@ -145,7 +155,7 @@ impl Transport {
     fn bearer(&self) -> Result<HeaderValue> {
         let text = format!("Bearer {}", self.api_key.expose_secret());
         let mut value = HeaderValue::try_from(text)
-            .map_err(|_| Error::Config("the API key is not a header value".to_owned()))?;
+            .map_err(|_| management_key("the API key is not a header value"))?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -207,39 +217,57 @@ fn multipart_form(form: &Form) -> Result<multipart::Form> {
 }
 
 /// Checks that `key` can travel in a header.
-pub(super) fn check_key(name: &str, key: &str) -> Result<(), String> {
+pub(super) fn check_key(name: &str, key: &str) -> Result<(), ConfigError> {
     if key.is_empty() {
-        return Err(format!("{name} is empty"));
+        return Err(management_key(format!("{name} is empty")));
     }
     if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!(
+        return Err(management_key(format!(
             "{name} holds a space, a line break or another character that is not visible ASCII"
-        ));
+        )));
     }
     Ok(())
 }
 
+fn management_key(message: impl Into<String>) -> ConfigError {
+    ConfigError::new(ConfigErrorKind::ManagementKey, message)
+}
+
 /// Checks a base URL. The message never repeats the URL, which may hold a password.
-pub(super) fn check_url(name: &str, text: &str, allow_plaintext: bool) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("{name} is not a URL: {error}"))?;
+pub(super) fn check_url(name: &str, text: &str, allow_plaintext: bool) -> Result<Url, ConfigError> {
+    let refuse = |problem: &str| {
+        let message = format!("{name} {problem}");
+        Err(ConfigError::new(ConfigErrorKind::Url, message))
+    };
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(error) => return refuse(&format!("is not a URL: {error}")),
+    };
     let Some(host) = url.host_str() else {
-        return Err(format!("{name} has no host"));
+        return refuse("has no host");
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("{name} must not contain a user name or password"));
+        return refuse("must not contain a user name or password");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("{name} must not contain a query or fragment"));
+        return refuse("must not contain a query or fragment");
     }
     match url.scheme() {
         "https" => Ok(url),
         "http" if allow_plaintext || is_loopback(host) => Ok(url),
-        "http" => Err(format!(
-            "{name} is plain http to a host that is not loopback: use https, or \
-             `allow_plaintext` if the network is protected by other means"
-        )),
-        _ => Err(format!("{name} is neither https nor http")),
+        "http" => {
+            let message = format!(
+                "{name} is plain http to a host that is not loopback: use https, or \
+                 `allow_plaintext` if the network is protected by other means"
+            );
+            Err(ConfigError::new(ConfigErrorKind::Plaintext, message))
+        }
+        _ => refuse("is neither https nor http"),
     }
+}
+
+fn not_a_url(name: &str) -> ConfigError {
+    ConfigError::new(ConfigErrorKind::Url, format!("{name} is not a URL"))
 }
 
 /// What a trace shows of one exchange: OpenTelemetry's span of an HTTP client. It goes without
@@ -294,7 +322,8 @@ async fn send(
     span: &Span,
 ) -> Result<Bytes> {
     if tokio::runtime::Handle::try_current().is_err() {
-        return Err(Error::Config("calls need a tokio runtime".to_owned()));
+        let message = "calls need a tokio runtime";
+        return Err(ConfigError::new(ConfigErrorKind::Runtime, message).into());
     }
     let failed = |error| request_error(service, error);
     let response = request.send().await.map_err(failed)?;
@@ -346,7 +375,9 @@ fn join(base: &Url, path: &str) -> Result<Url> {
     Url::parse(&text).map_err(|_| Error::InvalidRequest("the path makes no URL".to_owned()))
 }
 
-fn environment_proxy(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<Proxy>, String> {
+fn environment_proxy(
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Option<Proxy>, ConfigError> {
     let first = |names: &[&'static str]| {
         names.iter().find_map(|name| {
             let value = variable(name)?.into_string().ok()?;
@@ -356,7 +387,7 @@ fn environment_proxy(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Opti
     let Some((name, url)) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) else {
         return Ok(None);
     };
-    let proxy = Proxy::https(url).map_err(|_| format!("{name} is not a URL"))?;
+    let proxy = Proxy::https(url).map_err(|_| not_a_url(name))?;
     let mut direct = String::from(LOOPBACK);
     if let Some((_, more)) = first(&["NO_PROXY", "no_proxy"]) {
         direct.push(',');
@@ -403,106 +434,4 @@ const ERROR_BODY_LIMIT: usize = 64 * 1024;
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1,::ffff:127.0.0.0/104";
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn plain_http_is_for_loopback_unless_allowed() {
-        for url in [
-            "http://127.0.0.1:3000",
-            "http://127.9.9.9",
-            "http://localhost/",
-            "http://LOCALHOST:1",
-            "http://[::1]:3000",
-            "http://[::ffff:127.0.0.1]",
-            "https://example.com/prefix//",
-        ] {
-            assert!(check_url("url", url, false).is_ok(), "{url}");
-        }
-        for url in [
-            "http://example.com",
-            "http://10.0.0.1",
-            "http://localhost.example.com",
-            "http://127.0.0.1.example.com",
-            "http://[fe80::1]",
-        ] {
-            assert!(check_url("url", url, false).is_err(), "{url}");
-            assert!(check_url("url", url, true).is_ok(), "{url}");
-        }
-    }
-
-    #[test]
-    fn urls_with_more_than_a_place_are_refused_without_repeating_them() {
-        for url in [
-            "https://user:hunter2@example.com",
-            "https://hunter2@example.com",
-            "https://example.com?token=hunter2",
-            "https://example.com?",
-            "https://example.com#hunter2",
-            "ftp://hunter2.example.com",
-            "hunter2.example.com",
-            "data:hunter2",
-            "",
-        ] {
-            let message = check_url("api_url", url, true).unwrap_err();
-            assert!(message.starts_with("api_url "), "{message}");
-            assert!(!message.contains("hunter2"), "{message}");
-        }
-    }
-
-    #[test]
-    fn trailing_slashes_of_a_base_do_not_matter() {
-        for base in [
-            "https://h.example/p",
-            "https://h.example/p/",
-            "https://h.example/p//",
-        ] {
-            let base = check_url("url", base, false).unwrap();
-            assert_eq!(join(&base, "/x").unwrap().as_str(), "https://h.example/p/x");
-        }
-        let base = check_url("url", "https://h.example", false).unwrap();
-        assert_eq!(join(&base, "/x").unwrap().as_str(), "https://h.example/x");
-    }
-
-    #[test]
-    fn a_proxy_of_the_environment_must_be_usable() {
-        let with = |name: &'static str, value: &'static str| {
-            environment_proxy(&move |asked| (asked == name).then(|| value.into()))
-        };
-        assert!(
-            with("HTTP_PROXY", "http://proxy.example")
-                .unwrap()
-                .is_none()
-        );
-        assert!(with("HTTPS_PROXY", "").unwrap().is_none());
-        for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-            assert!(
-                with(name, "proxy.example:3128").unwrap().is_some(),
-                "{name}"
-            );
-        }
-        let message = with("HTTPS_PROXY", "http://hunter2@:::").unwrap_err();
-        assert_eq!(message, "HTTPS_PROXY is not a URL");
-    }
-
-    #[test]
-    fn settings_that_cannot_work_are_refused() {
-        let build = |change: fn(WachtClientBuilder) -> WachtClientBuilder| {
-            let settings = WachtClientBuilder::new("sk_0".to_owned())
-                .api_url("http://127.0.0.1")
-                .gateway_url("http://127.0.0.1");
-            Transport::new(&change(settings), &|_| None).map(|_| ())
-        };
-        assert_eq!(build(|settings| settings), Ok(()));
-        for change in [
-            |settings: WachtClientBuilder| settings.timeout(Duration::ZERO),
-            |settings: WachtClientBuilder| settings.connect_timeout(Duration::ZERO),
-            |settings: WachtClientBuilder| settings.user_agent("line\nbreak"),
-            |settings: WachtClientBuilder| settings.proxy("http://:::"),
-        ] {
-            assert!(build(change).is_err());
-        }
-    }
-}
+mod tests;

@@ -2,18 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use super::audit::AuditRow;
-use super::oauth::OAuth;
+use super::records::{App, AuditRow, Key, NewKey, OAuth, Owner, Scheme, Token};
+use super::secret::{Digest, digest, random_secret};
 use crate::clock::{Clock, Now};
-
-pub(super) type Digest = [u8; 32];
 
 pub(super) struct State {
     pub(super) clock: Clock,
@@ -31,92 +27,6 @@ pub(super) struct State {
     key_ids: HashMap<Digest, i64>,
     looked_up: HashMap<Digest, (Duration, Key)>,
     ids: Ids,
-}
-
-pub(super) struct App {
-    pub(super) id: i64,
-    pub(super) deployment: i64,
-    pub(super) slug: String,
-    pub(super) name: String,
-    pub(super) description: Option<String>,
-    pub(super) is_active: bool,
-    pub(super) key_prefix: String,
-    pub(super) permissions: Vec<String>,
-    pub(super) resources: Vec<String>,
-    pub(super) owner: Owner,
-    pub(super) scheme: Option<String>,
-    pub(super) created_at: DateTime<Utc>,
-    pub(super) updated_at: DateTime<Utc>,
-    pub(super) deleted_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Clone, Default)]
-pub(super) struct Owner {
-    pub(super) user: Option<i64>,
-    pub(super) organization: Option<i64>,
-    pub(super) workspace: Option<i64>,
-    pub(super) organization_membership: Option<i64>,
-    pub(super) workspace_membership: Option<i64>,
-}
-
-/// Rules are kept as JSON, so that a test can store what today's backend would refuse.
-pub(super) struct Scheme {
-    pub(super) id: i64,
-    pub(super) deployment: i64,
-    pub(super) slug: String,
-    pub(super) name: String,
-    pub(super) description: Option<String>,
-    pub(super) rules: Vec<Value>,
-    pub(super) created_at: DateTime<Utc>,
-    pub(super) updated_at: DateTime<Utc>,
-}
-
-#[derive(Clone)]
-pub(super) struct Key {
-    pub(super) id: i64,
-    pub(super) app: i64,
-    pub(super) deployment: i64,
-    pub(super) slug: String,
-    pub(super) name: String,
-    pub(super) prefix: String,
-    pub(super) suffix: String,
-    pub(super) permissions: Vec<String>,
-    pub(super) role_permissions: Vec<String>,
-    pub(super) metadata: Value,
-    pub(super) scheme: Option<String>,
-    pub(super) owner: Owner,
-    pub(super) expires_at: Option<DateTime<Utc>>,
-    pub(super) is_active: bool,
-    pub(super) created_at: DateTime<Utc>,
-    pub(super) updated_at: DateTime<Utc>,
-    pub(super) revoked_at: Option<DateTime<Utc>>,
-    pub(super) revoked_reason: Option<String>,
-}
-
-/// What a new key is made of; the rest comes from its app.
-pub(super) struct NewKey {
-    pub(super) name: String,
-    pub(super) secret: Option<String>,
-    pub(super) prefix: Option<String>,
-    pub(super) permissions: Vec<String>,
-    pub(super) role_permissions: Vec<String>,
-    pub(super) metadata: Value,
-    pub(super) owner: Option<Owner>,
-    pub(super) expires_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Clone)]
-pub(super) struct Token {
-    pub(super) app: i64,
-    pub(super) client_record: i64,
-    pub(super) client_id: String,
-    pub(super) grant: i64,
-    pub(super) scopes: Vec<String>,
-    pub(super) mapped_permissions: Vec<String>,
-    pub(super) oauth_resource: Option<String>,
-    pub(super) granted_resource: Option<String>,
-    pub(super) expires_at: DateTime<Utc>,
-    pub(super) revoked: bool,
 }
 
 pub(super) struct Counter {
@@ -339,71 +249,16 @@ impl fmt::Debug for State {
     }
 }
 
-impl NewKey {
-    pub(super) fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            secret: None,
-            prefix: None,
-            permissions: Vec::new(),
-            role_permissions: Vec::new(),
-            metadata: Value::Object(serde_json::Map::new()),
-            owner: None,
-            expires_at: None,
-        }
-    }
-}
-
-/// The platform's own deployment, where the system apps `aa_<deployment>` live.
-pub(super) const CONSOLE: i64 = 7_000_000_000_000_000;
-
-pub(super) fn digest(secret: &str) -> Digest {
-    Sha256::digest(secret.as_bytes()).into()
-}
-
-pub(super) fn hex_digest(secret: &str) -> String {
-    digest(secret)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 /// Wall-clock time as Wacht states it, to the microsecond.
 pub(super) fn utc(now: Now) -> DateTime<Utc> {
     let micros = i64::try_from(now.unix.as_micros()).unwrap_or(i64::MAX);
     DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH)
 }
 
-/// `<prefix>_` and 43 characters of the URL-safe alphabet.
-///
-/// The standard library's hash seeds are random enough for keys that open a test server only.
-pub(super) fn random_secret(prefix: &str) -> String {
-    const ALPHABET: [char; 64] = alphabet();
-    let mut secret = format!("{prefix}_");
-    let mut bits = 0_u64;
-    for position in 0..43_u64 {
-        if position % 10 == 0 {
-            bits = RandomState::new().hash_one(position);
-        }
-        let index = usize::try_from(bits % 64).unwrap_or_default();
-        secret.extend(ALPHABET.get(index));
-        bits >>= 6;
-    }
-    secret
-}
-
-const fn alphabet() -> [char; 64] {
-    let bytes = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut characters = ['A'; 64];
-    let mut index = 0;
-    while index < 64 {
-        characters[index] = bytes[index] as char;
-        index += 1;
-    }
-    characters
-}
-
 fn last_characters(text: &str, count: usize) -> String {
     let skip = text.chars().count().saturating_sub(count);
     text.chars().skip(skip).collect()
 }
+
+/// The platform's own deployment, where the system apps `aa_<deployment>` live.
+pub(super) const CONSOLE: i64 = 7_000_000_000_000_000;

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use http::request::Parts;
+use http::{Extensions, StatusCode};
 
 use crate::api::api_keys::KeyId;
-use crate::client::{Error, Result};
-use crate::gate::pipeline::{Decision, Gate, Progress};
-use crate::gate::principal::{Principal, PrincipalKind};
+use crate::client::events::ManagementEvent;
+use crate::client::{ConfigError, ConfigErrorKind, Result};
+use crate::clock::Now;
+use crate::gate::pipeline::{Decision, Gate};
+use crate::gate::principal::Principal;
 use crate::gate::refusal::Rejection;
-use crate::gate::request::credential::{Credential, KeyDigest};
-use crate::gate::request::view::Asker;
-use crate::gate::stats::{AuthStats, VerdictSource};
-use crate::gate::verdict::VerdictKey;
-use crate::gate::verify::AuthContext;
+use crate::gate::request::context::AuthContext;
+use crate::gate::request::credential::KeyDigest;
+use crate::gate::request::view::{Detached, Resolved};
+use crate::gate::stats::AuthStats;
 
 /// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
 /// ways than HTTP.
@@ -31,7 +32,6 @@ use crate::gate::verify::AuthContext;
 /// let wacht = DevGateway::start().await;
 /// let key = wacht.issue_key("orders").issue();
 /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let handle = gate.handle(); // last, when all options are set
 ///
 /// handle.check().await?; // in `main`
@@ -64,7 +64,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -75,10 +74,7 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_secret(&self, secret: &str) {
-        self.gate.state.tombstones.announce();
-        for key in keys_of(secret) {
-            self.gate.state.cache.forget(&key);
-        }
+        self.gate.state.verifier.forget_secret(secret);
     }
 
     /// Forgets what is known of the API key with this id. Walks the whole cache.
@@ -92,7 +88,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -106,10 +101,10 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.forget_key_id(id);
+        self.gate.state.verifier.forget_key_id(id);
     }
 
-    /// Forgets all keys of an app, and lets what is known of it be asked for again. Walks the whole cache.
+    /// Forgets all keys of an app, and lets its policy be asked for again. Walks the whole cache.
     ///
     /// For a change of an app that was made elsewhere:
     ///
@@ -122,9 +117,10 @@ impl AuthHandle {
     /// # let clock = ManualClock::new();
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -135,10 +131,10 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_app(&self, app_slug: &str) {
-        self.gate.state.forget_app(app_slug);
+        self.gate.state.verifier.forget_app(app_slug);
     }
 
-    /// Forgets every key, and lets every app be asked for again. Rate-limit counters stay.
+    /// Forgets every key, and lets every policy be asked for again. Rate-limit counters stay.
     ///
     /// After an incident in which nobody knows any more which keys were revoked:
     ///
@@ -151,7 +147,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let (good, bad) = (wacht.issue_key("orders").issue(), wacht.issue_key("orders").issue());
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(good.secret(), &context).await?;
@@ -164,13 +159,11 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_all(&self) {
-        let state = &self.gate.state;
-        state.tombstones.announce();
-        state.directory.invalidate_all();
-        state.cache.forget_all();
+        self.gate.state.verifier.forget_all();
     }
 
-    /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes.
+    /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes, in
+    /// every gate that is or will be built on the client of this one or a clone of it.
     ///
     /// It does not revoke the key at Wacht.
     ///
@@ -185,7 +178,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     ///
     /// gate.revoke_secret(key.secret());
@@ -195,13 +187,14 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn revoke_secret(&self, secret: &str) {
-        for key in keys_of(secret) {
-            self.gate.state.end_secret(key);
-        }
+        let KeyDigest(digest) = KeyDigest::of(secret);
+        let events = self.gate.state.verifier.client.events();
+        events.publish(ManagementEvent::RevokeDigest(digest));
     }
 
     /// Refuses the API key with this id from now on, for the 3 minutes in which the gateway might
-    /// still say yes.
+    /// still say yes, in every gate that is or will be built on the client of this one or a clone
+    /// of it.
     ///
     /// It does not revoke the key at Wacht.
     ///
@@ -216,7 +209,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -230,7 +222,8 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.end_key(id);
+        let events = self.gate.state.verifier.client.events();
+        events.publish(ManagementEvent::RevokeKeyId(id));
     }
 
     /// What the gate holds and has done so far. Not for every request: it settles the cache first.
@@ -239,7 +232,7 @@ impl AuthHandle {
     /// and the limiter: call it before a scrape.
     #[must_use]
     pub fn stats(&self) -> AuthStats {
-        self.gate.state.stats()
+        self.gate.state.verifier.stats()
     }
 
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
@@ -258,7 +251,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// wacht.app("orders");
     /// let gate = WachtAuthLayer::new(wacht.client());
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// assert!(gate.clone().app("orders").handle().check().await.is_ok());
     ///
     /// let misspelt = gate.app("oders").handle().check().await;
@@ -268,26 +260,26 @@ impl AuthHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when something has to be changed before it can work, otherwise what
-    /// the failing call said.
+    /// [`Error::Config`](crate::Error::Config) when something has to be changed before it can work,
+    /// with its [kind](crate::client::ConfigErrorKind); otherwise what the failing call said.
     pub async fn check(&self) -> Result<()> {
-        let state = &self.gate.state;
-        if let Some(problem) = self.gate.options.credentials.problem() {
-            return Err(Error::Config(problem.to_owned()));
+        let verifier = &self.gate.state.verifier;
+        if let Some(problem) = self.gate.options.request.credentials.problem() {
+            return Err(ConfigError::new(ConfigErrorKind::Credentials, problem).into());
         }
-        if let Some(problem) = state.limiter.problem() {
-            return Err(Error::Config(problem.to_owned()));
+        if let Some(problem) = self.gate.state.limiter.problem() {
+            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
         }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")
             .method("GET")
             .resource("/");
-        match state.client.gateway().check(probe).send().await {
+        match verifier.client.gateway().check(probe).send().await {
             Ok(_) => {}
             Err(error) if error.is_invalid_key() => {}
             Err(error) => return Err(error),
         }
-        let apps = state.client.api_keys().list_api_auth_apps();
+        let apps = verifier.client.api_keys().list_api_auth_apps();
         let page = apps
             .include_inactive(true)
             .page(1, 0)
@@ -295,25 +287,29 @@ impl AuthHandle {
             .send()
             .await
             .map_err(|error| match error.status() {
-                Some(StatusCode::UNAUTHORIZED) => Error::Config(
-                    "the management API does not accept the key of the client (WACHT_API_KEY)"
-                        .to_owned(),
-                ),
+                Some(StatusCode::UNAUTHORIZED) => ConfigError::new(
+                    ConfigErrorKind::ManagementKey,
+                    "the management API does not accept the key of the client (WACHT_API_KEY)",
+                )
+                .into(),
                 _ => error,
             })?;
         let Some(app) = page.items.first() else {
-            return Err(Error::Config(
-                "the deployment has no API auth app, so no key is its own".to_owned(),
-            ));
+            let message = "the deployment has no API auth app, so no key is its own";
+            return Err(ConfigError::new(ConfigErrorKind::NoApps, message).into());
         };
-        state.directory.accept(app.deployment_id).map_err(|ours| {
-            Error::Config(format!(
-                "the management key belongs to deployment {}, the gate to {ours}",
-                app.deployment_id
-            ))
-        })?;
-        for slug in self.gate.options.apps.iter().flat_map(|apps| apps.iter()) {
-            let api_keys = state.client.api_keys();
+        verifier
+            .directory
+            .accept(app.deployment_id)
+            .map_err(|ours| {
+                let message = format!(
+                    "the management key belongs to deployment {}, the gate to {ours}",
+                    app.deployment_id
+                );
+                ConfigError::new(ConfigErrorKind::DeploymentMismatch, message)
+            })?;
+        for slug in self.gate.options.apps.named().unwrap_or_default() {
+            let api_keys = verifier.client.api_keys();
             match api_keys
                 .get_api_auth_app(&**slug)
                 .without_retries()
@@ -322,9 +318,10 @@ impl AuthHandle {
             {
                 Ok(_) => {}
                 Err(error) if error.is_app_not_found() => {
-                    return Err(Error::Config(format!(
+                    let message = format!(
                         "the layer accepts keys of the app `{slug}`, which the deployment does not have"
-                    )));
+                    );
+                    return Err(ConfigError::new(ConfigErrorKind::AppNotFound, message).into());
                 }
                 Err(error) => return Err(error),
             }
@@ -347,7 +344,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").name("ci").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     ///
     /// let bearer = format!("Bearer {}", key.secret());
@@ -367,19 +363,23 @@ impl AuthHandle {
     /// pass without a caller is a
     /// [`MissingCredential`](crate::RejectionKind::MissingCredential) here.
     pub async fn authenticate(&self, parts: &Parts) -> Result<Principal, Rejection> {
-        let gate = &self.gate;
         let mut parts = parts.clone();
-        let mut decision = gate.decide(&mut parts, gate.state.clock.now());
+        // Judged by its key, whatever a gate has said of it before.
+        parts.extensions.remove::<Principal>();
+        let mut decision = {
+            let mut view = self.gate.view(&mut parts, Resolved::default());
+            self.gate.decide(&mut view, self.now())
+        };
         loop {
             match decision {
-                Decision::Pass(_) => {
-                    let principal = parts.extensions.remove::<Principal>();
-                    return principal.ok_or_else(|| gate.refusal(Rejection::missing_credential()));
-                }
+                Decision::Pass(_) => return self.admitted(&mut parts.extensions),
                 Decision::Refuse(rejection) => return Err(rejection),
-                Decision::Wait(pending) => {
-                    let arrived = pending.await;
-                    decision = gate.resume(arrived, &mut parts, gate.state.clock.now());
+                Decision::Wait(wait) => {
+                    let verification = wait.pending.await;
+                    let mut view = self.gate.view(&mut parts, wait.resolved);
+                    decision =
+                        self.gate
+                            .resume(verification, wait.key, wait.asked, &mut view, self.now());
                 }
             }
         }
@@ -398,7 +398,6 @@ impl AuthHandle {
     /// let wacht = DevGateway::start().await;
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").require("jobs:import")?;
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let message = (key.secret(), "an import"); // from a queue
     ///
     /// let context = AuthContext::new("/jobs/import");
@@ -415,40 +414,30 @@ impl AuthHandle {
         secret: &str,
         context: &AuthContext,
     ) -> Result<Principal, Rejection> {
-        let gate = &self.gate;
-        let credential = Credential::parse(secret.as_bytes())
-            .map_err(|_| gate.refusal(Rejection::malformed_credential()))?;
-        let key = gate.key_of(credential);
-        let mut asker = Asker::Bare {
-            key: secret,
-            context,
-        };
-        let mut progress = match gate
-            .usable()
-            .and_then(|()| match credential.is_well_formed() {
-                true => Ok(()),
-                false => Err(Rejection::invalid_key()),
-            }) {
-            Ok(()) => gate.start(key, &mut asker, gate.state.clock.now()),
-            Err(rejection) => gate.refused(rejection, VerdictSource::Request),
-        };
+        let key = Detached { secret, context };
+        let mut view = self.gate.view_of_key(key);
+        let mut decision = self.gate.decide(&mut view, self.now());
         loop {
-            match progress {
-                Progress::Admitted(verdict, _) => {
-                    return Ok(Principal::new(verdict, Arc::clone(gate)));
-                }
-                Progress::Refused(rejection) => return Err(rejection.of(gate)),
-                Progress::Wait(pending) => {
-                    let arrived = pending.await;
-                    progress = gate.go_on(arrived, key, &mut asker, gate.state.clock.now());
+            match decision {
+                Decision::Pass(_) => return self.admitted(view.extensions()),
+                Decision::Refuse(rejection) => return Err(rejection),
+                Decision::Wait(wait) => {
+                    let verification = wait.pending.await;
+                    decision =
+                        self.gate
+                            .resume(verification, wait.key, wait.asked, &mut view, self.now());
                 }
             }
         }
     }
-}
 
-/// The places a secret may be filed under: nobody says which kind it is.
-fn keys_of(secret: &str) -> [VerdictKey; 2] {
-    let digest = KeyDigest::of(secret);
-    [PrincipalKind::ApiKey, PrincipalKind::OauthAccessToken].map(|kind| VerdictKey { digest, kind })
+    fn now(&self) -> Now {
+        self.gate.state.verifier.clock.now()
+    }
+
+    /// The caller that the walk has left in the extensions.
+    fn admitted(&self, extensions: &mut Extensions) -> Result<Principal, Rejection> {
+        let principal = extensions.remove::<Principal>();
+        principal.ok_or_else(|| self.gate.missing_credential())
+    }
 }

@@ -2,26 +2,49 @@
 //!
 //! # One request, in order
 //!
+//! The whole walk is one file, `pipeline.rs`: `decide` takes a request as far as it goes without
+//! waiting, `resume` takes it on with what it has waited for.
+//!
 //! 0. **Clean.** Inbound `x-wacht-*` headers are dropped on every way to the inner service, and
-//!    the credential's headers are marked as sensitive.
+//!    the credential's headers are marked as sensitive. Room: `request/`.
 //! 1. **Credential.** The key is pulled from where the options say. None, more than one, and what
 //!    cannot be one of Wacht's keys are refused without asking anybody. From here on nobody holds
-//!    the key itself but the verification in flight: it goes by its SHA-256 digest.
+//!    the key itself but those who wait: it goes by its SHA-256 digest. Room: `request/`.
 //! 2. **Cache.** What was revoked here or is known to be bad is refused first of all. A fresh
-//!    verdict goes on to 4; a stale one too, and one refresh is sent behind it.
+//!    verdict goes on to 4; a stale one too, and one refresh is sent behind it. Room: `verdict/`.
 //! 3. **Verification.** An address whose look-ups failed too often is refused. Otherwise one flight
 //!    per digest, in a task of its own: the gateway's answer, whether the key is our deployment's,
-//!    the policy of its app. What comes of it goes into the cache.
+//!    what its app allows. What comes of it goes into the cache. Rooms: `verify/`, `directory/`.
 //! 4. **Permissions.** Is the key's app accepted here, and does the key hold what is required?
-//!    Decided before any limit is charged.
+//!    Decided before any limit is charged. Room: `permission/`.
 //! 5. **Limits.** All matching rules are looked at, then all are charged; a refused request
-//!    consumes nothing.
+//!    consumes nothing. Room: `limit/`.
 //! 6. **Extensions.** The [`Principal`] goes into the request, and the request to the inner
-//!    service.
+//!    service. What is refused is answered from the table in `refusal/`.
 //!
 //! Steps 0 to 2 and 4 to 6 are synchronous, take the time as an argument, and are the same code
-//! after a hit and after a verification: `authenticator.rs`. `layer.rs`, `service.rs`,
-//! `future.rs` and `body.rs` are tower's plumbing and decide nothing.
+//! after a hit and after a verification.
+//!
+//! # The rooms
+//!
+//! In the order of the walk. None imports one that stands before it.
+//!
+//! | room | what is there |
+//! |---|---|
+//! | `axum/`, `grpc.rs` | extractors and statuses; nothing else imports them |
+//! | `handle.rs` | the same walk for what is no HTTP request |
+//! | `service/` | tower's plumbing: layer, builder, service, future, body, guard; it decides nothing |
+//! | `pipeline.rs` | the walk |
+//! | `state.rs`, `options.rs` | what all clones of a layer share, and what each view adds |
+//! | `verify/` | asking the gateway |
+//! | `principal/` | the caller, and who asks for one |
+//! | `verdict/` | what the gateway has said, how long it holds, and what ends it |
+//! | `directory/` | the apps of our deployment, and whose a key is |
+//! | `stats/` | what is counted |
+//! | `refusal/` | the table of answers |
+//! | `limit/` | rules and their counters |
+//! | `request/` | what a request says, each part resolved once |
+//! | `permission/` | permissions and what requires them |
 
 mod directory;
 mod handle;
@@ -29,10 +52,9 @@ mod limit;
 mod options;
 mod permission;
 mod pipeline;
-mod principal;
+pub(crate) mod principal;
 mod refusal;
 mod request;
-mod revocation;
 mod service;
 mod state;
 mod stats;
@@ -47,17 +69,20 @@ mod grpc;
 pub use handle::AuthHandle;
 pub use limit::{Algorithm, Limits, RateLimitHeaders, UnknownKeyLimit};
 pub use permission::Permissions;
-pub use permission::requirement::{Requirement, RequirementError, RequirementErrorKind};
-pub use principal::{Principal, PrincipalKind};
+pub use permission::requirement::Requirement;
+pub use permission::requirement::error::{RequirementError, RequirementErrorKind};
+pub use principal::Principal;
 pub use refusal::{Rejection, RejectionKind};
 pub use request::client_ip::{ClientIp, ClientIpError};
+pub use request::context::AuthContext;
 pub use request::credential::CredentialSource;
 pub use request::peer::{ClientAddr, PeerAddr};
 pub use service::WachtAuth;
 pub use service::body::ResponseBody;
+pub use service::builder::WachtAuthLayerBuilder;
 pub use service::future::ResponseFuture;
 pub use service::guard::{RequirePermissions, RequirePermissionsLayer};
 pub use service::layer::WachtAuthLayer;
 pub use stats::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
-pub use verdict::cache::CachePolicy;
-pub use verify::AuthContext;
+pub use verdict::CachePolicy;
+pub use verdict::PrincipalKind;

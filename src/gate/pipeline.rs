@@ -1,87 +1,77 @@
 //! The straight path of one request: see the [module's](super) numbered steps.
 //!
-//! Nothing here waits and nothing here knows of tower. Where the path cannot go on without an
-//! answer from elsewhere, it hands out what to wait for and is resumed with what came.
+//! In comes a [`RequestView`], out goes a [`Decision`]. Nothing here waits and nothing here knows of
+//! tower: where the path cannot go on without an answer from elsewhere, it hands out what to wait for
+//! and is resumed with what came. The same code runs after a hit and after a verification.
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::VARY;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use secrecy::SecretString;
 
 use crate::clock::Now;
-use crate::gate::directory::{AppRules, AppStatus, Reserved};
-use crate::gate::limit::{Authority, Caller, Denied, KeySubject, Payer, RateLimitFields};
-use crate::gate::options::Options;
+use crate::gate::directory::{AppRules, AppStatus};
+use crate::gate::limit::{
+    Caller, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
+};
+use crate::gate::options::GateOptions;
 use crate::gate::permission::requirement::Requirement;
-use crate::gate::principal::{Anonymous, Principal, PrincipalKind};
+use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Rejection, RejectionKind};
 use crate::gate::request::credential::Credential;
-use crate::gate::request::view::Asker;
+use crate::gate::request::view::{Detached, RequestView, Resolved};
 use crate::gate::state::State;
 use crate::gate::stats::{Effect, LimitedBy, VerdictSource};
-use crate::gate::verdict::cache::Refusal;
-use crate::gate::verdict::{Age, Verdict, VerdictKey};
-use crate::gate::verify::{self, Arrived, Check, Outcome};
+use crate::gate::verdict::cache::{Known, NegativeKind};
+use crate::gate::verdict::revocations::{Contradiction, EventNumber};
+use crate::gate::verdict::{Age, PrincipalKind, Verdict, VerdictKey};
+use crate::gate::verify::check::Check;
+use crate::gate::verify::{Verification, Verifier};
 use crate::log::{GATE, Notice};
-use crate::stripes::Stripes;
 
 /// A set of options over shared state.
 ///
 /// Every clone of a layer and every service it builds holds one; those with equal options and
 /// state hold the same.
 pub(crate) struct Gate {
-    pub(crate) options: Options,
+    pub(crate) options: GateOptions,
     pub(crate) state: Arc<State>,
     /// Looked up once: none of what can be wrong changes.
     is_usable: bool,
-    /// The same for threads at the same time: each admitted request holds on to one.
-    copies: OnceLock<Stripes<Arc<Self>>>,
 }
 
 /// What becomes of a request.
 pub(crate) enum Decision {
-    /// To the inner service; its answer gets the stamp.
-    Pass(Stamp),
+    /// To the inner service, whose answer gets these fields.
+    Pass(ResponseFields),
     Refuse(Rejection),
-    /// Nothing is decided before this future says what came.
-    Wait(Pending),
+    /// Nothing is decided before the verification that this waits for has come.
+    Wait(Wait),
 }
 
-/// What a request waits for. Boxed, because it is one only when the network is asked.
-pub(crate) type Pending = Pin<Box<dyn Future<Output = Arrived> + Send>>;
+/// What a request waits for, and what was found out about it before.
+pub(crate) struct Wait {
+    pub(crate) pending: Pending,
+    pub(crate) key: VerdictKey,
+    /// The last event before the request came here.
+    pub(crate) asked: EventNumber,
+    pub(crate) resolved: Resolved,
+}
+
+/// What came, and whether the check that brought it was this very request's. Boxed, because it is
+/// one only when the network is asked.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = (Verification, bool)> + Send>>;
 
 /// What the gate adds to the answer of the inner service.
 #[derive(Default)]
-pub(crate) struct Stamp {
+pub(crate) struct ResponseFields {
     rate_limit: RateLimitFields,
     vary: Option<HeaderValue>,
-}
-
-/// How far a caller got.
-pub(crate) enum Progress {
-    Admitted(Arc<Verdict>, RateLimitFields),
-    Refused(Rejection),
-    Wait(Pending),
-}
-
-/// Step 5 in one word.
-enum Charge {
-    Paid(RateLimitFields),
-    Refused(Rejection),
-    /// Only the gateway can count this one.
-    Ask,
-}
-
-/// The gateway's word on the limits of this very request, for when the gateway is the one who
-/// counts: asking again would charge the caller twice.
-enum Word {
-    Admit,
-    Limit(Duration),
-    Unknown(Duration),
 }
 
 const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
@@ -89,151 +79,274 @@ const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
     request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
 
 impl Gate {
-    pub(crate) fn new(options: Options, state: Arc<State>) -> Self {
+    pub(crate) fn new(options: GateOptions, state: Arc<State>) -> Self {
         Self {
             is_usable: problem(&options, &state).is_none(),
             options,
             state,
-            copies: OnceLock::new(),
         }
     }
 
-    /// The copy for this thread's requests.
-    pub(crate) fn mine(&self) -> &Arc<Self> {
-        self.copies
-            .get_or_init(|| Stripes::new(|| Arc::new(self.clone())))
-            .mine()
+    pub(crate) fn view<'a>(&'a self, parts: &'a mut Parts, resolved: Resolved) -> RequestView<'a> {
+        RequestView::http(
+            parts,
+            &self.options.request,
+            &self.state.client_ip,
+            resolved,
+        )
+    }
+
+    pub(crate) fn view_of_key<'a>(&'a self, key: Detached<'a>) -> RequestView<'a> {
+        RequestView::detached(key, &self.options.request, &self.state.client_ip)
     }
 
     /// Steps 0 to 6 of a request, as far as they go without waiting.
-    pub(crate) fn decide(self: &Arc<Self>, parts: &mut Parts, now: Now) -> Decision {
+    pub(crate) fn decide(&self, view: &mut RequestView<'_>, now: Now) -> Decision {
         // 0 clean
-        self.options.credentials.clean(&mut parts.headers);
-        if self.options.skip.as_ref().is_some_and(|skip| skip(parts)) {
-            return self.pass_anonymous(parts);
+        view.clean();
+        let outer = self.outer_caller(view);
+        if view.is_skipped() {
+            return self.pass_anonymous(view);
         }
-        if let Some(outer) = parts.extensions.get::<Principal>() {
-            if Arc::ptr_eq(&outer.gate().state, &self.state) {
-                let verdict = Arc::clone(outer.verdict());
-                // Verified and charged by a gate further out; this one's own conditions remain.
-                let status = verdict.app.status();
-                let asker = &Asker::Request(parts);
-                return match self.admissible(&verdict, &status, asker, now) {
-                    Ok(()) => {
-                        let free = RateLimitFields::default();
-                        self.conclude(Progress::Admitted(verdict, free), parts)
-                    }
-                    Err(rejection) => Decision::Refuse(self.refusal(rejection)),
-                };
-            }
-            parts.extensions.remove::<Principal>();
+        if let Some(decision) = outer.and_then(|outer| self.decide_again(outer, view, now)) {
+            return decision;
         }
-        parts.extensions.remove::<Anonymous>();
-        self.say_once_what_is_missing(parts);
+        view.extensions().remove::<Anonymous>();
+        self.say_once_what_is_missing(view);
         // 1 credential
-        let key = match self.credential(&parts.headers) {
-            Ok(Some(credential)) => self.key_of(credential),
-            Ok(None) if self.options.optional && !self.requires_permissions(parts) => {
-                return self.pass_anonymous(parts);
-            }
-            Ok(None) => return Decision::Refuse(self.refusal(Rejection::missing_credential())),
-            Err(rejection) => return Decision::Refuse(self.refusal(rejection)),
+        let credential = match self.credential(view) {
+            Ok(Some(credential)) => credential,
+            Ok(None) => return self.decide_without_credential(view),
+            Err(rejection) => return self.refuse_early(rejection),
         };
-        let progress = self.start(key, &mut Asker::Request(parts), now);
-        self.conclude(progress, parts)
+        let key = self.key_of(credential);
+        // 2 cache
+        let verdict = match self.state.verifier.cache.look_up(&key, now) {
+            Known::Good(verdict) => verdict,
+            Known::Refused => {
+                return self.refuse(Rejection::invalid_key(), VerdictSource::Negative);
+            }
+            Known::Nothing => {
+                let secret = SecretString::from(credential.expose());
+                view.keep_secret(secret);
+                return self.ask(key, view, now);
+            }
+        };
+        let age = self.age(&verdict, now);
+        let status = verdict.app.status();
+        let counted_by = self.counted_by(&status);
+        let counted_by_gateway = matches!(counted_by, CountedBy::Gateway);
+        if age != Age::Fresh || counted_by_gateway {
+            let secret = SecretString::from(credential.expose());
+            view.keep_secret(secret);
+        }
+        // A check of this request's own brings the same, and two would be charged twice.
+        if age == Age::Stale && !counted_by_gateway && verdict.claim_refresh(now) {
+            self.refresh(key, &verdict, view);
+        }
+        if !age.is_usable() || self.asks_always() {
+            return self.ask(key, view, now);
+        }
+        let source = self.source(&verdict, age, now);
+        let decision = self.judge(&verdict, &status, counted_by, None, view, now);
+        self.count(&decision, source);
+        decision
+    }
+
+    /// Step 3, unless something speaks against asking the gateway about this key now.
+    fn ask(&self, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Decision {
+        match self.state.verifier.cache.negative(&key, now) {
+            Some((NegativeKind::Invalid, _)) => {
+                self.refuse(Rejection::invalid_key(), VerdictSource::Negative)
+            }
+            Some((NegativeKind::Indeterminate, wait)) => {
+                self.refuse(Rejection::unavailable(wait), VerdictSource::Negative)
+            }
+            None => match self.look_up_allowed(&key, view, now) {
+                Err(wait) => self.refuse_early(Rejection::rate_limited_plainly(wait)),
+                Ok(()) if self.asks_always() => self.wait_for_own_check(key, view),
+                Ok(()) => self.wait_for_verification(key, view),
+            },
+        }
     }
 
     /// Steps 3 to 6, with what the request has waited for.
     pub(crate) fn resume(
-        self: &Arc<Self>,
-        arrived: Arrived,
-        parts: &mut Parts,
+        &self,
+        (verification, is_own): (Verification, bool),
+        key: VerdictKey,
+        asked: EventNumber,
+        view: &mut RequestView<'_>,
         now: Now,
     ) -> Decision {
-        let progress = match self.credential(&parts.headers) {
-            Ok(Some(credential)) => {
-                let key = self.key_of(credential);
-                self.go_on(arrived, key, &mut Asker::Request(parts), now)
+        let verifier = &self.state.verifier;
+        let mut source = VerdictSource::Verified;
+        // Revoked or invalidated while it was asked about: the answer may be from before.
+        if let Verification::Valid(verdict)
+        | Verification::Limited(verdict, _)
+        | Verification::Denied(verdict) = &verification
+        {
+            match verdict.contradiction(&verifier.cache.revocations, asked, now) {
+                None => {}
+                Some(Contradiction::Revoked | Contradiction::Withdrawn) => {
+                    return self.refuse(Rejection::invalid_key(), source);
+                }
+                // The check was sent before the request came: once more, then.
+                Some(Contradiction::Forgotten) => return self.wait_for_verification(key, view),
             }
-            // The headers are as they were when the key was read from them.
-            _ => Progress::Refused(Rejection::missing_credential()),
+        }
+        let verdict = match &verification {
+            Verification::Valid(verdict) | Verification::Limited(verdict, _) => Arc::clone(verdict),
+            Verification::Outage(wait) | Verification::Unknown(wait) => {
+                // The gateway could not say. What it said before may still hold, and longer if it
+                // was for want of a gateway.
+                let is_outage = matches!(verification, Verification::Outage(_));
+                let policy = &verifier.cache.policy;
+                match verifier.cache.look_up(&key, now) {
+                    Known::Good(yes) if yes.age(policy, is_outage, now).is_usable() => {
+                        source = VerdictSource::StaleOnError;
+                        yes
+                    }
+                    Known::Refused => return self.refuse(Rejection::invalid_key(), source),
+                    _ => return self.refuse(Rejection::unavailable(*wait), source),
+                }
+            }
+            Verification::Denied(verdict) => {
+                let status = verdict.app.status();
+                let refused = self.admissible(verdict, &status, view, now).err();
+                let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
+                return self.refuse(refused, source);
+            }
+            Verification::Invalid => return self.refuse(Rejection::invalid_key(), source),
+            Verification::Misconfigured(problem) => {
+                let notice = &self.state.notices.runtime;
+                notice.error_once("no key can be verified", problem);
+                return self.refuse(Rejection::misconfigured(), source);
+            }
         };
-        self.conclude(progress, parts)
-    }
-
-    /// Step 6, or the refusal.
-    fn conclude(self: &Arc<Self>, progress: Progress, parts: &mut Parts) -> Decision {
-        match progress {
-            Progress::Admitted(verdict, rate_limit) => {
-                let principal = Principal::new(verdict, Arc::clone(self));
-                parts.extensions.insert(principal);
-                self.pass(rate_limit, parts)
+        // Of a joined check the gateway's word on the key holds; that on the limits was another's.
+        let own = is_own.then_some(&verification);
+        let status = verdict.app.status();
+        let counted_by = self.counted_by(&status);
+        let decision = self.judge(&verdict, &status, counted_by, own, view, now);
+        match &decision {
+            // Known or not, it was refused for want of an answer.
+            Decision::Refuse(rejection) if rejection.kind() == RejectionKind::Unavailable => {
+                self.count(&decision, VerdictSource::Verified);
             }
-            Progress::Refused(rejection) => Decision::Refuse(rejection.of(self)),
-            Progress::Wait(pending) => Decision::Wait(pending),
+            decision => self.count(decision, source),
         }
+        decision
     }
 
-    /// A refusal that the request alone decides.
-    pub(crate) fn refusal(self: &Arc<Self>, rejection: Rejection) -> Rejection {
-        let metrics = &self.state.metrics;
-        metrics.refused(&rejection, VerdictSource::Request);
-        rejection.of(self)
-    }
-
-    pub(crate) fn refused(&self, rejection: Rejection, source: VerdictSource) -> Progress {
-        self.state.metrics.refused(&rejection, source);
-        Progress::Refused(rejection)
-    }
-
-    /// Counts the verdict, if there is one yet.
-    fn count(&self, progress: &Progress, source: VerdictSource) {
-        let metrics = &self.state.metrics;
-        match progress {
-            Progress::Admitted(..) => metrics.admitted(source),
-            Progress::Refused(rejection) => metrics.refused(rejection, source),
-            Progress::Wait(_) => {}
+    /// Steps 4 to 6 for a key that is known to be good. `own` is what a check for this very request
+    /// has brought.
+    fn judge(
+        &self,
+        verdict: &Arc<Verdict>,
+        status: &AppStatus,
+        counted_by: CountedBy<'_>,
+        own: Option<&Verification>,
+        view: &mut RequestView<'_>,
+        now: Now,
+    ) -> Decision {
+        // 4 permissions
+        if let Err(rejection) = self.admissible(verdict, status, view, now) {
+            if matches!(status, AppStatus::Gone) {
+                // An app may be made again under the same slug.
+                self.state.verifier.cache.forget(&verdict.key());
+            }
+            return Decision::Refuse(rejection.with_answers(&self.options.answers));
         }
+        // 5 limits
+        let rules = match counted_by {
+            CountedBy::Nobody | CountedBy::Gateway => None,
+            CountedBy::Scheme(rules) => Some(rules),
+            CountedBy::FixedRules(fixed) => {
+                let fixed = verdict.app.fixed_rules(fixed, &self.state.limiter, now);
+                Some(&**fixed)
+            }
+        };
+        let rate_limit = match (rules, own) {
+            (Some(rules), _) => match self.charge(rules, verdict, view, now) {
+                Ok(fields) => fields,
+                Err(rejection) => {
+                    return Decision::Refuse(rejection.with_answers(&self.options.answers));
+                }
+            },
+            (None, _) if !matches!(counted_by, CountedBy::Gateway) => RateLimitFields::default(),
+            (None, None) => return self.wait_for_own_check(verdict.key(), view),
+            (None, Some(own)) => {
+                let refused = match own {
+                    Verification::Limited(_, wait) => {
+                        let metrics = &self.state.verifier.metrics;
+                        metrics.limit_refusal(LimitedBy::Gateway, Effect::Refused);
+                        Some(Rejection::rate_limited_plainly(*wait))
+                    }
+                    Verification::Outage(wait) | Verification::Unknown(wait) => {
+                        Some(Rejection::unavailable(*wait))
+                    }
+                    _ => None,
+                };
+                if let Some(rejection) = refused {
+                    return Decision::Refuse(rejection.with_answers(&self.options.answers));
+                }
+                RateLimitFields::default()
+            }
+        };
+        // 6 extensions
+        let principal = Principal::new(Arc::clone(verdict), self.options.answers.clone());
+        view.extensions().insert(principal);
+        self.pass(rate_limit, view)
     }
 
-    fn pass_anonymous(self: &Arc<Self>, parts: &mut Parts) -> Decision {
-        parts.extensions.remove::<Principal>();
-        parts.extensions.insert(Anonymous(Arc::clone(self)));
-        self.pass(RateLimitFields::default(), parts)
-    }
-
-    fn pass(&self, rate_limit: RateLimitFields, parts: &mut Parts) -> Decision {
-        if self.options.strip_credential {
-            self.options.credentials.strip(&mut parts.headers);
+    /// Whom a gate further out has let in; one on another state is a stranger, and removed.
+    fn outer_caller(&self, view: &mut RequestView<'_>) -> Option<Arc<Verdict>> {
+        let extensions = view.extensions();
+        let caller = extensions.get::<Principal>()?;
+        if caller.is_of(self.state.verifier.id) {
+            return Some(Arc::clone(caller.verdict()));
         }
-        Decision::Pass(Stamp {
-            rate_limit,
-            vary: self.options.vary.clone(),
+        extensions.remove::<Principal>();
+        None
+    }
+
+    /// A gate further out has verified and charged this request; this one's own conditions remain.
+    /// What it has seen is looked at again: if it has ended since, the request is verified as if
+    /// that gate were not there.
+    fn decide_again(
+        &self,
+        verdict: Arc<Verdict>,
+        view: &mut RequestView<'_>,
+        now: Now,
+    ) -> Option<Decision> {
+        let verifier = &self.state.verifier;
+        view.extensions().remove::<Principal>();
+        if verdict.age(&verifier.cache.policy, true, now) == Age::Over
+            || verdict
+                .contradiction(&verifier.cache.revocations, EventNumber::LAST, now)
+                .is_some()
+        {
+            return None;
+        }
+        let status = verdict.app.status();
+        Some(match self.admissible(&verdict, &status, view, now) {
+            Ok(()) => {
+                let principal = Principal::new(Arc::clone(&verdict), self.options.answers.clone());
+                view.extensions().insert(principal);
+                self.pass(RateLimitFields::default(), view)
+            }
+            Err(rejection) => self.refuse_early(rejection),
         })
     }
 
-    /// Whether nobody may pass here whose permissions are not known.
-    fn requires_permissions(&self, parts: &Parts) -> bool {
-        let options = &self.options;
-        let of_request = options.requirement_of.as_ref();
-        !options.requirements.is_empty() || of_request.is_some_and(|of| of(parts).is_some())
-    }
-
-    /// Whether this gate can judge anything at all.
-    pub(crate) fn usable(&self) -> Result<(), Rejection> {
-        if self.is_usable {
-            return Ok(());
-        }
-        if let Some((notice, what, problem)) = problem(&self.options, &self.state) {
-            notice.error_once(what, problem);
-        }
-        Err(Rejection::misconfigured())
-    }
-
     /// Step 1: the key, if there is one and it could be one of Wacht's.
-    fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Credential<'h>>, Rejection> {
+    fn credential<'v>(
+        &self,
+        view: &'v RequestView<'_>,
+    ) -> Result<Option<Credential<'v>>, Rejection> {
         self.usable()?;
-        match self.options.credentials.extract(headers) {
+        match view.credential() {
             Ok(Some(credential)) if credential.is_well_formed() => Ok(Some(credential)),
             Ok(Some(_)) => Err(Rejection::invalid_key()),
             Ok(None) => Ok(None),
@@ -241,7 +354,7 @@ impl Gate {
         }
     }
 
-    pub(crate) fn key_of(&self, credential: Credential<'_>) -> VerdictKey {
+    fn key_of(&self, credential: Credential<'_>) -> VerdictKey {
         let is_token = self.options.accept_oauth_tokens && credential.is_oauth_access_token();
         VerdictKey {
             digest: credential.digest(),
@@ -252,146 +365,22 @@ impl Gate {
         }
     }
 
-    /// Steps 2 to 5 for a well-formed key.
-    pub(crate) fn start(&self, key: VerdictKey, asker: &mut Asker<'_>, now: Now) -> Progress {
-        let state = &self.state;
-        // 2 cache
-        if state.tombstones.covers_secret(&key, now) {
-            return self.refused(Rejection::invalid_key(), VerdictSource::Negative);
-        }
-        let asks_always = state.limits.authority == Authority::Gateway;
-        if let (Some(verdict), false) = (state.cache.look_up(&key, now), asks_always) {
-            let age = verdict.age(&state.cache.policy, now);
-            // A check of this request's own brings the same, and two would be charged twice.
-            if age == Age::Stale
-                && !self.is_counted_by_gateway(&verdict)
-                && verdict.claim_refresh(now)
-            {
-                self.refresh(key, &verdict, asker);
-            }
-            if let Some(source) = self.source(&verdict, age, now) {
-                let progress = self.judge(verdict, None, key, asker, now);
-                self.count(&progress, source);
-                return progress;
-            }
-        }
-        match state.cache.negative(&key, now) {
-            Some((Refusal::Invalid, _)) => {
-                self.refused(Rejection::invalid_key(), VerdictSource::Negative)
-            }
-            Some((Refusal::Undecided, wait)) => {
-                self.refused(Rejection::unavailable(wait), VerdictSource::Negative)
-            }
-            None => match self.look_up_allowed(&key, asker, now) {
-                Err(wait) => {
-                    let rejection = Rejection::rate_limited_plainly(wait);
-                    self.refused(rejection, VerdictSource::Request)
-                }
-                Ok(()) if asks_always => self.wait_for_own_check(key, asker),
-                Ok(()) => self.wait_for_verification(key, asker),
-            },
+    /// How far a verdict may be used: further where the gateway is known to fail now.
+    fn age(&self, verdict: &Verdict, now: Now) -> Age {
+        let Verifier { cache, breaker, .. } = &*self.state.verifier;
+        match verdict.age(&cache.policy, false, now) {
+            Age::StaleIfError if breaker.is_failing(now) => verdict.age(&cache.policy, true, now),
+            age => age,
         }
     }
 
-    /// What a verdict of this age is as a source; `None` if it may not be used.
-    fn source(&self, verdict: &Verdict, age: Age, now: Now) -> Option<VerdictSource> {
+    /// What a verdict that is used is as a source.
+    fn source(&self, verdict: &Verdict, age: Age, now: Now) -> VerdictSource {
+        let policy = &self.state.verifier.cache.policy;
         match age {
-            Age::Fresh => Some(VerdictSource::Fresh),
-            Age::Stale => {
-                let in_grace = verdict.is_past_revalidation(&self.state.cache.policy, now);
-                Some(match in_grace {
-                    true => VerdictSource::StaleOnError,
-                    false => VerdictSource::Stale,
-                })
-            }
-            Age::StaleIfError | Age::Over => None,
-        }
-    }
-
-    /// Steps 3 to 5, with what came.
-    pub(crate) fn go_on(
-        &self,
-        Arrived { outcome, is_own }: Arrived,
-        key: VerdictKey,
-        asker: &mut Asker<'_>,
-        now: Now,
-    ) -> Progress {
-        let state = &self.state;
-        let mut source = VerdictSource::Verified;
-        // Revoked while it was asked about: the answer may be from before.
-        if state.tombstones.covers_secret(&key, now) {
-            return self.refused(Rejection::invalid_key(), source);
-        }
-        let (verdict, word) = match outcome {
-            Outcome::Valid(verdict) => (verdict, Word::Admit),
-            Outcome::Limited(verdict, wait) => (verdict, Word::Limit(wait)),
-            Outcome::Unknown(wait) => {
-                // The gateway could not say. What it said before may still hold.
-                let before = state.cache.positive(&key);
-                match before.filter(|yes| yes.age(&state.cache.policy, now) != Age::Over) {
-                    Some(verdict) => {
-                        source = VerdictSource::StaleOnError;
-                        (verdict, Word::Unknown(wait))
-                    }
-                    None => return self.refused(Rejection::unavailable(wait), source),
-                }
-            }
-            Outcome::Denied(verdict) => {
-                let status = verdict.app.status();
-                let refused = self.admissible(&verdict, &status, asker, now).err();
-                let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
-                return self.refused(refused, source);
-            }
-            Outcome::Invalid => return self.refused(Rejection::invalid_key(), source),
-            Outcome::Misconfigured(problem) => {
-                let notice = &state.notices.runtime;
-                notice.error_once("no key can be verified", problem);
-                return self.refused(Rejection::misconfigured(), source);
-            }
-        };
-        // Of a joined check the gateway's word on the key holds; that on the limits was another's.
-        let word = is_own.then_some(word);
-        let progress = self.judge(verdict, word, key, asker, now);
-        match &progress {
-            // Known or not, it was refused for want of an answer.
-            Progress::Refused(rejection) if rejection.kind() == RejectionKind::Unavailable => {
-                self.count(&progress, VerdictSource::Verified);
-            }
-            progress => self.count(progress, source),
-        }
-        progress
-    }
-
-    /// Steps 4 and 5 for a key that is known to be good.
-    fn judge(
-        &self,
-        verdict: Arc<Verdict>,
-        word: Option<Word>,
-        key: VerdictKey,
-        asker: &mut Asker<'_>,
-        now: Now,
-    ) -> Progress {
-        let status = verdict.app.status();
-        if let Err(rejection) = self.admissible(&verdict, &status, asker, now) {
-            if matches!(**status, AppStatus::Gone) {
-                // An app may be made again under the same name.
-                self.state.cache.forget(&key);
-            }
-            return Progress::Refused(rejection);
-        }
-        match self.charge(&verdict, &status, key, asker, now) {
-            Charge::Paid(rate_limit) => Progress::Admitted(verdict, rate_limit),
-            Charge::Refused(rejection) => Progress::Refused(rejection),
-            Charge::Ask => match word {
-                None => self.wait_for_own_check(key, asker),
-                Some(Word::Admit) => Progress::Admitted(verdict, RateLimitFields::default()),
-                Some(Word::Limit(wait)) => {
-                    let metrics = &self.state.metrics;
-                    metrics.limit_refusal(LimitedBy::Gateway, Effect::Refused);
-                    Progress::Refused(Rejection::rate_limited_plainly(wait))
-                }
-                Some(Word::Unknown(wait)) => Progress::Refused(Rejection::unavailable(wait)),
-            },
+            Age::Fresh => VerdictSource::Fresh,
+            _ if verdict.is_past_revalidation(policy, now) => VerdictSource::StaleOnError,
+            _ => VerdictSource::Stale,
         }
     }
 
@@ -400,28 +389,20 @@ impl Gate {
         &self,
         verdict: &Verdict,
         status: &AppStatus,
-        asker: &Asker<'_>,
+        view: &mut RequestView<'_>,
         now: Now,
     ) -> Result<(), Rejection> {
-        let state = &self.state;
+        let verifier = &self.state.verifier;
         let identity = &verdict.identity;
-        if state.tombstones.covers_identity(identity, now)
-            || verdict.has_ended(now)
-            || !self.is_open_to(verdict)
-        {
+        if verdict.has_ended(now) || !self.is_open_to(verdict) {
             return Err(Rejection::invalid_key());
         }
-        state.directory.keep_current(now);
+        verifier.directory.keep_current(now);
         if matches!(status, AppStatus::Inactive | AppStatus::Gone) {
             return Err(Rejection::invalid_key());
         }
-        let of_request = asker.requirement(self);
-        for requirement in self
-            .options
-            .requirements
-            .iter()
-            .chain(of_request.as_deref())
-        {
+        let of_request = view.requirements().iter().map(|requirement| &**requirement);
+        for requirement in self.options.requirements.iter().chain(of_request) {
             if !identity.permissions.satisfies(requirement) {
                 return Err(Rejection::permission_denied(requirement));
             }
@@ -435,102 +416,82 @@ impl Gate {
         if is_token && !self.options.accept_oauth_tokens {
             return false;
         }
-        let slug = &*verdict.identity.app_slug;
-        match &self.options.apps {
-            Some(apps) => apps.iter().any(|app| **app == *slug),
-            None => match verdict.app.reserved {
-                None => true,
-                // The app of the tokens that a user has consented to.
-                Some(Reserved::OauthIdentity) => is_token,
-                Some(Reserved::Management) => false,
-            },
-        }
+        let slug = &verdict.identity.app_slug;
+        let reserved = verdict.app.reserved;
+        self.options.apps.accept(slug, reserved, is_token)
     }
 
-    /// Whether only the gateway can count the requests of this key.
-    fn is_counted_by_gateway(&self, verdict: &Verdict) -> bool {
-        match self.state.limits.authority {
-            Authority::Gateway => true,
-            Authority::Nobody => false,
-            Authority::Local => {
-                let status = verdict.app.status();
-                matches!(
-                    **status,
-                    AppStatus::Unknown | AppStatus::Active(AppRules::AtGateway)
-                )
+    /// Whether every request is a check of its own, whatever is known of its key.
+    fn asks_always(&self) -> bool {
+        self.state.limits.is_gateway()
+    }
+
+    /// Who counts the requests of this key.
+    fn counted_by<'a>(&'a self, status: &'a AppStatus) -> CountedBy<'a> {
+        match status {
+            AppStatus::Active(AppRules::Local(rules)) => self.state.limiter.counted_by(Some(rules)),
+            AppStatus::Active(AppRules::AtGateway) | AppStatus::Unknown => {
+                self.state.limiter.counted_by(None)
             }
+            // Refused before anything is counted.
+            AppStatus::Inactive | AppStatus::Gone => CountedBy::Nobody,
         }
     }
 
     /// Step 5: all rules are looked at, then all are charged.
     fn charge(
         &self,
+        rules: &RuleSet,
         verdict: &Verdict,
-        status: &AppStatus,
-        key: VerdictKey,
-        asker: &mut Asker<'_>,
+        view: &mut RequestView<'_>,
         now: Now,
-    ) -> Charge {
+    ) -> Result<RateLimitFields, Rejection> {
         let state = &self.state;
-        match state.limits.authority {
-            Authority::Local => {}
-            Authority::Gateway => return Charge::Ask,
-            Authority::Nobody => return Charge::Paid(RateLimitFields::default()),
-        }
-        let rules = match (state.limiter.fixed(), status) {
-            (Some(fixed), _) => verdict.app.fixed_rules(fixed, &state.limiter, now),
-            (None, AppStatus::Active(AppRules::Local(rules))) => rules,
-            // The gateway would refuse.
-            (None, _) if state.limits.shadow => return Charge::Paid(RateLimitFields::default()),
-            (None, _) => return Charge::Ask,
-        };
-        let address = match rules.needs_address_for(|| asker.resource(self)) {
-            true => asker
-                .address(self)
+        let metrics = &state.verifier.metrics;
+        // Before the resource, which is on loan from the request.
+        let address = match rules.counts_by_address() {
+            true => view
+                .address()
                 .map(|address| state.client_ip.subject(address)),
             false => None,
         };
         let caller = Caller {
-            resource: &asker.resource(self),
-            key: match key.kind {
+            key: match verdict.identity.kind {
                 PrincipalKind::ApiKey => KeySubject::ApiKey(verdict.identity.key_id),
-                PrincipalKind::OauthAccessToken => KeySubject::Token(key.digest),
+                PrincipalKind::OauthAccessToken => KeySubject::Token(verdict.key().digest),
             },
-            address: &|| address,
+            resource: &view.resource(),
+            address,
         };
         let headers = self.options.rate_limit_headers;
         match state.limiter.admit(rules, &caller, now) {
-            Ok(charged) => Charge::Paid(charged.standings.fields(rules, headers)),
-            Err(Denied::Limited(refused)) if state.limits.shadow => {
-                state
-                    .metrics
-                    .limit_refusal(refused.mode.into(), Effect::Shadow);
+            ChargeOutcome::Charged(states) => Ok(rules.fields(&states, headers)),
+            ChargeOutcome::Limited(refusal) if state.limits.shadow => {
+                metrics.limit_refusal(refusal.mode.into(), Effect::Shadow);
                 tracing::debug!(
                     target: GATE,
                     app = &*verdict.identity.app_slug,
                     key_id = verdict.identity.key_id,
                     resource = caller.resource,
-                    violated = ?refused.violated,
+                    violated = ?refusal.violated,
                     "would have been refused for a rate limit"
                 );
-                Charge::Paid(refused.standings.fields(rules, headers))
+                Ok(rules.fields(&refusal.states, headers))
             }
-            Err(Denied::Limited(refused)) => {
-                state
-                    .metrics
-                    .limit_refusal(refused.mode.into(), Effect::Refused);
-                let fields = refused.standings.fields(rules, headers);
-                Charge::Refused(Rejection::rate_limited(*refused, fields))
+            ChargeOutcome::Limited(refusal) => {
+                metrics.limit_refusal(refusal.mode.into(), Effect::Refused);
+                let fields = rules.fields(&refusal.states, headers);
+                Err(Rejection::rate_limited(*refusal, fields))
             }
-            Err(Denied::MissingAddress) => {
+            ChargeOutcome::MissingAddress => {
                 state.notices.address.error_once(
                     "a rate limit counts by address, and the request has none",
                     WIRE_UP_THE_ADDRESS,
                 );
                 if state.limits.shadow {
-                    return Charge::Paid(RateLimitFields::default());
+                    return Ok(RateLimitFields::default());
                 }
-                Charge::Refused(Rejection::misconfigured())
+                Err(Rejection::misconfigured())
             }
         }
     }
@@ -539,94 +500,174 @@ impl Gate {
     fn look_up_allowed(
         &self,
         key: &VerdictKey,
-        asker: &mut Asker<'_>,
+        view: &mut RequestView<'_>,
         now: Now,
     ) -> Result<(), Duration> {
-        let state = &self.state;
-        if !state.failed_lookups.is_on() || state.cache.positive(key).is_some() {
+        let verifier = &self.state.verifier;
+        if !verifier.failed_lookups.is_on() || verifier.cache.positive(key).is_some() {
             return Ok(());
         }
-        let Some(address) = asker.address(self) else {
+        let Some(address) = view.address() else {
             return Ok(());
         };
-        let address = Payer::new(address, &state.client_ip);
-        let allowed = state.failed_lookups.look(address, now);
+        let source = LookupSource::new(address, &self.state.client_ip);
+        let allowed = verifier.failed_lookups.look(source, now);
         if allowed.is_err() {
-            state
-                .metrics
-                .limit_refusal(LimitedBy::UnknownKeys, Effect::Refused);
+            let metrics = &verifier.metrics;
+            metrics.limit_refusal(LimitedBy::UnknownKeys, Effect::Refused);
         }
         allowed
     }
 
     /// Step 3: the joined verification of this key.
-    fn wait_for_verification(&self, key: VerdictKey, asker: &mut Asker<'_>) -> Progress {
-        let Some(mut check) = self.check(key, asker) else {
-            return Progress::Refused(Rejection::missing_credential());
-        };
+    fn wait_for_verification(&self, key: VerdictKey, view: &mut RequestView<'_>) -> Decision {
+        let verifier = &self.state.verifier;
         // An error that a caller chose would buy time for what is known of the key.
-        let known = self.state.cache.positive(&key);
-        if known.is_some_and(|verdict| !self.is_counted_by_gateway(&verdict)) {
-            check = Check::refresh(key, check.secret, check.accepted);
+        let is_known = verifier.cache.positive(&key).is_some_and(|verdict| {
+            let status = verdict.app.status();
+            let counted_by = self.counted_by(&status);
+            !matches!(counted_by, CountedBy::Gateway)
+        });
+        let check = match is_known {
+            true => view
+                .secret()
+                .cloned()
+                .map(|secret| Check::refresh(key, secret)),
+            false => self.check(key, view),
+        };
+        let asked = verifier.cache.revocations.latest();
+        match check {
+            Some(check) => wait(verifier.join_or_start(check), key, asked, view),
+            None => self.refuse_early(Rejection::missing_credential()),
         }
-        Progress::Wait(Box::pin(verify::join(&self.state, check)))
     }
 
     /// A check for this request alone, its limits and plain permissions included.
-    fn wait_for_own_check(&self, key: VerdictKey, asker: &mut Asker<'_>) -> Progress {
-        let Some(mut check) = self.check(key, asker) else {
-            return Progress::Refused(Rejection::missing_credential());
+    fn wait_for_own_check(&self, key: VerdictKey, view: &mut RequestView<'_>) -> Decision {
+        let Some(mut check) = self.check(key, view) else {
+            return self.refuse_early(Rejection::missing_credential());
         };
-        if self.state.limits.authority == Authority::Gateway {
-            let of_request = asker.requirement(self);
-            check.required_permissions = self
-                .options
-                .requirements
-                .iter()
-                .chain(of_request.as_deref())
+        if self.asks_always() {
+            let of_request = view.requirements().iter().map(|requirement| &**requirement);
+            let requirements = self.options.requirements.iter().chain(of_request);
+            check.required_permissions = requirements
                 .filter_map(Requirement::plain_all)
                 .flatten()
                 .map(str::to_owned)
                 .collect();
         }
-        Progress::Wait(Box::pin(verify::ask(Arc::clone(&self.state), check)))
+        let verifier = &self.state.verifier;
+        let asked = verifier.cache.revocations.latest();
+        wait(verifier.ask(check), key, asked, view)
     }
 
-    fn refresh(&self, key: VerdictKey, verdict: &Arc<Verdict>, asker: &Asker<'_>) {
-        match asker.secret(self) {
+    fn refresh(&self, key: VerdictKey, verdict: &Arc<Verdict>, view: &RequestView<'_>) {
+        match view.secret().cloned() {
             Some(secret) => {
-                let check = Check::refresh(key, secret, self.options.apps.clone());
-                verify::refresh(&self.state, verdict, check);
+                let check = Check::refresh(key, secret);
+                self.state.verifier.refresh(verdict, check);
             }
             None => verdict.refresh_over(),
         }
     }
 
-    fn check(&self, key: VerdictKey, asker: &mut Asker<'_>) -> Option<Check> {
-        let seen_good = self.state.cache.positive(&key).is_some();
-        let secret = asker.secret(self)?;
-        let context = asker.context(self);
-        let address = context.address().filter(|_| !seen_good);
+    fn check(&self, key: VerdictKey, view: &mut RequestView<'_>) -> Option<Check> {
+        let seen_good = self.state.verifier.cache.positive(&key).is_some();
+        let secret = view.secret()?.clone();
+        let context = view.context();
+        let address = context.client_ip.filter(|_| !seen_good);
         Some(Check {
             key,
             secret,
-            charged_to: address.map(|address| Payer::new(address, &self.state.client_ip)),
+            charged_to: address.map(|address| LookupSource::new(address, &self.state.client_ip)),
             context,
             required_permissions: Vec::new(),
-            accepted: self.options.apps.clone(),
             seen_good,
+            accepted: self.options.apps.clone(),
         })
     }
 
-    fn say_once_what_is_missing(&self, parts: &mut Parts) {
+    /// Where nobody has to show a key, nobody has permissions that could be asked for.
+    fn decide_without_credential(&self, view: &mut RequestView<'_>) -> Decision {
+        if self.options.optional
+            && self.options.requirements.is_empty()
+            && view.requirements().is_empty()
+        {
+            return self.pass_anonymous(view);
+        }
+        self.refuse_early(Rejection::missing_credential())
+    }
+
+    fn pass_anonymous(&self, view: &mut RequestView<'_>) -> Decision {
+        let extensions = view.extensions();
+        // What a gate further out has put there stays: for a gate that skips, it is no business.
+        if extensions.get::<Principal>().is_none() && extensions.get::<Anonymous>().is_none() {
+            extensions.insert(Anonymous(self.options.answers.clone()));
+        }
+        self.pass(RateLimitFields::default(), view)
+    }
+
+    fn pass(&self, rate_limit: RateLimitFields, view: &mut RequestView<'_>) -> Decision {
+        if self.options.strip_credential {
+            view.strip_credential();
+        }
+        Decision::Pass(ResponseFields {
+            rate_limit,
+            vary: self.options.vary.clone(),
+        })
+    }
+
+    /// A refusal that the request alone decides.
+    fn refuse_early(&self, rejection: Rejection) -> Decision {
+        self.refuse(rejection, VerdictSource::Request)
+    }
+
+    /// The refusal of what the walk lets pass without a caller, where a caller is asked for.
+    pub(crate) fn missing_credential(&self) -> Rejection {
+        let rejection = Rejection::missing_credential();
+        let metrics = &self.state.verifier.metrics;
+        metrics.refused(&rejection, VerdictSource::Request);
+        rejection.with_answers(&self.options.answers)
+    }
+
+    fn refuse(&self, rejection: Rejection, source: VerdictSource) -> Decision {
+        self.state.verifier.metrics.refused(&rejection, source);
+        Decision::Refuse(rejection.with_answers(&self.options.answers))
+    }
+
+    /// Counts the verdict, if there is one yet.
+    fn count(&self, decision: &Decision, source: VerdictSource) {
+        let metrics = &self.state.verifier.metrics;
+        match decision {
+            Decision::Pass(_) => metrics.admitted(source),
+            Decision::Refuse(rejection) => metrics.refused(rejection, source),
+            Decision::Wait(_) => {}
+        }
+    }
+
+    /// Whether this gate can judge anything at all.
+    fn usable(&self) -> Result<(), Rejection> {
+        if self.is_usable {
+            return Ok(());
+        }
+        if let Some((notice, what, problem)) = problem(&self.options, &self.state) {
+            notice.error_once(what, problem);
+        }
+        Err(Rejection::misconfigured())
+    }
+
+    fn say_once_what_is_missing(&self, view: &mut RequestView<'_>) {
         let notices = &self.state.notices;
-        if self.options.apps.is_none() && notices.any_app.is_first() {
+        if !view.is_http() {
+            return;
+        }
+        if self.options.apps.named().is_none() && notices.any_app.is_first() {
             tracing::warn!(
                 target: GATE,
                 "keys of every app of this deployment are accepted: name yours with `.app(..)`"
             );
         }
-        if notices.no_peer.is_first() && Asker::Request(parts).address(self).is_none() {
+        if notices.no_peer.is_first() && view.address().is_none() {
             tracing::warn!(
                 target: GATE,
                 hint = WIRE_UP_THE_ADDRESS,
@@ -636,16 +677,31 @@ impl Gate {
     }
 }
 
+/// What the request waits for. It came after the event `asked`.
+fn wait(
+    pending: impl Future<Output = (Verification, bool)> + Send + 'static,
+    key: VerdictKey,
+    asked: EventNumber,
+    view: &RequestView<'_>,
+) -> Decision {
+    Decision::Wait(Wait {
+        pending: Box::pin(pending),
+        key,
+        asked,
+        resolved: view.resolved(),
+    })
+}
+
 /// Why no request can be judged at all, and what tells so once.
 fn problem<'a>(
-    options: &'a Options,
+    options: &'a GateOptions,
     state: &'a State,
 ) -> Option<(&'a Notice, &'static str, &'a str)> {
     let notices = &state.notices;
-    if let Some(problem) = state.client.config_error() {
+    if let Some(problem) = state.verifier.client.config_error() {
         return Some((&notices.client, "the Wacht client cannot be used", problem));
     }
-    if let Some(problem) = options.credentials.problem() {
+    if let Some(problem) = options.request.credentials.problem() {
         return Some((&notices.credentials, "no request can show a key", problem));
     }
     let problem = state.limiter.problem()?;
@@ -656,7 +712,7 @@ fn problem<'a>(
     ))
 }
 
-impl Stamp {
+impl ResponseFields {
     /// Once: what was added is gone from here.
     pub(crate) fn apply(&mut self, headers: &mut HeaderMap) {
         self.rate_limit.write(headers);
@@ -667,26 +723,20 @@ impl Stamp {
     }
 }
 
-impl Clone for Gate {
-    /// Without copies of its own: it is one.
-    fn clone(&self) -> Self {
-        Self::new(self.options.clone(), Arc::clone(&self.state))
-    }
-}
-
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = &self.options;
+        let verifier = &self.state.verifier;
         f.debug_struct("Gate")
             .field("apps", &options.apps)
-            .field("credentials", &options.credentials)
+            .field("credentials", &options.request.credentials)
             .field("accept_oauth_tokens", &options.accept_oauth_tokens)
             .field("optional", &options.optional)
             .field("requirements", &options.requirements)
-            .field("cache", &self.state.cache)
+            .field("cache", &verifier.cache)
             .field("limits", &self.state.limits)
             .field("client_ip", &self.state.client_ip)
-            .field("clock", &self.state.clock)
+            .field("clock", &verifier.clock)
             .finish_non_exhaustive()
     }
 }

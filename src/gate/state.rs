@@ -5,39 +5,48 @@ use std::time::Duration;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::directory::Directory;
+use crate::gate::directory::{AcceptedApps, Directory};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
-use crate::gate::options::StateOptions;
 use crate::gate::request::client_ip::ClientIp;
-use crate::gate::stats::{AuthStats, Levels, Metrics};
+use crate::gate::stats::Metrics;
+use crate::gate::verdict::CachePolicy;
+use crate::gate::verdict::StateId;
 use crate::gate::verdict::cache::VerdictCache;
-use crate::gate::verdict::revocations::Tombstones;
-use crate::gate::verify::Flights;
+use crate::gate::verify::Verifier;
 use crate::gate::verify::breaker::Breaker;
+use crate::gate::verify::in_flight::InFlight;
 use crate::log::Notice;
 
-/// What all clones of a layer share: verdicts, apps, counters, flights, tombstones.
+/// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
 pub(crate) struct State {
+    pub(crate) verifier: Arc<Verifier>,
+    /// Of which apps keys are let in by any view.
+    pub(crate) apps: AcceptedApps,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) limits: Limits,
+    pub(crate) client_ip: ClientIp,
+    pub(crate) notices: Notices,
+}
+
+/// What a state is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
     pub(crate) client: WachtClient,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
-    pub(crate) cache: VerdictCache,
-    pub(crate) tombstones: Tombstones,
-    pub(crate) flights: Flights,
-    pub(crate) breaker: Breaker,
-    pub(crate) directory: Arc<Directory>,
+    pub(crate) deployment: Option<i64>,
+    pub(crate) apps: AcceptedApps,
+    pub(crate) cache: CachePolicy,
     pub(crate) limits: Limits,
-    pub(crate) limiter: Arc<Limiter>,
     pub(crate) client_ip: ClientIp,
-    pub(crate) failed_lookups: FailedLookups,
-    pub(crate) metrics: Metrics,
-    pub(crate) notices: Notices,
+    /// `None` until it or `client_ip` is set: without knowing what stands before the gate, all
+    /// callers may have one address.
+    pub(crate) unknown_keys: Option<UnknownKeyLimit>,
 }
 
 /// What is said in the log once, not per request.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
-    pub(crate) gateway: Notice,
     pub(crate) any_app: Notice,
     pub(crate) no_peer: Notice,
     pub(crate) client: Notice,
@@ -47,72 +56,68 @@ pub(crate) struct Notices {
     pub(crate) address: Notice,
 }
 
+impl Settings {
+    pub(crate) fn new(client: WachtClient) -> Self {
+        Self {
+            deadline: client.gate_deadline(),
+            client,
+            clock: Clock::system(),
+            deployment: None,
+            apps: AcceptedApps::default(),
+            cache: CachePolicy::default(),
+            limits: Limits::default(),
+            client_ip: ClientIp::default(),
+            unknown_keys: None,
+        }
+    }
+}
+
 impl State {
     /// Fresh state, which hears from now on of what its client does to keys and apps.
-    pub(crate) fn new(options: &StateOptions) -> Arc<Self> {
-        let state = Arc::new(Self::unheard(options));
-        let listener = Arc::downgrade(&state);
-        state.client.events().listen(listener);
-        state
-    }
-
-    fn unheard(options: &StateOptions) -> Self {
-        let StateOptions {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let Settings {
             client,
             clock,
             deadline,
-            ..
-        } = options.clone();
-        let limiter = Arc::new(Limiter::new(&options.limits));
-        Self {
+            deployment,
+            apps,
+            cache,
+            limits,
+            client_ip,
+            unknown_keys,
+        } = settings;
+        let limiter = Arc::new(Limiter::new(&limits));
+        let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
+        let verifier = Arc::new(Verifier {
+            id: StateId::unique(),
             directory: Directory::new(
                 client.clone(),
                 clock.clone(),
                 deadline,
-                options.deployment,
-                None,
+                deployment,
+                apps.clone(),
                 Arc::clone(&limiter),
             ),
             client,
             clock,
             deadline,
-            cache: VerdictCache::new(options.cache.clone()),
-            tombstones: Tombstones::default(),
-            flights: Flights::default(),
+            cache: VerdictCache::new(cache, deadline),
+            in_flight: InFlight::default(),
             breaker: Breaker::default(),
-            limits: options.limits.clone(),
-            limiter,
-            client_ip: options.client_ip.clone(),
-            failed_lookups: FailedLookups::new(
-                options.unknown_keys.unwrap_or_else(UnknownKeyLimit::off),
-            ),
+            limiter: Arc::clone(&limiter),
+            failed_lookups: FailedLookups::new(unknown_keys),
             metrics: Metrics::default(),
+            outage: Notice::default(),
+        });
+        let listener = Arc::downgrade(&verifier);
+        verifier.client.events().listen(listener);
+        Self {
+            verifier,
+            apps,
+            limiter,
+            limits,
+            client_ip,
             notices: Notices::default(),
-        }
-    }
-
-    /// What the gate holds and has done so far, the cache settled first.
-    pub(crate) fn stats(&self) -> AuthStats {
-        self.cache.settle();
-        self.metrics.stats(&self.levels(), self.flights.len())
-    }
-
-    /// Tells the recorder what the gate holds, as far as that can be had at no cost: the cache may
-    /// still have to settle.
-    pub(crate) fn tell_levels(&self) {
-        self.metrics.levels(&self.levels());
-    }
-
-    fn levels(&self) -> Levels {
-        let evictions = self.cache.evictions();
-        Levels {
-            cached_keys: self.cache.good_keys(),
-            cached_bytes: self.cache.good_bytes(),
-            refused_keys: self.cache.refused_keys(),
-            evicted_keys: evictions.good_keys(),
-            evicted_refused_keys: evictions.refused_keys(),
-            limiter_subjects: self.limiter.subjects(),
-            is_breaker_open: !self.breaker.is_closed(),
         }
     }
 }

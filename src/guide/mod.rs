@@ -39,7 +39,7 @@ pub mod axum {}
 #[doc = include_str!("hyper.md")]
 pub mod hyper {}
 
-#[doc = include_str!("grpc.md")]
+#[cfg_attr(any(not(doctest), feature = "tonic"), doc = include_str!("grpc.md"))]
 pub mod grpc {}
 
 #[doc = include_str!("staleness.md")]
@@ -54,8 +54,24 @@ pub mod limits {}
 pub mod load_balancer {}
 
 #[doc = include_str!("testing.md")]
+#[doc = ""]
 #[cfg_attr(feature = "test-util", doc = "[`dev`]: crate::dev")]
+#[cfg_attr(
+    feature = "test-util",
+    doc = "[`dev::principal`]: crate::dev::principal"
+)]
+#[cfg_attr(
+    feature = "test-util",
+    doc = "[`dev::anonymous`]: crate::dev::anonymous"
+)]
+#[cfg_attr(
+    feature = "test-util",
+    doc = "[`dev::rejection`]: crate::dev::rejection"
+)]
 #[cfg_attr(not(feature = "test-util"), doc = "[`dev`]: crate#features")]
+#[cfg_attr(not(feature = "test-util"), doc = "[`dev::principal`]: crate#features")]
+#[cfg_attr(not(feature = "test-util"), doc = "[`dev::anonymous`]: crate#features")]
+#[cfg_attr(not(feature = "test-util"), doc = "[`dev::rejection`]: crate#features")]
 pub mod testing {}
 
 #[doc = include_str!("production.md")]

@@ -85,7 +85,7 @@ impl Stage {
     }
 
     fn uncounted(&self) -> WachtAuthLayer {
-        self.scene.layer().limits(Limits::off())
+        self.scene.builder().limits(Limits::off()).build().unwrap()
     }
 
     /// Counts, and tells nobody.

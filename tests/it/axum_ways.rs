@@ -240,6 +240,79 @@ async fn an_inner_clone_still_holds_callers_to_its_own_conditions() {
 }
 
 #[tokio::test]
+async fn an_inner_gate_that_skips_leaves_what_the_outer_one_has_found() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let gate = scene.layer();
+    let guard = RequirePermissionsLayer::new("items:write").unwrap();
+    let app = Router::new()
+        .route("/items", get(caller_name))
+        .route("/guarded", get(caller_name).route_layer(guard))
+        .route("/maybe", get(caller_name_or_none))
+        .layer(gate.clone().skip(|_| true))
+        .layer(gate.optional());
+    let met = ask(&app, request("GET", "/items", Some(&key))).await;
+    assert_eq!(met.body, "ci");
+    let met = ask(&app, request("GET", "/maybe", None)).await;
+    assert_eq!(met.body, "none");
+    ask(&app, request("GET", "/guarded", Some(&key)))
+        .await
+        .assert_refused(RejectionKind::PermissionDenied);
+    ask(&app, request("GET", "/guarded", None))
+        .await
+        .assert_refused(RejectionKind::MissingCredential);
+}
+
+#[tokio::test]
+async fn a_key_that_ends_between_two_gates_does_not_pass_the_second() {
+    let scene = Scene::new().await;
+    let (revoked, secret, old) = (scene.key(), scene.key(), scene.key());
+    let gate = scene.layer();
+    let (handle, clock) = (gate.handle(), scene.clock.clone());
+    let (key_id, ended) = (revoked.key_id(), secret.secret().to_owned());
+    // What happens while the request is on its way from the outer gate to the inner one.
+    let meanwhile = move |request: Request<Body>| {
+        match request.uri().path() {
+            "/revoked" => handle.revoke_key_id(key_id),
+            "/secret" => handle.revoke_secret(&ended),
+            _ => clock.advance(std::time::Duration::from_secs(400)),
+        }
+        request
+    };
+    let app = Router::new()
+        .route("/{*any}", get(caller_name))
+        .layer(gate.clone())
+        .layer(tower::util::MapRequestLayer::new(meanwhile))
+        .layer(gate);
+    for (path, key) in [("/revoked", &revoked), ("/secret", &secret)] {
+        ask(&app, request("GET", path, Some(key)))
+            .await
+            .assert_refused(RejectionKind::InvalidKey);
+    }
+    let checks = scene.wacht.journal().checks();
+    ask(&app, request("GET", "/old", Some(&old)))
+        .await
+        .assert_ok();
+    assert_eq!(scene.wacht.journal().checks(), checks + 2, "verified anew");
+}
+
+#[tokio::test]
+async fn a_caller_kept_in_the_parts_of_a_request_is_never_believed() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let gate = scene.layer();
+    let (mut parts, _) = request("GET", "/items", Some(&key)).into_parts();
+    let caller = gate.handle().authenticate(&parts).await.unwrap();
+    parts.extensions.insert(caller);
+    gate.handle().revoke_key_id(key.key_id());
+    let refused = gate.handle().authenticate(&parts).await.unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::InvalidKey);
+    parts.headers.remove(AUTHORIZATION);
+    let refused = gate.handle().authenticate(&parts).await.unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::MissingCredential);
+}
+
+#[tokio::test]
 async fn an_inner_gate_can_ask_for_a_key_where_the_outer_one_does_not() {
     let scene = Scene::new().await;
     let key = scene.key();
@@ -265,8 +338,11 @@ async fn an_inner_gate_of_its_own_replaces_the_outer_caller() {
     let inner_key = other.issue_key("partners").name("inner").issue();
     let outer = scene
         .layer()
-        .credentials([CredentialSource::header("x-api-key")]);
-    let inner = WachtAuthLayer::new(other.client()).clock(&scene.clock);
+        .credentials([CredentialSource::header("x-api-key").unwrap()]);
+    let inner = WachtAuthLayer::builder(other.client())
+        .clock(&scene.clock)
+        .build()
+        .unwrap();
     let app = Router::new()
         .route("/inner", get(caller_name).layer(inner.clone()))
         .route("/maybe", get(caller_name_or_none).layer(inner.optional()))
@@ -754,7 +830,7 @@ async fn a_forwarded_address_is_believed_from_trusted_proxies_alone() {
         let key = scene.key();
         let app = Router::new()
             .route("/items", get(caller_name))
-            .layer(scene.layer().client_ip(unbelieving));
+            .layer(scene.builder().client_ip(unbelieving).build().unwrap());
         let server = Server::with_peer_addresses(app).await;
         server
             .ask(forwarded_for(&key, "203.0.113.1"))
@@ -776,7 +852,7 @@ async fn behind_a_trusted_proxy_each_forwarded_address_counts_for_itself() {
     let proxies = ClientIp::trusted_proxies(["127.0.0.0/8"]).unwrap();
     let app = Router::new()
         .route("/items", get(caller_name))
-        .layer(scene.layer().client_ip(proxies));
+        .layer(scene.builder().client_ip(proxies).build().unwrap());
     let server = Server::with_peer_addresses(app).await;
     for address in ["203.0.113.1", "203.0.113.2"] {
         server.ask(forwarded_for(&key, address)).await.assert_ok();

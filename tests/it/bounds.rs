@@ -105,7 +105,7 @@ async fn without_grace_an_outage_lengthens_nothing() {
     let scene = Scene::new().await;
     let key = scene.key();
     let policy = CachePolicy::default().stale_if_error(Duration::ZERO);
-    let echo = Echo::behind(scene.layer().app("orders").cache(policy));
+    let echo = Echo::behind(scene.builder().cache(policy).build().unwrap().app("orders"));
     echo.get(key.secret()).await.assert_ok();
     scene.wacht.fault(On::Everything, Fault::Status(503));
     scene.clock.advance(60 * SECOND - MOMENT);

@@ -70,10 +70,12 @@ impl Stage {
 
     fn with(wacht: DevGateway, clock: ManualClock, cache: CachePolicy) -> Self {
         let client = wacht.client();
-        let layer = WachtAuthLayer::new(client.clone())
+        let layer = WachtAuthLayer::builder(client.clone())
             .clock(&clock)
             .cache(cache)
-            .deadline(60 * SECOND);
+            .deadline(60 * SECOND)
+            .build()
+            .unwrap();
         let readings = Readings::default();
         let subscriber = tracing_subscriber::registry().with(readings.clone());
         Self {
@@ -372,10 +374,14 @@ async fn gates_do_not_read_at_the_same_moment() {
     const GATES: usize = 20;
     let stage = Stage::lasting().await;
     let key = stage.wacht.issue_key("orders").issue();
-    let gate = || WachtAuthLayer::new(stage.client.clone()).cache(lasting());
-    let gates: Vec<_> = (0..GATES)
-        .map(|_| Echo::behind(gate().clock(&stage.clock).deadline(60 * SECOND)))
-        .collect();
+    let gate = || {
+        WachtAuthLayer::builder(stage.client.clone())
+            .cache(lasting())
+            .clock(&stage.clock)
+            .build()
+            .unwrap()
+    };
+    let gates: Vec<_> = (0..GATES).map(|_| Echo::behind(gate())).collect();
     for echo in &gates {
         echo.get(key.secret()).await.assert_ok();
     }
@@ -1000,9 +1006,11 @@ fn a_reader_that_stands_still_is_followed_by_another_after_the_deadline() {
 fn a_look_up_that_stands_still_keeps_nobody_from_looking_up() {
     let main = tokio::runtime::Runtime::new().unwrap();
     let stage = main.block_on(Stage::lasting());
-    let layer = WachtAuthLayer::new(stage.client.clone())
+    let layer = WachtAuthLayer::builder(stage.client.clone())
         .clock(&stage.clock)
-        .deadline(6 * SECOND);
+        .deadline(6 * SECOND)
+        .build()
+        .unwrap();
     let echo = Echo::behind(layer);
     let first = stage.wacht.issue_key("orders").issue();
     main.block_on(echo.get(first.secret())).assert_ok();

@@ -180,7 +180,13 @@ async fn a_hanging_gateway_costs_no_more_than_the_deadline() {
     let scene = Scene::new().await;
     let key = scene.key();
     scene.wacht.fault(On::Checks, Fault::Hang);
-    let echo = Echo::behind(scene.layer().deadline(Duration::from_millis(20)));
+    let echo = Echo::behind(
+        scene
+            .builder()
+            .deadline(Duration::from_millis(20))
+            .build()
+            .unwrap(),
+    );
     let met = echo.get(key.secret()).await;
     met.assert_refused(RejectionKind::Unavailable);
     assert_eq!(met.header("retry-after"), "1");
@@ -190,7 +196,13 @@ async fn a_hanging_gateway_costs_no_more_than_the_deadline() {
 async fn with_the_cache_off_every_request_asks_and_concurrent_ones_share() {
     let scene = Scene::new().await;
     let key = scene.key();
-    let echo = Echo::behind(scene.layer().cache(CachePolicy::disabled()));
+    let echo = Echo::behind(
+        scene
+            .builder()
+            .cache(CachePolicy::disabled())
+            .build()
+            .unwrap(),
+    );
     for _ in 0..3 {
         echo.get(key.secret()).await.assert_ok();
     }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use chrono::DateTime;
+use wacht_auth::client::ConfigErrorKind;
 use wacht_auth::dev::{DevRule, Fault, On};
 use wacht_auth::{
-    AuthContext, CredentialSource, Error, PrincipalKind, RejectionKind, Requirement,
-    WachtAuthLayer, WachtClient,
+    AuthContext, ClientIp, Error, PrincipalKind, RejectionKind, Requirement, WachtAuthLayer,
+    WachtClient,
 };
 
 use crate::scene::{Echo, Scene, anonymous, get};
@@ -143,17 +144,49 @@ async fn the_handle_judges_requests_and_bare_keys_as_the_layer_does() {
     assert_eq!(scene.wacht.journal().checks(), 1);
 }
 
+#[test]
+fn what_a_layer_is_told_and_cannot_use_has_a_kind() {
+    fn networks() -> wacht_auth::Result<()> {
+        ClientIp::trusted_proxies(["10.0.0.0/33"])?;
+        Ok(())
+    }
+    fn requirement() -> wacht_auth::Result<()> {
+        Requirement::try_from("a AND")?;
+        Ok(())
+    }
+    assert_config(networks(), ConfigErrorKind::ClientIp, "10.0.0.0/33");
+    assert_config(requirement(), ConfigErrorKind::Requirement, "");
+}
+
+fn assert_config(result: wacht_auth::Result<()>, kind: ConfigErrorKind, text: &str) {
+    let Err(Error::Config(error)) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(text), "{error}");
+}
+
 #[tokio::test]
 async fn check_says_what_keeps_keys_from_being_verified() {
     let scene = Scene::new().await;
     scene.layer().handle().check().await.unwrap();
 
-    let elsewhere = scene.layer().deployment(1).handle().check().await;
-    assert!(matches!(elsewhere, Err(Error::Config(_))), "{elsewhere:?}");
+    let elsewhere = scene
+        .builder()
+        .deployment(1)
+        .build()
+        .unwrap()
+        .handle()
+        .check()
+        .await;
+    assert_config(elsewhere, ConfigErrorKind::DeploymentMismatch, "");
 
     let unusable = WachtAuthLayer::new(WachtClient::new("line\nbreak"));
     let unusable = unusable.handle().check().await;
-    assert!(matches!(unusable, Err(Error::Config(_))), "{unusable:?}");
+    assert_config(unusable, ConfigErrorKind::ManagementKey, "");
+
+    let nowhere = scene.layer().credentials([]).handle().check().await;
+    assert_config(nowhere, ConfigErrorKind::Credentials, "");
 
     let url = scene.wacht.url();
     let stranger = WachtClient::builder(format!("sk_{}", "k".repeat(43)))
@@ -162,17 +195,18 @@ async fn check_says_what_keeps_keys_from_being_verified() {
         .build()
         .unwrap();
     let refused = WachtAuthLayer::new(stranger).handle().check().await;
-    let refused = refused.unwrap_err();
-    assert!(
-        matches!(&refused, Error::Config(text) if text.contains("WACHT_API_KEY")),
-        "{refused:?}"
-    );
+    assert_config(refused, ConfigErrorKind::ManagementKey, "WACHT_API_KEY");
+
+    let empty = scene.wacht.other_deployment();
+    let empty = scene.wacht.client_with(empty.management_key());
+    let empty = WachtAuthLayer::new(empty).handle().check().await;
+    assert_config(empty, ConfigErrorKind::NoApps, "");
 
     let mistyped = scene.layer().apps(["orders", "odrers"]).handle();
-    let mistyped = mistyped.check().await.unwrap_err();
-    assert!(
-        matches!(&mistyped, Error::Config(text) if text.contains("`odrers`")),
-        "{mistyped:?}"
+    assert_config(
+        mistyped.check().await,
+        ConfigErrorKind::AppNotFound,
+        "`odrers`",
     );
 
     scene.wacht.fault(On::Checks, Fault::Drop);
@@ -198,14 +232,11 @@ async fn options_of_the_view_share_state_and_options_of_the_state_start_afresh()
         .strip_credential();
     Echo::behind(view).get(key.secret()).await.assert_ok();
     assert_eq!(checks(), 1, "another view of the same state");
-    let state = layer.clone().limits(wacht_auth::Limits::off());
-    Echo::behind(state).get(key.secret()).await.assert_ok();
-    assert_eq!(checks(), 2, "fresh state");
     Echo::behind(scene.layer())
         .get(key.secret())
         .await
         .assert_ok();
-    assert_eq!(checks(), 3, "two `new`s are two states");
+    assert_eq!(checks(), 2, "two builds are two states");
 }
 
 #[tokio::test]
@@ -213,9 +244,7 @@ async fn an_unusable_client_or_credential_source_is_a_500_and_not_a_panic() {
     let scene = Scene::new().await;
     let key = scene.key();
     let client = WachtAuthLayer::new(WachtClient::new("line\nbreak"));
-    let source = scene
-        .layer()
-        .credentials(CredentialSource::header("no header name"));
+    let source = scene.layer().credentials([]);
     for layer in [client, source] {
         Echo::behind(layer)
             .get(key.secret())

@@ -438,7 +438,7 @@ async fn the_key_may_come_in_metadata_of_another_name() {
     let key = scene.key();
     let layer = scene
         .layer()
-        .credentials(CredentialSource::header("x-api-key"));
+        .credentials(CredentialSource::header("x-api-key").unwrap());
     let mut orders = orders_behind(layer).await;
     orders
         .list(with_metadata(&[("x-api-key", key.secret())]))
@@ -484,7 +484,7 @@ async fn a_limit_per_address_looks_through_a_trusted_proxy() {
         .set_scheme("orders", [DevRule::per_app_and_ip(1, "minute", 1)]);
     let key = scene.key();
     let proxies = ClientIp::trusted_proxies(["127.0.0.0/8"]).unwrap();
-    let mut orders = orders_behind(scene.layer().client_ip(proxies)).await;
+    let mut orders = orders_behind(scene.builder().client_ip(proxies).build().unwrap()).await;
     let bearer = format!("Bearer {}", key.secret());
     let from = |address| with_metadata(&[("authorization", &bearer), ("x-forwarded-for", address)]);
     orders.list(from("203.0.113.9")).await.unwrap();

@@ -15,7 +15,7 @@ use wacht::gateway::{
     GatewayPrincipalType, GatewayTokenType, ResolvedGatewayPrincipalContext,
 };
 use wacht_auth::api::gateway::CheckRequest;
-use wacht_auth::client::WachtClientBuilder;
+use wacht_auth::client::{ConfigErrorKind, WachtClientBuilder};
 use wacht_auth::dev::{DevGateway, DevRule, Fault, On};
 use wacht_auth::{Error, Principal, WachtAuthLayer, WachtClient};
 
@@ -88,16 +88,30 @@ async fn the_sdks_timeout_is_kept() {
 
 #[test]
 fn a_configuration_that_cannot_be_used_is_told_at_once() {
-    let plaintext = |config: &mut WachtConfig| config.base_url = "http://api.example".to_owned();
-    let no_url = |config: &mut WachtConfig| config.base_url = "api".to_owned();
-    let no_header = |config: &mut WachtConfig| config.auth.token = "SYNTHETIC\n".to_owned();
-    let cases: [&dyn Fn(&mut WachtConfig); 3] = [&plaintext, &no_url, &no_header];
-    for spoil in cases {
+    type Spoil = fn(&mut WachtConfig);
+    let cases: [(Spoil, _); 3] = [
+        (
+            |config| config.base_url = "http://api.example".to_owned(),
+            ConfigErrorKind::Plaintext,
+        ),
+        (
+            |config| config.base_url = "api".to_owned(),
+            ConfigErrorKind::Url,
+        ),
+        (
+            |config| config.auth.token = "SYNTHETIC\n".to_owned(),
+            ConfigErrorKind::ManagementKey,
+        ),
+    ];
+    for (spoil, kind) in cases {
         let mut config = WachtConfig::new("wk_SYNTHETIC", "https://shop.example");
         assert!(WachtClient::try_from(&config).is_ok());
         spoil(&mut config);
         let error = WachtClient::try_from(&config).unwrap_err();
-        assert!(matches!(error, Error::Config(_)), "{error}");
+        assert!(
+            matches!(&error, Error::Config(error) if error.kind() == kind),
+            "{error}"
+        );
         assert!(!error.to_string().contains("SYNTHETIC"), "{error}");
         let shown = format!("{:?}", WachtClientBuilder::from(&config));
         assert!(!shown.contains("SYNTHETIC"), "{shown}");

@@ -59,9 +59,11 @@ impl Stage {
         let scene = Scene::new().await;
         scene.wacht.set_scheme("orders", rules);
         let layer = scene
-            .layer()
+            .builder()
             .limits(Limits::local().capacity(CAPACITY))
-            .cache(CachePolicy::default().fresh_for(LONG));
+            .cache(CachePolicy::default().fresh_for(LONG))
+            .build()
+            .unwrap();
         Self {
             handle: layer.handle(),
             echo: Echo::behind(layer),
@@ -185,7 +187,11 @@ async fn without_room_for_anybody_all_share_one_counter() {
     let scene = Scene::new().await;
     let rule = DevRule::per_app_and_ip(3, "day", 1);
     scene.wacht.set_scheme("orders", [rule]);
-    let layer = scene.layer().limits(Limits::local().capacity(0));
+    let layer = scene
+        .builder()
+        .limits(Limits::local().capacity(0))
+        .build()
+        .unwrap();
     let handle = layer.handle();
     let echo = Echo::behind(layer);
     let key = scene.key();

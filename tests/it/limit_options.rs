@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use wacht_auth::client::ConfigErrorKind;
 use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
 use wacht_auth::models::{RateLimit, RateLimitMode, RateLimitUnit};
 use wacht_auth::{Algorithm, Error, Limits, RejectionKind, WachtAuthLayer};
@@ -79,7 +80,7 @@ async fn a_sliding_window_says_when_the_oldest_request_leaves_it() {
     ] {
         let scene = scene_with([DevRule::per_key(2, unit, duration)]).await;
         let limits = Limits::local().algorithm(Algorithm::SlidingWindow);
-        let echo = Echo::behind(scene.layer().limits(limits));
+        let echo = Echo::behind(scene.builder().limits(limits).build().unwrap());
         let key = scene.key();
         let first = echo.get(key.secret()).await;
         let name = format!("\"per_key:2/{window}s\"");
@@ -98,7 +99,13 @@ async fn a_sliding_window_says_when_the_oldest_request_leaves_it() {
 async fn calendar_days_begin_at_midnight_utc_also_on_a_leap_day() {
     for algorithm in ALGORITHMS {
         let scene = leap_scene(DevRule::per_key(2, "calendar_day", 1)).await;
-        let echo = Echo::behind(scene.layer().limits(Limits::local().algorithm(algorithm)));
+        let echo = Echo::behind(
+            scene
+                .builder()
+                .limits(Limits::local().algorithm(algorithm))
+                .build()
+                .unwrap(),
+        );
         let (key, journal) = (scene.key(), scene.wacht.journal());
         let first = echo.get(key.secret()).await;
         let name = r#""per_key:2/calendar_day""#;
@@ -123,7 +130,13 @@ async fn calendar_days_begin_at_midnight_utc_also_on_a_leap_day() {
 async fn calendar_months_are_as_long_as_the_calendar_says() {
     for algorithm in ALGORITHMS {
         let scene = leap_scene(DevRule::per_key(3, "calendar_month", 1)).await;
-        let echo = Echo::behind(scene.layer().limits(Limits::local().algorithm(algorithm)));
+        let echo = Echo::behind(
+            scene
+                .builder()
+                .limits(Limits::local().algorithm(algorithm))
+                .build()
+                .unwrap(),
+        );
         let key = scene.key();
         let name = r#""per_key:3/calendar_month""#;
         let first = echo.get(key.secret()).await;
@@ -168,7 +181,8 @@ async fn replicas_together_admit_no_more_than_the_limit() {
     for algorithm in ALGORITHMS {
         let scene = scene_with([DevRule::per_key(10, "hour", 1)]).await;
         let limits = Limits::local().algorithm(algorithm).replicas(replicas(3));
-        let gates = [(); 3].map(|()| Echo::behind(scene.layer().limits(limits.clone())));
+        let gates =
+            [(); 3].map(|()| Echo::behind(scene.builder().limits(limits.clone()).build().unwrap()));
         let key = scene.key();
         for gate in &gates {
             let first = gate.get(key.secret()).await;
@@ -182,7 +196,8 @@ async fn replicas_together_admit_no_more_than_the_limit() {
 async fn a_limit_smaller_than_the_number_of_replicas_is_counted_by_the_gateway() {
     let scene = scene_with([DevRule::per_key(2, "hour", 1)]).await;
     let limits = Limits::local().replicas(replicas(3));
-    let gates = [(); 3].map(|()| Echo::behind(scene.layer().limits(limits.clone())));
+    let gates =
+        [(); 3].map(|()| Echo::behind(scene.builder().limits(limits.clone()).build().unwrap()));
     let (key, journal) = (scene.key(), scene.wacht.journal());
     let mut admitted = 0;
     for gate in &gates {
@@ -202,7 +217,7 @@ async fn fixed_rules_take_the_place_of_the_apps_scheme() {
         rule(RateLimitUnit::Hour, 1, RateLimitMode::PerKey).with_endpoints(["/export"]),
     ];
     let limits = Limits::local().rules(rules).unwrap();
-    let layer = scene.layer().limits(limits);
+    let layer = scene.builder().limits(limits).build().unwrap();
     let handle = layer.handle();
     let echo = Echo::behind(layer);
     let (key, journal) = (scene.key(), scene.wacht.journal());
@@ -227,7 +242,11 @@ async fn fixed_rules_take_the_place_of_the_apps_scheme() {
 async fn under_fixed_rules_a_deactivated_app_is_refused_all_the_same() {
     let scene = Scene::new().await;
     let rules = [rule(RateLimitUnit::Hour, 1000, RateLimitMode::PerKey)];
-    let layer = scene.layer().limits(Limits::local().rules(rules).unwrap());
+    let layer = scene
+        .builder()
+        .limits(Limits::local().rules(rules).unwrap())
+        .build()
+        .unwrap();
     let handle = layer.handle();
     let echo = Echo::behind(layer);
     let key = scene.key();
@@ -244,7 +263,7 @@ async fn fixed_rules_without_a_share_are_an_error_in_the_configuration() {
     let limits = Limits::local().rules(rules.clone()).unwrap();
     let late = limits.replicas(replicas(3));
     let scene = Scene::new().await;
-    let layer = scene.layer().limits(late);
+    let layer = scene.builder().limits(late).build().unwrap();
     let handle = layer.handle();
     let echo = Echo::behind(layer);
     echo.get(scene.key().secret())
@@ -255,7 +274,11 @@ async fn fixed_rules_without_a_share_are_an_error_in_the_configuration() {
     assert!(problem.contains("per_key:2/1 hour"), "{problem}");
 
     let early = Limits::local().replicas(replicas(3)).rules(rules);
-    assert!(matches!(early, Err(Error::Config(problem)) if problem.contains("per_key:2/1 hour")));
+    let Err(Error::Config(early)) = early else {
+        panic!("{early:?}");
+    };
+    assert_eq!(early.kind(), ConfigErrorKind::RateLimits);
+    assert!(early.to_string().contains("per_key:2/1 hour"), "{early}");
 }
 
 // --- shadow ---
@@ -265,7 +288,7 @@ async fn a_shadow_refuses_nobody_and_counts_whom_it_would_have_refused() {
     for algorithm in ALGORITHMS {
         let scene = scene_with([DevRule::per_key(2, "hour", 1)]).await;
         let limits = Limits::local().algorithm(algorithm).shadow();
-        let layer = scene.layer().limits(limits);
+        let layer = scene.builder().limits(limits).build().unwrap();
         let handle = layer.handle();
         let echo = Echo::behind(layer);
         let key = scene.key();
@@ -291,7 +314,11 @@ async fn a_shadow_passes_what_it_cannot_count() {
     let odd = DevRule::per_key(1, "fortnight", 1);
     for rules in [vec![odd], vec![DevRule::per_app_and_ip(1, "hour", 1)]] {
         let scene = scene_with(rules).await;
-        let layer = scene.layer().limits(Limits::local().shadow());
+        let layer = scene
+            .builder()
+            .limits(Limits::local().shadow())
+            .build()
+            .unwrap();
         let handle = layer.handle();
         let echo = Echo::behind(layer);
         let key = scene.key();
@@ -310,7 +337,7 @@ async fn a_shadow_of_fixed_rules_still_refuses_for_other_reasons() {
     let scene = Scene::new().await;
     let rules = [rule(RateLimitUnit::Hour, 0, RateLimitMode::PerKey)];
     let limits = Limits::local().rules(rules).unwrap().shadow();
-    let layer = scene.layer().limits(limits);
+    let layer = scene.builder().limits(limits).build().unwrap();
     let echo = Echo::behind(layer.clone());
     let key = scene.key();
     assert_eq!(echo.admitted(key.secret(), 3).await, 3);
@@ -331,8 +358,10 @@ async fn per_resource_counters_give_each_resource_of_a_key_its_own_limit() {
     ])
     .await;
     let layer = scene
-        .layer()
-        .limits(Limits::local().per_resource_counters());
+        .builder()
+        .limits(Limits::local().per_resource_counters())
+        .build()
+        .unwrap();
     let echo = Echo::behind(layer.clone());
     let key = scene.key();
     for path in ["/a", "/b", "/c?x=1"] {
@@ -353,7 +382,7 @@ async fn a_raised_limit_lets_no_burst_through() {
     for algorithm in ALGORITHMS {
         let scene = scene_with([DevRule::per_key(3, "minute", 10)]).await;
         let limits = Limits::local().algorithm(algorithm);
-        let layer: WachtAuthLayer = scene.layer().limits(limits);
+        let layer: WachtAuthLayer = scene.builder().limits(limits).build().unwrap();
         let handle = layer.handle();
         let echo = Echo::behind(layer);
         let key = scene.key();

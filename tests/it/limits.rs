@@ -104,7 +104,7 @@ async fn retry_after_is_right_for_every_rolling_unit() {
     ] {
         let scene = scene_with([DevRule::per_key(2, unit, duration)]).await;
         let lasting = CachePolicy::default().fresh_for(seconds(1 << 32));
-        let echo = Echo::behind(scene.layer().cache(lasting));
+        let echo = Echo::behind(scene.builder().cache(lasting).build().unwrap());
         let key = scene.key();
         echo.get(key.secret()).await.assert_ok();
         echo.get(key.secret()).await.assert_ok();
@@ -291,7 +291,7 @@ async fn per_ip_counts_whom_the_proxies_name_over_all_apps() {
     let scene = scene_with([per_ip(2)]).await;
     scene.wacht.set_scheme("billing", [per_ip(2)]);
     let proxies = ClientIp::trusted_proxies(["10.0.0.0/8"]).unwrap();
-    let echo = Echo::behind(scene.layer().client_ip(proxies));
+    let echo = Echo::behind(scene.builder().client_ip(proxies).build().unwrap());
     let orders = scene.key();
     let billing = scene.wacht.issue_key("billing").issue();
     let ask = async |secret: &str, peer: &str, forwarded: &str| {
@@ -555,7 +555,7 @@ fn one_of_ten() -> Limits {
 #[tokio::test]
 async fn what_the_gateway_counts_is_charged_once_and_needs_the_gateway() {
     let scene = scene_with([DevRule::per_key(3, "hour", 1)]).await;
-    let echo = Echo::behind(scene.layer().limits(one_of_ten()));
+    let echo = Echo::behind(scene.builder().limits(one_of_ten()).build().unwrap());
     let (key, journal) = (scene.key(), scene.wacht.journal());
     for _ in 0..3 {
         echo.get(key.secret()).await.assert_ok();
@@ -580,7 +580,7 @@ async fn what_the_gateway_counts_is_charged_once_and_needs_the_gateway() {
 #[tokio::test]
 async fn of_many_at_once_each_is_counted_once_by_the_gateway() {
     let scene = scene_with([DevRule::per_key(7, "hour", 1)]).await;
-    let echo = Echo::behind(scene.layer().limits(one_of_ten()));
+    let echo = Echo::behind(scene.builder().limits(one_of_ten()).build().unwrap());
     // The policy is known and the key is not.
     echo.get(scene.key().secret()).await.assert_ok();
     let (key, journal) = (scene.key(), scene.wacht.journal());
@@ -599,7 +599,7 @@ async fn of_many_at_once_each_is_counted_once_by_the_gateway() {
 #[tokio::test]
 async fn a_scheme_becomes_countable_again() {
     let scene = scene_with([DevRule::per_key(9, "day", 1)]).await;
-    let layer = scene.layer().limits(one_of_ten());
+    let layer = scene.builder().limits(one_of_ten()).build().unwrap();
     let handle = layer.handle();
     let echo = Echo::behind(layer);
     let (key, journal) = (scene.key(), scene.wacht.journal());
@@ -619,7 +619,7 @@ async fn a_scheme_becomes_countable_again() {
 #[tokio::test]
 async fn off_means_nobody_counts() {
     let scene = scene_with([DevRule::per_key(1, "day", 1), per_ip(1)]).await;
-    let echo = Echo::behind(scene.layer().limits(Limits::off()));
+    let echo = Echo::behind(scene.builder().limits(Limits::off()).build().unwrap());
     let (key, journal) = (scene.key(), scene.wacht.journal());
     for _ in 0..50 {
         let met = echo.get(key.secret()).await;
@@ -636,7 +636,7 @@ async fn off_means_nobody_counts() {
 #[tokio::test]
 async fn under_the_gateways_limits_every_request_is_its_own_check() {
     let scene = scene_with([DevRule::per_key(6, "hour", 1)]).await;
-    let layer = scene.layer().limits(Limits::gateway());
+    let layer = scene.builder().limits(Limits::gateway()).build().unwrap();
     let plain = layer.clone().require("orders:read AND orders:write");
     let plain = Echo::behind(plain.unwrap());
     let either = layer.clone().require("orders:read OR orders:write");
@@ -682,7 +682,7 @@ async fn under_the_gateways_limits_every_request_is_its_own_check() {
 #[tokio::test]
 async fn under_the_gateways_limits_nothing_passes_without_the_gateway() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(scene.layer().limits(Limits::gateway()));
+    let echo = Echo::behind(scene.builder().limits(Limits::gateway()).build().unwrap());
     let key = scene.key();
     echo.get(key.secret()).await.assert_ok();
     scene.wacht.refuse_connections(true);
@@ -706,7 +706,7 @@ async fn under_the_gateways_limits_nothing_passes_without_the_gateway() {
 #[tokio::test]
 async fn under_the_gateways_limits_what_is_known_to_be_bad_is_not_asked_again() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(scene.layer().limits(Limits::gateway()));
+    let echo = Echo::behind(scene.builder().limits(Limits::gateway()).build().unwrap());
     let (key, journal) = (scene.key(), scene.wacht.journal());
     echo.get(key.secret()).await.assert_ok();
     scene.wacht.revoke(key.key_id());

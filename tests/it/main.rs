@@ -1,4 +1,4 @@
-//! Tests over real sockets, in one binary.
+//! Tests over real sockets, in one binary. `cargo test --all-features` runs all of them.
 
 #![allow(
     clippy::expect_used,
@@ -11,22 +11,27 @@ mod allocations;
 mod attack;
 mod axum_ways;
 mod bounds;
+mod by_hand;
 mod dev;
 mod directory;
 mod documents;
 mod flight;
 mod gate;
+#[cfg(feature = "tonic")]
 mod grpc;
 mod guides;
 mod hyper;
+#[cfg(feature = "wacht")]
 mod interop;
 mod limit_memory;
 mod limit_options;
 mod limits;
 mod mangled;
+#[cfg(feature = "metrics")]
 mod metrics;
 mod news;
 mod oauth;
+mod once;
 mod outage;
 mod permitted;
 mod properties;

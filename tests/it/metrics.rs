@@ -18,7 +18,7 @@ use wacht_auth::{
     UnknownKeyLimit, VerdictSource, WachtAuthLayer, WachtClient,
 };
 
-use crate::scene::{Echo, Scene, anonymous, get, landed, made_up};
+use crate::scene::{Echo, Scene, anonymous, get, landed, made_up, met};
 
 const DOCS: &str = include_str!("../../docs/observability.md");
 
@@ -159,7 +159,7 @@ async fn every_verdict_is_counted_once_by_outcome_and_source() {
     handle.revoke_key_id(key.key_id());
     scene.wacht.clear_faults();
     echo.get(key.secret()).await;
-    figures.expect_verdict("invalid_key verified");
+    figures.expect_verdict("invalid_key negative");
     handle.revoke_secret(key.secret());
     echo.get(key.secret()).await;
     figures.expect_verdict("invalid_key negative");
@@ -177,9 +177,9 @@ async fn every_verdict_is_counted_once_by_outcome_and_source() {
     assert_eq!(verdicts.admitted(VerdictSource::StaleOnError), 3);
     let refused = |kind, source| verdicts.refused(kind, source);
     let negative = VerdictSource::Negative;
-    assert_eq!(refused(RejectionKind::InvalidKey, negative), 2);
+    assert_eq!(refused(RejectionKind::InvalidKey, negative), 3);
     assert_eq!(refused(RejectionKind::Unavailable, negative), 1);
-    assert_eq!(verdicts.from_source(negative), 3);
+    assert_eq!(verdicts.from_source(negative), 4);
     assert_eq!(verdicts.from_source(VerdictSource::Request), 3);
     assert_eq!(verdicts.total(), 18);
     assert_eq!(verdicts.iter().map(|(.., count)| count).sum::<u64>(), 18);
@@ -307,7 +307,7 @@ async fn checks_are_counted_by_result_and_timed() {
     figures.expect(requests, &[("denied", 1.0)]);
     scene.wacht.fault_times(On::Checks, Fault::Status(404), 1);
     echo.get(&made_up(2)).await;
-    figures.expect(requests, &[("undecided", 1.0)]);
+    figures.expect(requests, &[("indeterminate", 1.0)]);
     scene.wacht.fault_times(On::Checks, Fault::Status(503), 1);
     echo.get(&made_up(3)).await;
     figures.expect(requests, &[("failed", 1.0)]);
@@ -316,7 +316,7 @@ async fn checks_are_counted_by_result_and_timed() {
     let results = (
         gateway.allowed,
         gateway.denied,
-        gateway.undecided,
+        gateway.indeterminate,
         gateway.failed,
     );
     assert_eq!(results, (1, 1, 1, 1));
@@ -331,8 +331,15 @@ async fn checks_are_counted_by_result_and_timed() {
         .gateway_url(scene.wacht.url())
         .timeout(Duration::from_millis(50));
     for layer in [
-        scene.layer().deadline(Duration::from_millis(50)),
-        WachtAuthLayer::new(hasty.build().unwrap()).clock(&scene.clock),
+        scene
+            .builder()
+            .deadline(Duration::from_millis(50))
+            .build()
+            .unwrap(),
+        WachtAuthLayer::builder(hasty.build().unwrap())
+            .clock(&scene.clock)
+            .build()
+            .unwrap(),
     ] {
         scene.wacht.fault_times(On::Checks, Fault::Hang, 1);
         Echo::behind(layer.clone()).get(&made_up(4)).await;
@@ -346,7 +353,7 @@ async fn checks_are_counted_by_result_and_timed() {
     scene
         .wacht
         .set_scheme("orders", [DevRule::per_key(1, "hour", 1)]);
-    let asks = scene.layer().limits(Limits::gateway());
+    let asks = scene.builder().limits(Limits::gateway()).build().unwrap();
     let echo = Echo::behind(asks.clone());
     let key = scene.key();
     echo.get(key.secret()).await.assert_ok();
@@ -427,7 +434,11 @@ async fn refusals_of_limits_are_counted_by_mode() {
         DevRule::per_key(1, "hour", 1).priority(1),
     ];
     scene.wacht.set_scheme("orders", rules);
-    let shadow = scene.layer().limits(Limits::local().shadow());
+    let shadow = scene
+        .builder()
+        .limits(Limits::local().shadow())
+        .build()
+        .unwrap();
     let echo = Echo::behind(shadow.clone());
     let key = scene.key();
     echo.get(key.secret()).await.assert_ok();
@@ -449,8 +460,10 @@ async fn refusals_of_limits_are_counted_by_mode() {
         mode: Some(wacht_auth::models::RateLimitMode::PerIp),
     };
     let layer = scene
-        .layer()
-        .limits(Limits::local().rules([per_ip]).unwrap());
+        .builder()
+        .limits(Limits::local().rules([per_ip]).unwrap())
+        .build()
+        .unwrap();
     let echo = Echo::behind(layer.clone());
     echo.get(key.secret()).await.assert_ok();
     figures.moved();
@@ -459,9 +472,11 @@ async fn refusals_of_limits_are_counted_by_mode() {
     assert_eq!(layer.handle().stats().limit_refusals.per_ip, 1);
 
     let layer = scene
-        .layer()
+        .builder()
         .client_ip(ClientIp::peer())
-        .unknown_key_limit(UnknownKeyLimit::per_second(1).burst(1));
+        .unknown_key_limit(UnknownKeyLimit::per_second(1).burst(1))
+        .build()
+        .unwrap();
     let echo = Echo::behind(layer.clone());
     echo.get(&made_up(1)).await;
     figures.moved();
@@ -538,8 +553,10 @@ async fn keys_that_make_room_are_counted_and_keys_that_are_forgotten_are_not() {
     let scene = Scene::new().await;
     let evictions = "wacht_auth.cache.evictions";
     let layer = scene
-        .layer()
-        .cache(CachePolicy::default().capacity_bytes(10_000));
+        .builder()
+        .cache(CachePolicy::default().capacity_bytes(10_000))
+        .build()
+        .unwrap();
     let echo = Echo::behind(layer.clone());
     for _ in 0..5 {
         echo.get(scene.key().secret()).await.assert_ok();
@@ -602,6 +619,40 @@ async fn a_recorder_may_come_after_the_layer_but_not_after_its_first_request() {
         .assert_ok();
     figures.expect("wacht_auth.verdicts", &[]);
     assert_eq!(early.handle().stats().verdicts.total(), 2);
+}
+
+#[tokio::test]
+async fn guards_that_can_judge_nobody_are_counted_on_every_request() {
+    let recorder = DebuggingRecorder::new();
+    let (figures, _guard) = Figures::of(&recorder);
+    let metric = "wacht_auth.guard.misconfigured";
+    let guard = RequirePermissionsLayer::new("orders:read").unwrap();
+    let inner = || {
+        tower::service_fn(
+            async |_: http::Request<http_body_util::Full<bytes::Bytes>>| {
+                let body = http_body_util::Full::<bytes::Bytes>::default();
+                Ok::<_, std::convert::Infallible>(http::Response::new(body))
+            },
+        )
+    };
+    for _ in 0..3 {
+        met(tower::Layer::layer(&guard, inner()), anonymous()).await;
+    }
+    figures.expect(metric, &[("no_gate", 3.0)]);
+
+    let scene = Scene::new().await;
+    let handle = scene.layer().handle();
+    let context = wacht_auth::AuthContext::new("/jobs");
+    let key = scene.key();
+    let caller = handle
+        .authenticate_key(key.secret(), &context)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        caller.require("orders:read,").unwrap_err();
+    }
+    caller.require("orders:read").unwrap_err();
+    figures.expect(metric, &[("no_requirement", 2.0)]);
 }
 
 /// Counts how often handles are asked for.

@@ -299,19 +299,19 @@ impl Stage {
                 .any(|(_, fault)| matches!(fault, Fault::Hang | Fault::SlowDrip(_))),
             _ => false,
         };
-        let mut layer = WachtAuthLayer::new(client)
+        let mut builder = WachtAuthLayer::builder(client)
             .clock(&scene.clock)
-            .deadline(if waits { SHORT } else { 60 * SECOND })
-            .apps(["orders", "invoices"]);
+            .deadline(if waits { SHORT } else { 60 * SECOND });
         match row.start {
-            Start::Deployment => layer = layer.deployment(scene.wacht.deployment_id()),
-            Start::GatewayLimits => layer = layer.limits(Limits::gateway()),
+            Start::Deployment => builder = builder.deployment(scene.wacht.deployment_id()),
+            Start::GatewayLimits => builder = builder.limits(Limits::gateway()),
             Start::GatewayRule => {
                 let rule = DevRule::per_app(1_000, "fortnight", 1);
                 scene.wacht.set_scheme("orders", [rule]);
             }
             Start::Known | Start::NewApp | Start::Nothing => {}
         }
+        let layer = builder.build().unwrap().apps(["orders", "invoices"]);
         let stage = Self {
             known: scene.key(),
             echo: Echo::behind(layer.clone()),
@@ -430,7 +430,11 @@ async fn known_key(row: &Row) {
     stage.landed().await;
     stage.advance(MOMENT);
     if row.sees == Sees::Outage {
-        for wait in [135 * SECOND, 135 * SECOND - MOMENT, MOMENT] {
+        // The outage is known as long as the last check has failed within half a minute.
+        let waits = [25 * SECOND; 10]
+            .into_iter()
+            .chain([20 * SECOND - MOMENT, MOMENT]);
+        for wait in waits {
             stage.passes(row);
             stage.landed().await;
             stage.advance(wait);
@@ -693,9 +697,37 @@ async fn a_known_key_that_nobody_used_waits_once_for_a_gateway_that_is_down() {
     assert!(echo.get(key.secret()).now_or_never().is_none());
     held.release();
     echo.get(key.secret()).await.assert_ok();
-    scene.clock.advance(200 * SECOND);
+    scene.clock.advance(29 * SECOND);
     let met = echo.get(key.secret()).now_or_never();
     met.expect("the outage is known").assert_ok();
+    landed(&layer).await;
+    scene.clock.advance(170 * SECOND);
+    let held = scene.wacht.hold_checks();
+    let waits = echo.get(key.secret()).now_or_never();
+    assert!(waits.is_none(), "nothing is known of the gateway now");
+    held.release();
+    echo.get(key.secret()).await.assert_ok();
+}
+
+#[tokio::test]
+async fn a_failure_of_the_past_buys_a_key_no_time() {
+    let scene = Scene::new().await;
+    let layer = scene.layer().app("orders");
+    let echo = Echo::behind(layer.clone());
+    let (key, other) = (scene.key(), scene.key());
+    echo.get(key.secret()).await.assert_ok();
+    scene.clock.advance(35 * SECOND);
+    scene.wacht.fault(Checks, Fault::Status(503));
+    echo.get(key.secret()).await.assert_ok();
+    landed(&layer).await;
+    scene.wacht.clear_faults();
+    // The gateway answers again, for this key or for another.
+    scene.clock.advance(5 * SECOND);
+    echo.get(other.secret()).await.assert_ok();
+    scene.wacht.revoke(key.key_id());
+    scene.clock.advance(60 * SECOND);
+    let met = echo.get(key.secret()).await;
+    met.assert_refused(RejectionKind::InvalidKey);
 }
 
 #[tokio::test]
@@ -843,8 +875,8 @@ async fn checks_that_wait_for_a_place_are_not_sent_to_a_gateway_known_to_be_down
 #[tokio::test]
 async fn too_many_callers_for_a_slow_gateway_do_not_look_like_an_outage() {
     let scene = Scene::new().await;
-    let layer = scene.layer().app("orders");
-    let layer = layer.deadline(Duration::from_millis(4_000));
+    let builder = scene.builder().deadline(Duration::from_millis(4_000));
+    let layer = builder.build().unwrap().app("orders");
     let echo = Echo::behind(layer.clone());
     // Those for whom there was a place at first are answered within the deadline; so are the
     // others, though not within that of their callers.

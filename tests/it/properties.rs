@@ -225,7 +225,11 @@ fn no_scheme_makes_a_gate_panic_or_tells_a_good_key_that_it_is_bad() {
         };
         let fault = Fault::body(status, "application/json", body.as_str());
         scene.wacht.fault(On::Management, fault);
-        let layer = scene.layer().deployment(scene.wacht.deployment_id());
+        let layer = scene
+            .builder()
+            .deployment(scene.wacht.deployment_id())
+            .build()
+            .unwrap();
         let echo = Echo::behind(layer);
         for _ in 0..3 {
             let met = without_a_panic(&runtime, echo.get(key.secret()));
@@ -287,13 +291,15 @@ fn nothing_but_the_key_itself_in_one_place_comes_in() {
     let key = scene.key();
     let other = scene.key();
     let layer = scene
-        .layer()
+        .builder()
+        .client_ip(ClientIp::trusted_proxies(["198.51.100.0/24"]).unwrap())
+        .build()
+        .unwrap()
         .app("orders")
         .credentials([
             CredentialSource::bearer(),
-            CredentialSource::header("x-api-key"),
-        ])
-        .client_ip(ClientIp::trusted_proxies(["198.51.100.0/24"]).unwrap());
+            CredentialSource::header("x-api-key").unwrap(),
+        ]);
     let echo = Echo::behind(layer);
     without_a_panic(&runtime, async {
         for known in [&key, &other] {

@@ -254,7 +254,13 @@ async fn several_rules_stand_in_order_of_priority_and_those_that_refuse_are_name
     ])
     .await;
     let hour = std::time::Duration::from_secs(3600);
-    let echo = Echo::behind(scene.layer().cache(CachePolicy::default().fresh_for(hour)));
+    let echo = Echo::behind(
+        scene
+            .builder()
+            .cache(CachePolicy::default().fresh_for(hour))
+            .build()
+            .unwrap(),
+    );
     let key = scene.key();
     let names = [
         "per_key:2/60s",

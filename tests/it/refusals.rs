@@ -227,6 +227,38 @@ async fn every_http_refusal_has_its_row_and_no_header_beside_it() {
 }
 
 #[tokio::test]
+async fn a_refusal_made_by_hand_answers_as_a_gate_does() {
+    for kind in KINDS {
+        let theirs = provoke_http(kind, &as_it_is).await;
+        let made = wacht_auth::dev::rejection(kind).retry_after(Duration::from_secs(60));
+        let made = made.build();
+        let (parts, _) = anonymous().into_parts();
+        let ours = Met::of(made.to_response(&parts).map(Full::new)).await;
+        assert_eq!((made.kind(), ours.status), (kind, theirs.status));
+        let waits = matches!(
+            kind,
+            RejectionKind::RateLimited | RejectionKind::Unavailable
+        );
+        assert_eq!(made.retry_after(), waits.then_some(Duration::from_secs(60)));
+        // What only the gate and this very request decide: the wait, the limits, the scope.
+        let told = |met: &Met| {
+            let mut headers = met.headers.clone();
+            let waits = headers.remove(RETRY_AFTER).is_some();
+            headers.remove("ratelimit");
+            headers.remove("ratelimit-policy");
+            if kind == RejectionKind::PermissionDenied {
+                headers.remove(WWW_AUTHENTICATE).unwrap();
+            }
+            (waits, headers)
+        };
+        assert_eq!(told(&ours), told(&theirs), "{kind:?}");
+        if kind != RejectionKind::RateLimited {
+            assert_eq!(ours.body, theirs.body);
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_grpc_refusal_has_its_row_and_no_body() {
     for kind in KINDS {
         let met = provoke(kind, &as_it_is, as_grpc).await;
@@ -479,7 +511,7 @@ async fn answers_vary_by_the_header_that_holds_the_key() {
     let echo = Echo::behind(
         scene
             .layer()
-            .credentials(CredentialSource::header("X-Api-Key")),
+            .credentials(CredentialSource::header("X-Api-Key").unwrap()),
     );
     let admitted = echo.call(in_header()).await;
     admitted.assert_ok();
@@ -490,7 +522,7 @@ async fn answers_vary_by_the_header_that_holds_the_key() {
 
     let either = [
         CredentialSource::bearer(),
-        CredentialSource::header("x-api-key"),
+        CredentialSource::header("x-api-key").unwrap(),
     ];
     let echo = Echo::behind(scene.layer().credentials(either));
     for request in [in_header(), get(key.secret())] {
@@ -509,7 +541,7 @@ async fn answers_vary_by_the_header_that_holds_the_key() {
 
 #[tokio::test]
 async fn the_order_of_options_does_not_matter_to_the_answer() {
-    let source = || CredentialSource::header("x-api-key");
+    let source = || CredentialSource::header("x-api-key").unwrap();
     let scene = Scene::new().await;
     for layer in [
         scene.layer().realm("shop").credentials(source()),

@@ -11,7 +11,10 @@ use http_body_util::{BodyExt, Full};
 use tokio::task::JoinHandle;
 use tower::{Layer, Service, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevKey, ManualClock};
-use wacht_auth::{PeerAddr, Principal, Rejection, RejectionKind, ResponseBody, WachtAuthLayer};
+use wacht_auth::{
+    PeerAddr, Principal, Rejection, RejectionKind, ResponseBody, WachtAuthLayer,
+    WachtAuthLayerBuilder,
+};
 
 /// A Wacht with the app `orders`, and a clock that both it and the gates follow.
 pub struct Scene {
@@ -27,12 +30,15 @@ impl Scene {
         Self { wacht, clock }
     }
 
-    /// A gate with every default but the clock and the deadline: time-outs are real time, and a
-    /// busy machine must not look like a gateway that is down.
+    /// A gate with every default but the clock.
     pub fn layer(&self) -> WachtAuthLayer {
-        WachtAuthLayer::new(self.wacht.client())
-            .clock(&self.clock)
-            .deadline(Duration::from_secs(60))
+        self.builder().build().unwrap()
+    }
+
+    /// The same, to be told more. A dev gateway's client is patient: time-outs are real time, and a
+    /// busy machine must not look like a gateway that is down.
+    pub fn builder(&self) -> WachtAuthLayerBuilder {
+        WachtAuthLayer::builder(self.wacht.client()).clock(&self.clock)
     }
 
     pub fn key(&self) -> DevKey {

@@ -179,11 +179,13 @@ async fn no_key_shows_in_any_log_line_or_text() {
     );
     watch.secret(scene.wacht.management_key());
     let client = scene.wacht.client();
-    let layer = WachtAuthLayer::new(client.clone())
+    let layer = WachtAuthLayer::builder(client.clone())
         .clock(&scene.clock)
+        .build()
+        .unwrap()
         .credentials([
             CredentialSource::bearer(),
-            CredentialSource::header("x-api-key"),
+            CredentialSource::header("x-api-key").unwrap(),
         ])
         .accept_oauth_tokens();
     let handle = layer.handle();
@@ -326,7 +328,10 @@ async fn all_kinds_of_failure(
         for fault in failures(echoed) {
             scene.wacht.fault(on.clone(), fault);
             // A gate that has to learn everything, and one that knows the first key.
-            let fresh = WachtAuthLayer::new(scene.wacht.client()).clock(&scene.clock);
+            let fresh = WachtAuthLayer::builder(scene.wacht.client())
+                .clock(&scene.clock)
+                .build()
+                .unwrap();
             let fresh_handle = fresh.handle();
             watch.met(&Echo::behind(fresh).get(&key).await);
             watch.met(&echo.get(&key).await);
@@ -407,7 +412,7 @@ fn failures(echoed: &str) -> Vec<Fault> {
 }
 
 async fn by_the_gateways_limits(scene: &Scene, watch: &mut Watch) {
-    let layer = scene.layer().limits(Limits::gateway());
+    let layer = scene.builder().limits(Limits::gateway()).build().unwrap();
     let echo = Echo::behind(layer.require("orders:read").unwrap());
     let key = scene.wacht.issue_key("orders");
     let key = key.permissions(["orders:read"]).issue();
@@ -493,7 +498,12 @@ async fn the_gateway_never_gets_the_management_key_nor_the_management_api_a_call
         .build()
         .unwrap();
     let key = scene.key();
-    let echo = Echo::behind(WachtAuthLayer::new(client).clock(&scene.clock));
+    let echo = Echo::behind(
+        WachtAuthLayer::builder(client)
+            .clock(&scene.clock)
+            .build()
+            .unwrap(),
+    );
     echo.get(key.secret()).await.assert_ok();
 
     let asked = gateway.journal().entries();
@@ -610,7 +620,7 @@ async fn the_credential_stays_marked_as_sensitive_or_goes() {
     let bearer = format!("Bearer {}", key.secret());
     let sources = [
         CredentialSource::bearer(),
-        CredentialSource::header("x-api-key"),
+        CredentialSource::header("x-api-key").unwrap(),
     ];
     let staying = scene.layer().credentials(sources);
     let going = staying.clone().strip_credential();

@@ -64,7 +64,13 @@ async fn a_stranger_is_remembered_for_five_minutes() {
 async fn a_deployment_that_is_named_needs_no_management_api() {
     let scene = Scene::new().await;
     let other = scene.wacht.other_deployment();
-    let echo = Echo::behind(scene.layer().deployment(scene.wacht.deployment_id()));
+    let echo = Echo::behind(
+        scene
+            .builder()
+            .deployment(scene.wacht.deployment_id())
+            .build()
+            .unwrap(),
+    );
     echo.get(scene.key().secret()).await.assert_ok();
     echo.get(other.issue_key("orders").issue().secret())
         .await
@@ -74,7 +80,11 @@ async fn a_deployment_that_is_named_needs_no_management_api() {
     assert_eq!(journal.management_calls(), 1);
     // And what the gate waits for is not the list.
     scene.wacht.fault(On::Management, Fault::Status(500));
-    let gate = scene.layer().deployment(scene.wacht.deployment_id());
+    let gate = scene
+        .builder()
+        .deployment(scene.wacht.deployment_id())
+        .build()
+        .unwrap();
     Echo::behind(gate)
         .get(other.issue_key("orders").issue().secret())
         .await
@@ -87,7 +97,12 @@ async fn the_deployment_is_learned_once_by_all_gates_of_a_client() {
     let client = scene.wacht.client();
     let held = scene.wacht.hold(On::Path(LIST.to_owned()));
     let mut asked = JoinSet::new();
-    let one = Echo::behind(WachtAuthLayer::new(client.clone()).clock(&scene.clock));
+    let one = Echo::behind(
+        WachtAuthLayer::builder(client.clone())
+            .clock(&scene.clock)
+            .build()
+            .unwrap(),
+    );
     for _ in 0..100 {
         let (echo, key) = (one.clone(), scene.key());
         asked.spawn(async move { echo.get(key.secret()).await });
@@ -108,7 +123,12 @@ async fn the_deployment_is_learned_once_by_all_gates_of_a_client() {
 
     // It holds for every gate of the client, also if Wacht does not say it again.
     scene.wacht.fault(On::Management, Fault::Status(500));
-    let another = Echo::behind(WachtAuthLayer::new(client).clock(&scene.clock));
+    let another = Echo::behind(
+        WachtAuthLayer::builder(client)
+            .clock(&scene.clock)
+            .build()
+            .unwrap(),
+    );
     another.get(scene.key().secret()).await.assert_ok();
     assert_eq!(journal.count("GET", LIST), 2, "its apps are its own");
 }
@@ -218,7 +238,12 @@ async fn a_deployment_without_apps_has_no_keys() {
     let wacht = DevGateway::start().await.clock(&clock);
     let journal = wacht.journal();
     let other = wacht.other_deployment();
-    let echo = Echo::behind(WachtAuthLayer::new(wacht.client()).clock(&clock));
+    let echo = Echo::behind(
+        WachtAuthLayer::builder(wacht.client())
+            .clock(&clock)
+            .build()
+            .unwrap(),
+    );
     let key = other.issue_key("orders").issue();
     echo.get(key.secret())
         .await
@@ -245,7 +270,12 @@ async fn the_first_app_that_our_own_client_makes_opens_the_gate_at_once() {
     let clock = ManualClock::new();
     let wacht = DevGateway::start().await.clock(&clock);
     let client = wacht.client();
-    let echo = Echo::behind(WachtAuthLayer::new(client.clone()).clock(&clock));
+    let echo = Echo::behind(
+        WachtAuthLayer::builder(client.clone())
+            .clock(&clock)
+            .build()
+            .unwrap(),
+    );
     let made = |slug: &str| CreateApiAuthAppRequest {
         app_slug: slug.to_owned(),
         name: slug.to_owned(),
@@ -310,7 +340,13 @@ async fn without_the_management_api_nobody_is_let_in_and_nothing_is_remembered()
 #[tokio::test]
 async fn a_management_api_that_hangs_is_given_up() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(scene.layer().deadline(Duration::from_millis(300)));
+    let echo = Echo::behind(
+        scene
+            .builder()
+            .deadline(Duration::from_millis(300))
+            .build()
+            .unwrap(),
+    );
     scene.wacht.fault(On::Management, Fault::Hang);
     echo.get(scene.key().secret())
         .await
@@ -325,7 +361,13 @@ async fn until_the_app_is_known_the_gateway_is_asked_for_every_request() {
     scene
         .wacht
         .set_scheme("orders", [DevRule::per_app(4, "hour", 1)]);
-    let echo = Echo::behind(scene.layer().deployment(scene.wacht.deployment_id()));
+    let echo = Echo::behind(
+        scene
+            .builder()
+            .deployment(scene.wacht.deployment_id())
+            .build()
+            .unwrap(),
+    );
     let (key, journal) = (scene.key(), scene.wacht.journal());
     scene.wacht.fault(On::Management, Fault::Status(500));
     for checks in 1..=4 {
@@ -356,7 +398,13 @@ async fn until_the_app_is_known_the_gateway_is_asked_for_every_request() {
 #[tokio::test]
 async fn without_rules_and_gateway_nobody_is_let_in() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(scene.layer().deployment(scene.wacht.deployment_id()));
+    let echo = Echo::behind(
+        scene
+            .builder()
+            .deployment(scene.wacht.deployment_id())
+            .build()
+            .unwrap(),
+    );
     let key = scene.key();
     scene.wacht.fault(On::Management, Fault::Status(500));
     echo.get(key.secret()).await.assert_ok();

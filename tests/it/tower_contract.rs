@@ -194,6 +194,16 @@ async fn a_request_refused_by_a_guard_gives_its_place_back() {
     }
 }
 
+#[tokio::test]
+async fn the_inner_service_can_be_seen_changed_and_taken_out() {
+    let scene = Scene::new().await;
+    let guard = RequirePermissionsLayer::new("items:read").unwrap();
+    let mut service = scene.layer().layer(guard.layer(1));
+    assert_eq!(*service.get_ref().get_ref(), 1);
+    *service.get_mut().get_mut() = 2;
+    assert_eq!(service.into_inner().into_inner(), 2);
+}
+
 fn kind_of<B>(response: &Response<ResponseBody<B>>) -> Option<RejectionKind> {
     response.extensions().get().map(Rejection::kind)
 }

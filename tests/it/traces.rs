@@ -5,20 +5,23 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use tracing::field::{Empty, Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Instrument, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use wacht_auth::axum::{Permission, Permitted};
 use wacht_auth::client::RetryPolicy;
 use wacht_auth::dev::{DevGateway, DevRule, Fault, On};
 use wacht_auth::models::RevokeApiKeyRequest;
 use wacht_auth::{
-    AuthContext, Limits, PeerAddr, RejectionKind, RequirePermissionsLayer, WachtAuthLayer,
-    WachtClient,
+    AuthContext, Limits, PeerAddr, Principal, RejectionKind, RequirePermissionsLayer,
+    WachtAuthLayer, WachtClient,
 };
 
 use crate::scene::{Echo, Scene, anonymous, eventually, get, made_up, met};
@@ -372,7 +375,7 @@ async fn a_call_that_fails_says_how() {
 async fn a_span_that_is_switched_off_leaves_the_callers_alone() {
     let trace = Trace::default();
     let _guard = tracing_subscriber::registry()
-        .with(EnvFilter::new("info"))
+        .with(LevelFilter::INFO)
         .with(trace.clone())
         .set_default();
     let scene = Scene::new().await;
@@ -419,7 +422,7 @@ async fn a_verification_says_what_came_of_it() {
     echo.get(&made_up(2)).await;
     assert_eq!(verified(), "unknown");
 
-    let asks = scene.layer().limits(Limits::gateway());
+    let asks = scene.builder().limits(Limits::gateway()).build().unwrap();
     let key = scene.key();
     Echo::behind(asks.clone())
         .get(key.secret())
@@ -484,7 +487,11 @@ async fn trouble_of_the_management_api() {
         let echo = Echo::behind(scene.layer().app("orders"));
         scene.wacht.fault(On::Management, Fault::Status(status));
         echo.get(key.secret()).await;
-        let layer = scene.layer().deployment(scene.wacht.deployment_id());
+        let layer = scene
+            .builder()
+            .deployment(scene.wacht.deployment_id())
+            .build()
+            .unwrap();
         Echo::behind(layer.app("orders")).get(key.secret()).await;
         scene.wacht.clear_faults();
     }
@@ -508,13 +515,35 @@ async fn trouble_of_the_management_api() {
 
     let other = scene.wacht.other_deployment();
     let theirs = other.issue_key("orders").issue();
-    let layer = scene.layer().deployment(other.id()).app("orders");
+    let layer = scene
+        .builder()
+        .deployment(other.id())
+        .build()
+        .unwrap()
+        .app("orders");
     Echo::behind(layer).get(theirs.secret()).await;
 
     let empty = DevGateway::start().await;
     let theirs = empty.other_deployment().issue_key("orders").issue();
     let layer = WachtAuthLayer::new(empty.client()).app("orders");
     Echo::behind(layer).get(theirs.secret()).await;
+}
+
+/// What the compiler cannot see to be no requirement.
+#[derive(Debug)]
+struct Unreadable;
+
+impl Permission for Unreadable {
+    const REQUIREMENT: &'static str = "orders\u{200b}:read";
+}
+
+fn request_of(caller: Principal) -> Parts {
+    let (parts, ()) = http::Request::get("/")
+        .extension(caller)
+        .body(())
+        .unwrap()
+        .into_parts();
+    parts
 }
 
 async fn trouble_of_the_program() {
@@ -538,7 +567,7 @@ async fn trouble_of_the_program() {
     };
     let limits = Limits::local().rules([rule]).unwrap().replicas(replicas);
     refused(
-        Echo::behind(scene.layer().limits(limits))
+        Echo::behind(scene.builder().limits(limits).build().unwrap())
             .get(key.secret())
             .await,
     );
@@ -561,11 +590,19 @@ async fn trouble_of_the_program() {
     let alone = RequirePermissionsLayer::new("orders:read").unwrap();
     refused(met(tower::Layer::layer(&alone, behind), anonymous()).await);
 
-    let handle = scene.layer().limits(Limits::off()).handle();
+    let handle = scene
+        .builder()
+        .limits(Limits::off())
+        .build()
+        .unwrap()
+        .handle();
     let context = AuthContext::new("/jobs");
     let caller = handle.authenticate_key(key.secret(), &context);
     let caller = caller.await.unwrap();
     caller.require("AND AND").unwrap_err();
+    let mut parts = request_of(caller);
+    let permitted = Permitted::<Unreadable>::from_request_parts(&mut parts, &()).await;
+    assert_eq!(permitted.unwrap_err().status(), 500);
 
     // No runtime. The future is polled by hand, on this thread.
     let lost = scene.layer().handle();
@@ -581,6 +618,52 @@ async fn trouble_of_the_program() {
     });
     let refusal = refusal.join().unwrap();
     assert_eq!(refusal.kind(), RejectionKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn what_a_program_does_wrong_on_every_request_is_an_error_once() {
+    let (trace, _guard) = Trace::start();
+    let levels = || -> Vec<Level> {
+        let seen = trace.take().into_iter();
+        seen.filter_map(|seen| match seen {
+            Seen::Event { target, level, .. } if target == "wacht_auth::gate" => Some(level),
+            _ => None,
+        })
+        .collect()
+    };
+    let once = [Level::ERROR, Level::DEBUG, Level::DEBUG];
+    let echo = || {
+        tower::service_fn(
+            async |_: http::Request<http_body_util::Full<bytes::Bytes>>| {
+                let body = http_body_util::Full::<bytes::Bytes>::default();
+                Ok::<_, std::convert::Infallible>(http::Response::new(body))
+            },
+        )
+    };
+    // Each guard says so: one may be forgotten where another is not.
+    for _ in 0..2 {
+        let guard = RequirePermissionsLayer::new("orders:read").unwrap();
+        for _ in 0..3 {
+            let met = met(tower::Layer::layer(&guard, echo()), anonymous()).await;
+            met.assert_refused(RejectionKind::Misconfigured);
+        }
+        assert_eq!(levels(), once);
+    }
+
+    let scene = Scene::new().await;
+    let handle = scene.layer().handle();
+    let key = scene.key();
+    let context = AuthContext::new("/jobs");
+    let caller = handle.authenticate_key(key.secret(), &context);
+    let caller = caller.await.unwrap();
+    trace.take();
+    // Texts that a request chooses are no more than the place where they are read.
+    for number in 0..3 {
+        caller.require(format!("(orders:{number}")).unwrap_err();
+    }
+    assert_eq!(levels(), once);
+    caller.require("(orders").unwrap_err();
+    assert_eq!(levels(), [Level::ERROR]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use wacht_auth::dev::{DevGateway, Fault, On};
 use wacht_auth::{
     AuthContext, CachePolicy, ClientIp, Limits, PeerAddr, RejectionKind, UnknownKeyLimit,
-    WachtAuthLayer,
+    WachtAuthLayer, WachtAuthLayerBuilder,
 };
 
 use crate::scene::{Echo, Met, Scene, eventually, get, made_up};
@@ -24,7 +24,11 @@ fn three() -> UnknownKeyLimit {
 }
 
 fn limited(scene: &Scene) -> WachtAuthLayer {
-    scene.layer().unknown_key_limit(three())
+    limited_builder(scene).build().unwrap()
+}
+
+fn limited_builder(scene: &Scene) -> WachtAuthLayerBuilder {
+    scene.builder().unknown_key_limit(three())
 }
 
 fn from(address: &str, secret: &str) -> Request<Full<Bytes>> {
@@ -118,7 +122,7 @@ async fn a_key_seen_good_is_never_refused_for_it_not_even_when_it_has_to_be_aske
 async fn a_good_key_costs_nothing_of_the_share() {
     for limits in [Limits::local(), Limits::gateway()] {
         let scene = Scene::new().await;
-        let echo = Echo::behind(limited(&scene).limits(limits));
+        let echo = Echo::behind(limited_builder(&scene).limits(limits).build().unwrap());
         for _ in 0..10 {
             echo.look_up(ATTACKER, scene.key().secret())
                 .await
@@ -235,6 +239,46 @@ async fn a_caller_who_hangs_up_pays_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_check_that_was_sent_is_charged_and_remembered_whoever_still_waits() {
+    for limits in [Limits::local(), Limits::gateway()] {
+        let scene = Scene::new().await;
+        let layer = limited_builder(&scene).limits(limits).build().unwrap();
+        let echo = Echo::behind(layer.clone());
+        let held = scene.wacht.hold_checks();
+        for number in 0..3 {
+            let echo = echo.clone();
+            let asked = tokio::spawn(async move { echo.look_up(ATTACKER, &made_up(number)).await });
+            scene.wacht.journal().wait_for_checks(number + 1).await;
+            asked.abort();
+            assert!(asked.await.unwrap_err().is_cancelled());
+        }
+        held.release();
+        eventually(async || layer.handle().stats().in_flight == 0).await;
+        let met = echo.look_up(ATTACKER, &made_up(10)).await;
+        met.assert_refused(RejectionKind::RateLimited);
+        let met = echo.look_up(CUSTOMER, &made_up(0)).await;
+        met.assert_refused(RejectionKind::InvalidKey);
+        assert_eq!(scene.wacht.journal().checks(), 3, "it is remembered");
+    }
+}
+
+#[tokio::test]
+async fn a_check_of_ones_own_that_nobody_waits_for_is_not_sent() {
+    let scene = Scene::new().await;
+    let layer = limited_builder(&scene)
+        .limits(Limits::gateway())
+        .build()
+        .unwrap();
+    let echo = Echo::behind(layer.clone());
+    let secret = made_up(7);
+    let mut asked = Box::pin(echo.look_up(ATTACKER, &secret));
+    assert!(poll_immediate(&mut asked).await.is_none());
+    drop(asked);
+    eventually(async || layer.handle().stats().in_flight == 0).await;
+    assert_eq!(scene.wacht.journal().checks(), 0);
+}
+
+#[tokio::test]
 async fn look_ups_at_the_same_time_are_paid_for_afterwards() {
     let scene = Scene::new().await;
     let echo = Echo::behind(limited(&scene));
@@ -262,7 +306,12 @@ async fn look_ups_at_the_same_time_are_paid_for_afterwards() {
 #[tokio::test]
 async fn without_anything_remembered_the_limit_holds_all_the_same() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(limited(&scene).cache(CachePolicy::disabled()));
+    let echo = Echo::behind(
+        limited_builder(&scene)
+            .cache(CachePolicy::disabled())
+            .build()
+            .unwrap(),
+    );
     let bad = made_up(0);
     for _ in 0..3 {
         let met = echo.look_up(ATTACKER, &bad).await;
@@ -316,22 +365,38 @@ async fn it_is_off_until_the_gate_is_told_whose_address_counts() {
     let scene = Scene::new().await;
     for (layer, stopped_after) in [
         (scene.layer(), None),
-        (scene.layer().client_ip(behind_a_proxy()), Some(100)),
-        (scene.layer().client_ip(ClientIp::peer()), Some(100)),
-        // Whatever is said of it stands, before and after.
-        (limited(&scene).client_ip(behind_a_proxy()), Some(3)),
         (
-            scene
-                .layer()
+            scene.builder().client_ip(behind_a_proxy()).build().unwrap(),
+            Some(100),
+        ),
+        (
+            scene.builder().client_ip(ClientIp::peer()).build().unwrap(),
+            Some(100),
+        ),
+        // Whatever is said of it stands, before and after.
+        (
+            limited_builder(&scene)
                 .client_ip(behind_a_proxy())
-                .unknown_key_limit(three()),
+                .build()
+                .unwrap(),
             Some(3),
         ),
         (
             scene
-                .layer()
+                .builder()
+                .client_ip(behind_a_proxy())
+                .unknown_key_limit(three())
+                .build()
+                .unwrap(),
+            Some(3),
+        ),
+        (
+            scene
+                .builder()
                 .unknown_key_limit(UnknownKeyLimit::off())
-                .client_ip(behind_a_proxy()),
+                .client_ip(behind_a_proxy())
+                .build()
+                .unwrap(),
             None,
         ),
     ] {
@@ -355,7 +420,7 @@ async fn it_is_off_until_the_gate_is_told_whose_address_counts() {
 #[tokio::test]
 async fn the_default_share_is_a_hundred_and_then_ten_a_second() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(scene.layer().client_ip(ClientIp::peer()));
+    let echo = Echo::behind(scene.builder().client_ip(ClientIp::peer()).build().unwrap());
     for number in 0..150 {
         echo.look_up(ATTACKER, &made_up(number)).await;
     }

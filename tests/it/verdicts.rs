@@ -130,10 +130,12 @@ impl Replay {
             Fault::body(line.status, &line.content_type, &line.text),
         );
         self.wacht.journal().clear();
-        WachtAuthLayer::new(self.client.clone())
+        WachtAuthLayer::builder(self.client.clone())
             .clock(&self.clock)
             .deployment(7_000_000_000_000_001)
             .limits(limits)
+            .build()
+            .unwrap()
             .accept_oauth_tokens()
     }
 
@@ -451,6 +453,8 @@ async fn an_outage_is_never_a_no_and_not_remembered() {
         assert_eq!(met.kind(), Some(RejectionKind::Unavailable), "{fault:?}");
 
         scene.wacht.clear_faults();
+        // So many failures in a row have opened the breaker.
+        scene.clock.advance(Duration::from_secs(2));
         echo.get(known.secret()).await.assert_ok();
         echo.get(unknown.secret()).await.assert_ok();
     }
@@ -504,7 +508,7 @@ async fn a_definite_no_ends_a_yes_for_good() {
 async fn without_a_negative_ttl_nothing_but_a_yes_is_remembered() {
     let scene = Scene::new().await;
     let policy = CachePolicy::default().negative_ttl(Duration::ZERO);
-    let echo = Echo::behind(scene.layer().cache(policy));
+    let echo = Echo::behind(scene.builder().cache(policy).build().unwrap());
     let key = scene.key();
     for fault in [
         Fault::body(401, "text/plain", "Invalid API key"),

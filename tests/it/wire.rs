@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use wacht_auth::client::ConfigErrorKind;
 use wacht_auth::models::{CheckRequest, CheckResponse};
 use wacht_auth::{Error, Result, WachtClient};
 
@@ -456,5 +457,8 @@ fn a_call_without_a_runtime_is_an_error_and_no_panic() {
         .unwrap();
     let call = pin!(check(&client));
     let poll = call.poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(poll, Poll::Ready(Err(Error::Config(_)))));
+    let Poll::Ready(Err(Error::Config(error))) = poll else {
+        panic!("{poll:?}");
+    };
+    assert_eq!(error.kind(), ConfigErrorKind::Runtime);
 }

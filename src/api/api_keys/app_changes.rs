@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::{ApiAuthApp, ApiKeys};
+use super::ApiAuthApp;
+use crate::api::api_auth::ApiKeys;
 use crate::api::{Call, check};
-use crate::client::events::Deed;
+use crate::client::events::ManagementEvent;
 use crate::client::{Result, WachtClient};
 
 /// An app to be made. What is not in here is set on the [builder](CreateApiAuthAppBuilder).
@@ -153,7 +154,7 @@ impl ApiKeys {
     /// ```
     pub fn create_api_auth_app(&self, request: CreateApiAuthAppRequest) -> CreateApiAuthAppBuilder {
         CreateApiAuthAppBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             request,
             user_id: None,
             more: More::default(),
@@ -176,7 +177,6 @@ impl ApiKeys {
     /// # let client = wacht.client();
     /// # let key = wacht.issue_key("billing").issue();
     /// let gate = WachtAuthLayer::new(client.clone()).app("billing");
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/invoices");
     /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
@@ -193,7 +193,7 @@ impl ApiKeys {
         request: UpdateApiAuthAppRequest,
     ) -> UpdateApiAuthAppBuilder {
         UpdateApiAuthAppBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             request,
             more: More::default(),
@@ -222,7 +222,7 @@ impl ApiKeys {
     /// ```
     pub fn delete_api_auth_app(&self, app_slug: impl Into<String>) -> DeleteApiAuthAppBuilder {
         DeleteApiAuthAppBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
         }
     }
@@ -336,9 +336,11 @@ impl CreateApiAuthAppBuilder {
             more: &self.more,
         };
         let call = Call::post(&self.client, &["api-auth", "apps"]).json(&body);
-        let deed = Deed::OpenApp(request.app_slug.clone());
+        let event = ManagementEvent::OpenApp(request.app_slug.as_str().into());
         let events = self.client.events();
-        events.announced(deed, call.object("an API auth app")).await
+        events
+            .announced(event, call.object("an API auth app"))
+            .await
     }
 }
 
@@ -413,13 +415,16 @@ impl UpdateApiAuthAppBuilder {
             more: &self.more,
         };
         let call = Call::patch(&self.client, &["api-auth", "apps", slug]).json(&body);
-        let deed = match request.is_active {
-            Some(true) => Deed::OpenApp(slug.clone()),
-            Some(false) => Deed::CloseApp(slug.clone()),
-            None => Deed::ChangeApp(slug.clone()),
+        let app = slug.as_str().into();
+        let event = match request.is_active {
+            Some(true) => ManagementEvent::OpenApp(app),
+            Some(false) => ManagementEvent::CloseApp(app),
+            None => ManagementEvent::ChangeApp(app),
         };
         let events = self.client.events();
-        events.announced(deed, call.object("an API auth app")).await
+        events
+            .announced(event, call.object("an API auth app"))
+            .await
     }
 }
 
@@ -434,8 +439,8 @@ impl DeleteApiAuthAppBuilder {
     /// [is not found](crate::Error::is_not_found).
     pub async fn send(self) -> Result<()> {
         let call = Call::delete(&self.client, &["api-auth", "apps", &self.app_slug]);
-        let deed = Deed::CloseApp(self.app_slug.clone());
-        self.client.events().announced(deed, call.done()).await
+        let event = ManagementEvent::CloseApp(self.app_slug.as_str().into());
+        self.client.events().announced(event, call.done()).await
     }
 }
 

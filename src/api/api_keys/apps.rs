@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ApiKeys;
+use crate::api::api_auth::ApiKeys;
+use crate::api::nullable::or_empty;
 use crate::api::rate_limit_schemes::{self, RateLimitRule};
-use crate::api::{Call, Page, id, null_is_empty};
+use crate::api::{Call, Page, id};
 use crate::client::{Result, WachtClient};
 
 /// An API auth app.
@@ -119,7 +120,7 @@ impl ApiKeys {
     /// ```
     pub fn list_api_auth_apps(&self) -> ListApiAuthAppsBuilder {
         ListApiAuthAppsBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             include_inactive: false,
         }
     }
@@ -145,7 +146,7 @@ impl ApiKeys {
     /// ```
     pub fn get_api_auth_app(&self, app_slug: impl Into<String>) -> GetApiAuthAppBuilder {
         GetApiAuthAppBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             without_retries: false,
         }
@@ -296,9 +297,9 @@ struct WireApp {
     #[serde(default)]
     description: Option<String>,
     is_active: bool,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "or_empty")]
     permissions: Vec<String>,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "or_empty")]
     resources: Vec<String>,
     #[serde(default, deserialize_with = "rate_limit_schemes::rules")]
     rate_limits: Vec<RateLimitRule>,

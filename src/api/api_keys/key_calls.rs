@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{ApiKey, ApiKeyWithSecret, ApiKeys, KeyId};
+use super::{ApiKey, ApiKeyWithSecret, KeyId};
+use crate::api::api_auth::ApiKeys;
 use crate::api::{Call, check};
-use crate::client::events::Deed;
+use crate::client::events::ManagementEvent;
 use crate::client::{Error, Result, WachtClient};
 
 /// A key to be made.
@@ -186,7 +187,7 @@ impl ApiKeys {
     /// ```
     pub fn list_api_keys(&self, app_slug: impl Into<String>) -> ListApiKeysBuilder {
         ListApiKeysBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             include_inactive: false,
         }
@@ -218,7 +219,7 @@ impl ApiKeys {
         request: CreateApiKeyRequest,
     ) -> CreateApiKeyBuilder {
         CreateApiKeyBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             request,
             unchecked: false,
@@ -241,7 +242,6 @@ impl ApiKeys {
     /// # let client = wacht.client();
     /// # let key = wacht.issue_key("billing").issue();
     /// let gate = WachtAuthLayer::new(client.clone()).app("billing"); // on a clone of the client
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/invoices");
     /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
@@ -259,7 +259,7 @@ impl ApiKeys {
         request: RevokeApiKeyRequest,
     ) -> RevokeApiKeyBuilder {
         RevokeApiKeyBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             key_id: key_id.into(),
             request,
@@ -293,7 +293,7 @@ impl ApiKeys {
         key_id: impl Into<KeyId>,
     ) -> RotateApiKeyBuilder {
         RotateApiKeyBuilder {
-            client: self.client.clone(),
+            client: self.client().clone(),
             app_slug: app_slug.into(),
             key_id: key_id.into(),
             unchecked: false,
@@ -385,7 +385,7 @@ impl RevokeApiKeyBuilder {
         ];
         // Wacht wants a JSON body, an empty one if need be.
         let call = Call::post(&self.client, &segments).json(&self.request);
-        ending(&self.client, key_id, call.done()).await
+        ending(&self.client, &self.app_slug, key_id, call.done()).await
     }
 }
 
@@ -417,7 +417,7 @@ impl RotateApiKeyBuilder {
             "rotate",
         ];
         let call = Call::post(&self.client, &segments);
-        let answer = ending(&self.client, key_id, call.bytes()).await?;
+        let answer = ending(&self.client, &self.app_slug, key_id, call.bytes()).await?;
         ApiKeyWithSecret::decode(&answer)
     }
 }
@@ -425,13 +425,16 @@ impl RotateApiKeyBuilder {
 /// Makes a call that ends a key, and lets the gates know; no gate knows a key without a number.
 async fn ending<T>(
     client: &WachtClient,
+    app_slug: &str,
     key_id: Option<i64>,
     call: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    match key_id {
-        Some(key_id) => client.events().announced(Deed::EndKey(key_id), call).await,
-        None => call.await,
-    }
+    let Some(key_id) = key_id else {
+        return call.await;
+    };
+    let app = app_slug.into();
+    let event = ManagementEvent::RevokeKey { app, key_id };
+    client.events().announced(event, call).await
 }
 
 fn checked(key_id: &KeyId, unchecked: bool) -> Result<Option<i64>> {

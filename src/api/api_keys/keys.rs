@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::api::id;
+use crate::api::nullable::or_empty;
 use crate::api::rate_limit_schemes::{self, RateLimitRule};
-use crate::api::{id, null_is_empty};
 use crate::client::{DecodeError, Result, decode, decode_from};
 
 /// An API key, without what makes it one.
@@ -29,7 +30,7 @@ pub struct ApiKey {
     /// What the key ends with: its last characters, to be recognized by.
     pub key_suffix: String,
     /// What the key was given leave to do. What a role adds is not in here.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "or_empty")]
     pub permissions: Vec<String>,
     /// Whatever was noted on the key: any JSON, usually an object.
     #[serde(default)]
@@ -57,10 +58,10 @@ pub struct ApiKey {
     #[serde(default, deserialize_with = "id::optional")]
     pub workspace_membership_id: Option<i64>,
     /// What the owner's role in the organization adds to the permissions.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "or_empty")]
     pub org_role_permissions: Vec<String>,
     /// What the owner's role in the workspace adds to the permissions.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "or_empty")]
     pub workspace_role_permissions: Vec<String>,
     /// When the key ends; never, without it.
     #[serde(default)]

@@ -1,6 +1,6 @@
 //! API auth apps, their keys, the schemes that limit them, and what the gateway noted.
 //!
-//! The calls are methods of [`ApiKeys`], from [`WachtClient::api_keys`], and also free functions
+//! The calls are methods of [`ApiKeys`], from [`WachtClient::api_keys`](crate::WachtClient::api_keys), and also free functions
 //! on the client that [`init`](crate::init) was given.
 //!
 //! ```
@@ -17,8 +17,6 @@
 //! assert_eq!(keys[0].name, "ci");
 //! # Ok(()) }
 //! ```
-
-use crate::client::WachtClient;
 
 mod app_changes;
 mod apps;
@@ -41,6 +39,7 @@ pub use self::key_calls::{
 };
 pub use self::key_id::KeyId;
 pub use self::keys::{ApiKey, ApiKeyWithSecret};
+pub use super::api_auth::ApiKeys;
 pub use super::audit::{
     GetApiAuditAnalyticsBuilder, GetApiAuditAnalyticsQuery, GetApiAuditLogsBuilder,
     GetApiAuditTimeseriesBuilder, GetApiAuditTimeseriesQuery, ListApiAuditLogsQuery,
@@ -51,42 +50,3 @@ pub use super::rate_limit_schemes::{
     RateLimitRule, RateLimitScheme, RateLimitUnit, UpdateRateLimitSchemeBuilder,
     UpdateRateLimitSchemeRequest,
 };
-
-/// The calls about API auth apps, keys, schemes and audit; made by [`WachtClient::api_keys`].
-///
-/// ```
-/// use wacht_auth::models::{CreateApiAuthAppRequest, CreateApiKeyRequest};
-/// # use wacht_auth::dev::DevGateway;
-///
-/// # #[tokio::main]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let wacht = DevGateway::start().await;
-/// # let client = wacht.client();
-/// let api_keys = client.api_keys();
-/// let app = CreateApiAuthAppRequest {
-///     app_slug: "billing".to_owned(),
-///     name: "Billing".to_owned(),
-///     key_prefix: "sk_live".to_owned(),
-///     ..Default::default()
-/// };
-/// api_keys.create_api_auth_app(app).send().await?;
-///
-/// let key = CreateApiKeyRequest { name: "ci".to_owned(), ..Default::default() };
-/// let new = api_keys.create_api_key("billing", key).send().await?;
-/// assert!(new.secret.starts_with("sk_live_"));
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Debug)]
-pub struct ApiKeys {
-    client: WachtClient,
-}
-
-impl ApiKeys {
-    pub(crate) fn new(client: WachtClient) -> Self {
-        Self { client }
-    }
-
-    pub(super) fn client(&self) -> &WachtClient {
-        &self.client
-    }
-}

@@ -13,7 +13,6 @@
 //! let client = wacht.client();
 //! let key = wacht.issue_key("billing").issue();
 //! let gate = WachtAuthLayer::new(client.clone()).app("billing");
-//! # let gate = gate.deadline(std::time::Duration::from_secs(60));
 //! let gate = gate.handle();
 //! for _ in 0..3 {
 //!     gate.authenticate_key(key.secret(), &AuthContext::new("/invoices")).await?;
@@ -26,15 +25,18 @@
 
 mod calls;
 mod model;
+mod query;
 mod stream;
 
 pub use self::calls::{
-    GetApiAuditAnalyticsBuilder, GetApiAuditAnalyticsQuery, GetApiAuditLogsBuilder,
-    GetApiAuditTimeseriesBuilder, GetApiAuditTimeseriesQuery, ListApiAuditLogsQuery,
+    GetApiAuditAnalyticsBuilder, GetApiAuditLogsBuilder, GetApiAuditTimeseriesBuilder,
 };
 pub use self::model::{
     ApiAuditAnalytics, ApiAuditLogsPage, ApiAuditTimeseries, AuditBlockedReason, AuditInterval,
     AuditLog, AuditOutcome, AuditRateLimitStats, AuditRuleHits, AuditTimeseriesPoint, AuditTopKey,
     AuditTopPath,
+};
+pub use self::query::{
+    GetApiAuditAnalyticsQuery, GetApiAuditTimeseriesQuery, ListApiAuditLogsQuery,
 };
 pub use self::stream::ApiAuditLogsStream;

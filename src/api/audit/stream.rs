@@ -7,11 +7,11 @@ use std::vec;
 
 use futures_core::Stream;
 
-use super::calls::GetApiAuditLogsBuilder;
 use super::model::{ApiAuditLogsPage, AuditLog};
 use crate::client::Result;
 
-/// All rows of the audit log, newest first; made by [`GetApiAuditLogsBuilder::stream`].
+/// All rows of the audit log, newest first; made by
+/// [`GetApiAuditLogsBuilder::stream`](super::GetApiAuditLogsBuilder::stream).
 ///
 /// Ends after the last row, or after the first error. Dropping it ends what is under way.
 #[must_use = "a stream does nothing until it is read"]
@@ -20,38 +20,47 @@ pub struct ApiAuditLogsStream {
     next: Option<Next>,
 }
 
-/// The page under way, and what has to be asked after it.
+/// The page under way, and how the one after it is fetched.
 struct Next {
-    page: Pin<Box<dyn Future<Output = Result<ApiAuditLogsPage>> + Send + Sync>>,
-    call: GetApiAuditLogsBuilder,
+    page: PageUnderWay,
+    /// Where that page begins.
+    cursor: Option<String>,
+    fetch: Box<dyn Fn(Option<String>) -> PageUnderWay + Send + Sync>,
 }
 
+type PageUnderWay = Pin<Box<dyn Future<Output = Result<ApiAuditLogsPage>> + Send + Sync>>;
+
 impl ApiAuditLogsStream {
-    pub(super) fn new(call: GetApiAuditLogsBuilder) -> Self {
+    /// Reads from `cursor` on what `fetch` fetches: the page that begins at a cursor.
+    pub(super) fn new<F>(
+        cursor: Option<String>,
+        fetch: impl Fn(Option<String>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<ApiAuditLogsPage>> + Send + Sync + 'static,
+    {
+        let fetch = move |cursor| -> PageUnderWay { Box::pin(fetch(cursor)) };
         Self {
             rows: Vec::new().into_iter(),
-            next: Some(Next::new(call)),
+            next: Some(Next {
+                page: fetch(cursor.clone()),
+                cursor,
+                fetch: Box::new(fetch),
+            }),
         }
     }
 }
 
 impl Next {
-    fn new(call: GetApiAuditLogsBuilder) -> Self {
-        Self {
-            page: Box::pin(call.clone().send()),
-            call,
-        }
-    }
-
     /// What comes after `page`, if it says that anything does. The cursor alone says nothing.
     fn after(mut self, page: &ApiAuditLogsPage) -> Option<Self> {
-        let ends =
-            !page.has_more || page.items.is_empty() || page.next_cursor == self.call.query.cursor;
+        let ends = !page.has_more || page.items.is_empty() || page.next_cursor == self.cursor;
         if ends {
             return None;
         }
-        self.call.query.cursor.clone_from(&page.next_cursor);
-        Some(Self::new(self.call))
+        self.cursor.clone_from(&page.next_cursor);
+        self.page = (self.fetch)(self.cursor.clone());
+        Some(self)
     }
 }
 

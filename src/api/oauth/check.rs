@@ -10,7 +10,8 @@ use super::{
     OAuthGrantType, OAuthScopeCategory, OAuthScopeDefinition, SetOAuthScopeMappingRequest,
     UpdateOAuthAppRequest, UpdateOAuthClientRequest,
 };
-use crate::client::{Error, Result};
+use crate::api::check::refuse;
+use crate::client::Result;
 
 pub(super) fn create_app(request: &CreateOAuthAppRequest, fqdn: Option<&str>) -> Result<()> {
     for (name, text) in [("slug", &request.slug), ("name", &request.name)] {
@@ -287,10 +288,6 @@ fn token_settings(tokens: &TokenSettings) -> Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-fn refuse<T>(message: String) -> Result<T> {
-    Err(Error::InvalidRequest(message))
 }
 
 const KEYS: &str = "jwks_uri, jwks and public_key_pem";

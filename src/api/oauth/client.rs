@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{OAuthAccessTokenFormat, OAuthClientAuthMethod, OAuthGrantType, or_empty};
+use super::{OAuthAccessTokenFormat, OAuthClientAuthMethod, OAuthGrantType};
 use crate::api::id;
+use crate::api::nullable::or_empty;
 
 /// An OAuth client.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
+use super::answer::{answer, value};
 use super::client_requests::{
     CreateOAuthClientRequest, TokenSettings, UpdateOAuthClientRequest, WireClient,
 };
 use super::{
     OAuth, OAuthAccessTokenFormat, OAuthClient, OAuthClientWithSecret, RecordId,
-    RotateOAuthClientSecretResponse, answer, check, value,
+    RotateOAuthClientSecretResponse, check,
 };
 use crate::api::Call;
 use crate::client::{DecodeError, Result, WachtClient, decode_from};

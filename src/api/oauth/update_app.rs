@@ -3,8 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::answer::answer;
 use super::app_requests::{Definitions, WireUpdate};
-use super::{OAuth, OAuthApp, UpdateOAuthAppRequest, answer, check, or_empty};
+use super::{OAuth, OAuthApp, UpdateOAuthAppRequest, check};
+use crate::api::nullable::or_empty;
 use crate::api::{Call, Page};
 use crate::client::{Error, Result, WachtClient};
 

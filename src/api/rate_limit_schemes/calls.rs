@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use super::check;
 use super::limit::RateLimitRule;
 use super::scheme::{CreateRateLimitSchemeRequest, RateLimitScheme, UpdateRateLimitSchemeRequest};
-use crate::api::api_keys::ApiKeys;
-use crate::api::{Call, check};
-use crate::client::{Error, Result, WachtClient};
+use crate::api::Call;
+use crate::api::api_auth::ApiKeys;
+use crate::client::{Result, WachtClient};
 
 /// Lists schemes; made by [`ApiKeys::list_rate_limit_schemes`].
 #[derive(Clone, Debug)]
@@ -268,16 +269,16 @@ impl CreateRateLimitSchemeBuilder {
     /// # Errors
     ///
     /// Those of [every call](crate::api#errors).
-    /// [`Error::InvalidRequest`], and nothing is sent, for a slug that is blank, `.` or `..`, a
-    /// blank name, no rules, and rules out of Wacht's bounds: a window is at least 1 and at most
-    /// 60000 milliseconds, 1800 seconds, 1440 minutes, 720 hours or 30 days, or exactly one
-    /// calendar day, month or calendar month; units and modes must be known, and
+    /// [`Error::InvalidRequest`](crate::Error::InvalidRequest), and nothing is sent, for a slug that
+    /// is blank, `.` or `..`, a blank name, no rules, and rules out of Wacht's bounds: a window is at
+    /// least 1 and at most 60000 milliseconds, 1800 seconds, 1440 minutes, 720 hours or 30 days, or
+    /// exactly one calendar day, month or calendar month; units and modes must be known, and
     /// [`PerIp`](super::RateLimitMode::PerIp) is not taken. A slug that is taken is a 409.
     pub async fn send(self) -> Result<RateLimitScheme> {
         let request = &self.request;
         if !self.unchecked {
-            check::url_name("slug", &request.slug)?;
-            check_name(Some(&request.name))?;
+            check::slug(&request.slug)?;
+            check::name(Some(&request.name))?;
             check::rules(&request.rules)?;
         }
         let body = Create {
@@ -309,7 +310,7 @@ impl UpdateRateLimitSchemeBuilder {
     pub async fn send(self) -> Result<RateLimitScheme> {
         let request = &self.request;
         if !self.unchecked {
-            check_name(request.name.as_deref())?;
+            check::name(request.name.as_deref())?;
             request.rules.as_deref().map_or(Ok(()), check::rules)?;
         }
         Call::patch(&self.client, &scheme(&self.slug))
@@ -333,15 +334,6 @@ impl DeleteRateLimitSchemeBuilder {
 
 fn scheme(slug: &str) -> [&str; 3] {
     ["api-auth", "rate-limit-schemes", slug]
-}
-
-fn check_name(name: Option<&str>) -> Result<()> {
-    match name {
-        Some(name) if name.trim().is_empty() => Err(Error::InvalidRequest(
-            "the scheme's name is blank".to_owned(),
-        )),
-        _ => Ok(()),
-    }
 }
 
 #[derive(Serialize)]

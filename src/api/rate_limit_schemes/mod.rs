@@ -37,16 +37,19 @@
 //! ```
 
 mod calls;
+mod check;
 mod limit;
 mod scheme;
+mod words;
 
 pub use self::calls::{
     CreateRateLimitSchemeBuilder, DeleteRateLimitSchemeBuilder, GetRateLimitSchemeBuilder,
     ListRateLimitSchemesBuilder, UpdateRateLimitSchemeBuilder,
 };
-pub use self::limit::{RateLimit, RateLimitMode, RateLimitRule, RateLimitUnit};
+pub use self::limit::{RateLimit, RateLimitRule};
 pub use self::scheme::{
     CreateRateLimitSchemeRequest, RateLimitScheme, UpdateRateLimitSchemeRequest,
 };
+pub use self::words::{RateLimitMode, RateLimitUnit};
 
 pub(crate) use self::limit::rules;

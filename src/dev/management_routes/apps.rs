@@ -4,12 +4,14 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::super::server::Answer;
-use super::super::state::{App, Owner, utc};
-use super::{
-    Result, Room, add_if_some, bad_request, flag, generic, id_text, not_found, query_value, set,
-    set_some, timestamp,
-};
+use super::query::{flag, query_value};
+use super::refusal::{Result, bad_request, not_found};
+use super::room::Room;
+use super::shown::{add_if_some, id_text, timestamp};
+use super::update::{set, set_some};
+use crate::dev::answer::Answer;
+use crate::dev::records::{App, Owner};
+use crate::dev::state::utc;
 
 impl Room<'_> {
     pub(super) fn list_apps(&self) -> Result {
@@ -18,7 +20,7 @@ impl Room<'_> {
             None => Ok(default),
             Some(text) => text
                 .parse::<i64>()
-                .map_err(|_| generic(StatusCode::BAD_REQUEST)),
+                .map_err(|_| Answer::generic(StatusCode::BAD_REQUEST)),
         };
         let limit = number("limit", 50)?.min(self.state.page_limit);
         let offset = usize::try_from(number("offset", 0)?).unwrap_or_default();

@@ -7,10 +7,13 @@ use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Timelike, Utc};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::super::audit::AuditRow;
-use super::super::server::Answer;
-use super::super::state::utc;
-use super::{Result, Room, add_if_some, bad_request, flag, generic, query_value, timestamp};
+use super::query::{flag, query_value};
+use super::refusal::{Result, bad_request};
+use super::room::Room;
+use super::shown::{add_if_some, timestamp};
+use crate::dev::answer::Answer;
+use crate::dev::records::AuditRow;
+use crate::dev::state::utc;
 
 type Query = Vec<(String, String)>;
 
@@ -130,7 +133,7 @@ impl Room<'_> {
         let key = query_value(query, "key_id")
             .map(|text| text.parse::<i64>())
             .transpose()
-            .map_err(|_| generic(StatusCode::BAD_REQUEST))?;
+            .map_err(|_| Answer::generic(StatusCode::BAD_REQUEST))?;
         // Without a start, the end is not looked at either.
         let (start, end) = match start {
             Some(start) => (start, end),
@@ -196,7 +199,7 @@ fn number(query: &Query, name: &str) -> Result<Option<usize>> {
         .map(|text| text.parse::<u32>())
         .transpose()
         .map(|number| number.and_then(|number| usize::try_from(number).ok()))
-        .map_err(|_| generic(StatusCode::BAD_REQUEST))
+        .map_err(|_| Answer::generic(StatusCode::BAD_REQUEST))
 }
 
 fn date(query: &Query, name: &str) -> Result<Option<DateTime<Utc>>> {
@@ -204,7 +207,7 @@ fn date(query: &Query, name: &str) -> Result<Option<DateTime<Utc>>> {
         .map(DateTime::parse_from_rfc3339)
         .transpose()
         .map(|date| date.map(|date| date.with_timezone(&Utc)))
-        .map_err(|_| generic(StatusCode::BAD_REQUEST))
+        .map_err(|_| Answer::generic(StatusCode::BAD_REQUEST))
 }
 
 fn bucket(time: DateTime<Utc>, interval: &str) -> DateTime<Utc> {

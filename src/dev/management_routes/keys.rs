@@ -5,9 +5,13 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::server::Answer;
-use super::super::state::{Key, NewKey};
-use super::{Result, Room, add_if_some, flag, generic, id_text, not_found, set, timestamp};
+use super::query::flag;
+use super::refusal::{Result, not_found};
+use super::room::Room;
+use super::shown::{add_if_some, id_text, timestamp};
+use super::update::set;
+use crate::dev::answer::Answer;
+use crate::dev::records::{Key, NewKey};
 
 impl Room<'_> {
     pub(super) fn list_keys(&self, slug: &str) -> Result {
@@ -99,7 +103,8 @@ struct RevokeKey {
 }
 
 fn key_id(text: &str) -> Result<i64> {
-    text.parse().map_err(|_| generic(StatusCode::BAD_REQUEST))
+    text.parse()
+        .map_err(|_| Answer::generic(StatusCode::BAD_REQUEST))
 }
 
 fn no_key() -> Answer {

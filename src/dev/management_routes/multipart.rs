@@ -1,6 +1,6 @@
 //! Forms with parts, as far as the management API reads them.
 
-use super::super::server::Call;
+use crate::dev::call::Call;
 
 /// One part of a form.
 pub(super) struct Part<'a> {

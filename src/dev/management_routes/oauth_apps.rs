@@ -4,11 +4,15 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::oauth::{OAuthApp, Scope};
-use super::super::server::{Answer, Unread};
-use super::super::state::utc;
 use super::multipart::{self, Part};
-use super::{Result, Room, bad_request, generic, not_found, set, set_some, timestamp};
+use super::refusal::{Result, bad_request, not_found};
+use super::room::Room;
+use super::shown::timestamp;
+use super::update::{set, set_some};
+use crate::dev::answer::Answer;
+use crate::dev::call::Unread;
+use crate::dev::records::{OAuthApp, Scope};
+use crate::dev::state::utc;
 
 impl Room<'_> {
     pub(super) fn list_oauth_apps(&self) -> Answer {
@@ -26,11 +30,11 @@ impl Room<'_> {
 
     pub(super) fn create_oauth_app(&mut self) -> Result {
         let body = self.call.body.as_ref().map_err(|unread| match unread {
-            Unread::TooLarge => generic(StatusCode::PAYLOAD_TOO_LARGE),
-            Unread::Broken => generic(StatusCode::BAD_REQUEST),
+            Unread::TooLarge => Answer::generic(StatusCode::PAYLOAD_TOO_LARGE),
+            Unread::Broken => Answer::generic(StatusCode::BAD_REQUEST),
         })?;
         let parts = multipart::parts(self.call, body);
-        let parts = parts.ok_or_else(|| generic(StatusCode::BAD_REQUEST))?;
+        let parts = parts.ok_or_else(|| Answer::generic(StatusCode::BAD_REQUEST))?;
         let text = |name: &str| {
             let part = parts.iter().rev().find(|part| part.name == name);
             part.and_then(Part::text)

@@ -3,10 +3,11 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::super::oauth::Scope;
-use super::super::server::Answer;
 use super::oauth_apps::{app_json, objection};
-use super::{Result, Room, bad_request, not_found};
+use super::refusal::{Result, bad_request, not_found};
+use super::room::Room;
+use crate::dev::answer::Answer;
+use crate::dev::records::Scope;
 
 impl Room<'_> {
     pub(super) fn update_oauth_scope(&mut self, slug: &str, scope: &str) -> Result {

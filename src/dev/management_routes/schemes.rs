@@ -7,10 +7,14 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::rule::Rule;
-use super::super::server::Answer;
-use super::super::state::{Scheme, utc};
-use super::{Result, Room, bad_request, generic, not_found, set, set_some, timestamp};
+use super::refusal::{Result, bad_request, not_found};
+use super::room::Room;
+use super::shown::timestamp;
+use super::update::{set, set_some};
+use crate::dev::answer::Answer;
+use crate::dev::records::Scheme;
+use crate::dev::rule::Rule;
+use crate::dev::state::utc;
 
 impl Room<'_> {
     pub(super) fn list_schemes(&self) -> Answer {
@@ -125,7 +129,7 @@ fn stored_rules(rules: &[Rule]) -> Result<Vec<Value>> {
         return Err(bad_request(objection));
     }
     let stored: Result<_, serde_json::Error> = rules.iter().map(serde_json::to_value).collect();
-    stored.map_err(|_| generic(StatusCode::INTERNAL_SERVER_ERROR))
+    stored.map_err(|_| Answer::generic(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 pub(super) fn no_scheme() -> Answer {

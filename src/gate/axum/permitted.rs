@@ -12,10 +12,14 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::Response;
 use http::request::Parts;
 
-use crate::gate::permission::requirement::{MAX_LENGTH, MAX_NESTING, Requirement};
+use crate::gate::axum::const_requirement::is_requirement;
+use crate::gate::axum::extract::NO_GATE;
+use crate::gate::permission::requirement::Requirement;
+use crate::gate::principal::caller::caller;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Rejection, RejectionKind};
-use crate::gate::service::guard::caller;
+use crate::gate::stats::{GuardProblem, guard_problem};
+use crate::log::GATE;
 
 /// The caller, who holds what `P` asks for: an axum extractor.
 ///
@@ -29,7 +33,7 @@ use crate::gate::service::guard::caller;
 /// | a caller with the permissions | the caller | `Some` |
 /// | a caller without them | 403 | `None` |
 /// | no caller, because the gate let it pass anonymously | 401 | `None` |
-/// | no gate in front | 500; the log says so | the same |
+/// | no gate in front | 500; the log says so once, then it is counted | the same |
 ///
 /// The refusals are in the gate's own words: its realm and its
 /// [`on_reject`](crate::WachtAuthLayer::on_reject). The optional form refuses nobody; it is for
@@ -132,10 +136,13 @@ impl<P: Permission> Permitted<P> {
                  and parentheses, without commas"
             );
         }
-        let principal = caller(parts)?;
+        let principal = caller(parts, &NO_GATE)?;
         match requirement::<P>() {
             Some(requirement) => principal.require(&requirement)?,
-            None => return Err(Rejection::misconfigured().of(principal.gate())),
+            None => {
+                guard_problem(GuardProblem::NoRequirement);
+                return Err(Rejection::misconfigured().with_answers(principal.answers()));
+            }
         }
         Ok(Self {
             principal: principal.clone(),
@@ -200,8 +207,8 @@ impl<P> fmt::Debug for Permitted<P> {
 fn requirement<P: Permission>() -> Option<Requirement> {
     // As many entries as the program has texts. A static cannot be generic, so one map holds
     // what would be a static of each `P`.
-    type Parsed = HashMap<&'static str, Option<Requirement>>;
-    static PARSED: LazyLock<ArcSwap<Parsed>> = LazyLock::new(ArcSwap::default);
+    type ByText = HashMap<&'static str, Option<Requirement>>;
+    static PARSED: LazyLock<ArcSwap<ByText>> = LazyLock::new(ArcSwap::default);
 
     let text = P::REQUIREMENT;
     if let Some(parsed) = PARSED.load().get(text) {
@@ -210,110 +217,13 @@ fn requirement<P: Permission>() -> Option<Requirement> {
     let parsed = Requirement::try_from(text)
         .inspect_err(|error| {
             let permission = any::type_name::<P>();
-            tracing::error!(%error, permission, "a `Permission` names what is no requirement");
+            tracing::error!(target: GATE, %error, permission, "a `Permission` names what is no requirement");
         })
         .ok();
     PARSED.rcu(|known| {
-        let mut known = Parsed::clone(known);
+        let mut known = ByText::clone(known);
         known.insert(text, parsed.clone());
         Arc::new(known)
     });
     parsed
-}
-
-/// Whether a text is a requirement, for the compiler to find out. In ASCII it agrees with the
-/// parser; a byte outside ASCII counts as part of a name, and the parser has the last word.
-const fn is_requirement(text: &str) -> bool {
-    let text = text.as_bytes();
-    let mut nesting = 0;
-    let mut needs_name = true;
-    let mut at = 0;
-    while at < text.len() {
-        let start = at;
-        at += 1;
-        match text[start] {
-            b'\t'..=b'\r' | b' ' => {}
-            b'(' if needs_name && nesting < MAX_NESTING => nesting += 1,
-            b')' if !needs_name && nesting > 0 => nesting -= 1,
-            b'(' | b')' | b',' => return false,
-            _ => {
-                while at < text.len()
-                    && !matches!(text[at], b'\t'..=b'\r' | b' ' | b'(' | b')' | b',')
-                {
-                    at += 1;
-                }
-                let (_, word) = text.split_at(start);
-                let (word, _) = word.split_at(at - start);
-                match word {
-                    b"AND" | b"OR" => {
-                        if needs_name {
-                            return false;
-                        }
-                        needs_name = true;
-                    }
-                    word if !needs_name || !is_ascii_name(word) => return false,
-                    _ => needs_name = false,
-                }
-            }
-        }
-    }
-    !needs_name && nesting == 0 && text.len() <= MAX_LENGTH
-}
-
-const fn is_ascii_name(word: &[u8]) -> bool {
-    let mut at = 0;
-    while at < word.len() {
-        if word[at].is_ascii_control() {
-            return false;
-        }
-        at += 1;
-    }
-    !matches!(
-        word,
-        b"true" | b"false" | [b'A' | b'a', b'N' | b'n', b'D' | b'd'] | [b'O' | b'o', b'R' | b'r']
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn the_compiler_and_the_parser_agree_on_where_a_requirement_ends() {
-        let nested = |depth: usize| "(".repeat(depth) + "a" + &")".repeat(depth);
-        for (text, holds) in [
-            (nested(MAX_NESTING), true),
-            (nested(MAX_NESTING + 1), false),
-            ("a".repeat(MAX_LENGTH), true),
-            ("a".repeat(MAX_LENGTH + 1), false),
-            (String::new(), false),
-            (" ".to_owned(), false),
-            ("a AND(b)OR\tc".to_owned(), true),
-            ("a\u{b}OR b".to_owned(), true),
-            ("a\u{7f}".to_owned(), false),
-            ("a AND And".to_owned(), false),
-            ("truely OR ANDROID".to_owned(), true),
-        ] {
-            assert_eq!(is_requirement(&text), holds, "{text:?}");
-            assert_eq!(Requirement::try_from(&text).is_ok(), holds, "{text:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_compiler_and_the_parser_agree_on_ascii(text in "[\\x00-\\x7f]{0,12}") {
-            prop_assert_eq!(is_requirement(&text), Requirement::try_from(&text).is_ok());
-        }
-
-        #[test]
-        fn the_compiler_and_the_parser_agree_on_words(
-            words in prop::collection::vec("a|b|AND|OR|and|Or|true|\\(|\\)|,| |\n|\x0b", 0..12),
-            separator in " ?",
-        ) {
-            let text = words.join(&separator);
-            prop_assert_eq!(is_requirement(&text), Requirement::try_from(&text).is_ok());
-        }
-    }
 }

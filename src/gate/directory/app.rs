@@ -119,7 +119,8 @@ impl fmt::Debug for App {
 // === impl Reserved ===
 
 impl Reserved {
-    fn of(slug: &str) -> Option<Self> {
+    /// Whether a slug is one of those, and which.
+    pub(crate) fn of(slug: &str) -> Option<Self> {
         let is_numbered = |prefix| {
             slug.strip_prefix(prefix).is_some_and(|number: &str| {
                 !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())

@@ -11,6 +11,7 @@
 //!    no news then.
 //! 4. All calls come out of one [budget].
 
+mod accepted;
 mod app;
 mod apps;
 mod backoff;
@@ -50,6 +51,7 @@ use crate::clock::Clock;
 use crate::clock::Now;
 use crate::gate::limit::Limiter;
 
+pub(crate) use self::accepted::AcceptedApps;
 pub(crate) use self::app::App;
 pub(crate) use self::app::AppRules;
 pub(crate) use self::app::AppStatus;
@@ -64,8 +66,8 @@ pub(crate) struct Directory {
     deadline: Duration,
     /// The deployment whose keys are ours, where the program says so.
     configured: Option<i64>,
-    /// The apps that any view of the state accepts keys of; `None` is all.
-    accepted: Option<Arc<[Box<str>]>>,
+    /// The apps that any view of the state accepts keys of.
+    accepted: AcceptedApps,
     limiter: Arc<Limiter>,
     troubles: Troubles,
     /// Monotonic nanoseconds: when there is something to do, for those who only want to know.
@@ -91,7 +93,7 @@ impl Directory {
         clock: Clock,
         deadline: Duration,
         deployment: Option<i64>,
-        accepted: Option<Arc<[Box<str>]>>,
+        accepted: AcceptedApps,
         limiter: Arc<Limiter>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -182,8 +184,7 @@ impl Directory {
     }
 
     fn accepts(&self, slug: &str) -> bool {
-        let accepted = self.accepted.as_deref();
-        accepted.is_none_or(|apps| apps.iter().any(|app| **app == *slug))
+        self.accepted.has(slug)
     }
 
     fn take_app(&self, known: &mut Known, app: ApiAuthApp, sent: Sent, reading: Reading, now: Now) {

@@ -260,7 +260,7 @@ impl Directory {
         let Known { apps, reader, .. } = known;
         if reader.pages <= 1 || apps.in_use().count() >= reader.pages {
             reader.number = reader.number.saturating_add(1);
-            let accepted = self.accepted.as_ref().map_or(0, |apps| apps.len());
+            let accepted = self.accepted.named().map_or(0, <[_]>::len);
             reader.list = Some(List::new(now.monotonic, reader.limit, accepted));
             return;
         }
@@ -289,7 +289,7 @@ impl Directory {
         }
         known.backoff.clear();
         let is_whole = is_next
-            .then(|| known.reader.turn(&page, self.accepted.as_deref()))
+            .then(|| known.reader.turn(&page, self.accepted.named()))
             .flatten();
         if is_next && asked.offset == 0 {
             let is_empty = page.items.is_empty() && !page.has_more;

@@ -9,12 +9,8 @@ use http::HeaderName;
 use http::HeaderValue;
 use smallvec::SmallVec;
 
-use super::CalendarUnit;
-use super::Mode;
-use super::RuleSet;
-use super::Standings;
-use super::Window;
-use super::seconds_up;
+use super::counters::{CalendarUnit, Level, Window};
+use super::rule::Mode;
 use crate::stripes::Stripes;
 
 /// Which headers tell callers how much of their rate limits is left.
@@ -54,7 +50,6 @@ use crate::stripes::Stripes;
 /// let gate = WachtAuthLayer::new(wacht.client())
 ///     .app("orders")
 ///     .rate_limit_headers(RateLimitHeaders::Wacht);
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let service = gate.layer(service_fn(async |_: Request<String>| {
 ///     Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::default()))
 /// }));
@@ -98,6 +93,54 @@ struct Draft {
     rate_limit: HeaderValue,
 }
 
+/// What the rules that matched have left, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RuleStates(SmallVec<[RuleState; INLINE_RULES]>);
+
+/// What one rule has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RuleState {
+    /// The rule's place in its set.
+    pub(super) place: u32,
+    pub(super) remaining: u32,
+    /// Whole seconds until there is more; 0 when nothing is used.
+    more_in: u32,
+    /// Whole seconds that the current day or month has; 0 for a rolling window.
+    period: u32,
+}
+
+/// The rules of one set as the header fields show them.
+#[derive(Debug)]
+pub(super) struct Labels {
+    labels: Vec<Label>,
+    /// `RateLimit-Policy` for a resource that all rules match, where it is always the same.
+    policy: Option<Stripes<HeaderValue>>,
+}
+
+/// One rule as the header fields show it, rendered as far as it can be beforehand.
+#[derive(Debug)]
+struct Label {
+    /// Unique within its set; printable ASCII without quotes and backslashes.
+    name: Arc<str>,
+    /// `"per_key:3/60s";q=3;w=60`, without the last number where it varies.
+    policy: Box<str>,
+    /// Whether the length of the window depends on the month.
+    varies: bool,
+    /// `"per_key:3/60s";r=`
+    remaining: Box<str>,
+    max_requests: u32,
+    wacht: WachtNames,
+}
+
+#[derive(Debug)]
+struct WachtNames {
+    limit: HeaderName,
+    remaining: HeaderName,
+    reset: HeaderName,
+}
+
+// === impl RateLimitFields ===
+
 impl RateLimitFields {
     /// Moves them into an answer, beside what the service itself has set.
     pub(crate) fn write(&mut self, headers: &mut HeaderMap) {
@@ -132,11 +175,91 @@ impl RateLimitFields {
     }
 }
 
-impl Standings {
-    /// The chosen fields. `rules` must be the set that these standings came from.
-    pub(crate) fn fields(&self, rules: &RuleSet, chosen: RateLimitHeaders) -> RateLimitFields {
+// === impl RuleStates ===
+
+impl RuleStates {
+    /// Adds what a counter says. Of a rule and the one it has replaced, the one with less left
+    /// speaks.
+    pub(super) fn add(&mut self, state: RuleState) {
+        match self.0.last_mut() {
+            Some(last) if last.place == state.place => {
+                let key = |state: &RuleState| (state.remaining, u32::MAX - state.more_in);
+                if key(&state) < key(last) {
+                    last.remaining = state.remaining;
+                    last.more_in = state.more_in;
+                }
+            }
+            _ => self.0.push(state),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &RuleState> {
+        self.0.iter()
+    }
+}
+
+// === impl RuleState ===
+
+impl RuleState {
+    /// The state of the rule at this place. `period` is the length of the current day or month.
+    pub(super) fn new(place: u32, level: Level, period: Option<Duration>) -> Self {
+        Self {
+            place,
+            remaining: level.remaining,
+            more_in: seconds_up(level.more_in),
+            period: period.map_or(0, seconds_up),
+        }
+    }
+}
+
+// === impl Labels ===
+
+impl Labels {
+    /// In the order of the rules.
+    pub(super) fn new(rules: impl Iterator<Item = (Mode, u32, Window)>) -> Self {
+        let mut words: Vec<String> = Vec::new();
+        let labels: Vec<Label> = rules
+            .map(|(mode, max_requests, window)| {
+                let word = format!("{}:{max_requests}/{}", mode.as_str(), short(window));
+                let alike = words.iter().filter(|other| **other == word).count();
+                let name = match alike {
+                    0 => word.clone(),
+                    _ => format!("{word}#{}", alike + 1),
+                };
+                words.push(word);
+                Label::new(&name, max_requests, window)
+            })
+            .collect();
+        let varies = labels.iter().any(|label| label.varies);
+        let policy = (!varies).then(|| {
+            let mut text = Text::new();
+            for label in &labels {
+                next_item(&mut text, &label.policy);
+            }
+            Stripes::new(|| {
+                // With spare room, `Bytes` counts references from the start; made from an exact
+                // vector, it would allocate for that at the first clone.
+                let mut copy = Vec::with_capacity(text.len() + 1);
+                copy.extend_from_slice(&text);
+                value(copy.into())
+            })
+        });
+        Self { labels, policy }
+    }
+
+    fn of(&self, place: u32) -> Option<&Label> {
+        self.labels.get(usize::try_from(place).ok()?)
+    }
+
+    pub(super) fn name(&self, place: u32) -> Option<Arc<str>> {
+        self.of(place).map(|label| Arc::clone(&label.name))
+    }
+
+    /// The chosen fields. The states must be those of rules of this set.
+    pub(super) fn fields(&self, states: &RuleStates, chosen: RateLimitHeaders) -> RateLimitFields {
         let (draft, wacht) = match chosen {
-            _ if self.0.is_empty() => (false, false),
+            _ if states.0.is_empty() => (false, false),
             RateLimitHeaders::Draft => (true, false),
             RateLimitHeaders::Wacht => (false, true),
             RateLimitHeaders::Both => (true, true),
@@ -144,38 +267,38 @@ impl Standings {
         };
         RateLimitFields {
             draft: draft.then(|| Draft {
-                policy: self.policy(rules),
-                rate_limit: self.rate_limit(rules),
+                policy: self.policy(states),
+                rate_limit: self.rate_limit(states),
             }),
-            wacht: wacht.then(|| self.wacht(rules)),
+            wacht: wacht.then(|| self.wacht(states)),
         }
     }
 
-    fn policy(&self, rules: &RuleSet) -> HeaderValue {
-        if let (Some(policy), true) = (&rules.policy, self.0.len() == rules.entries.len()) {
-            return policy.mine().clone();
+    fn policy(&self, states: &RuleStates) -> HeaderValue {
+        if let (Some(policy), true) = (&self.policy, states.0.len() == self.labels.len()) {
+            return policy.local().clone();
         }
         let mut text = Text::new();
-        for standing in &self.0 {
-            if let Some(label) = rules.label(standing.entry) {
+        for state in &states.0 {
+            if let Some(label) = self.of(state.place) {
                 next_item(&mut text, &label.policy);
                 if label.varies {
-                    write_number(&mut text, standing.period);
+                    write_number(&mut text, state.period);
                 }
             }
         }
         value(Bytes::copy_from_slice(&text))
     }
 
-    fn rate_limit(&self, rules: &RuleSet) -> HeaderValue {
+    fn rate_limit(&self, states: &RuleStates) -> HeaderValue {
         let mut text = Text::new();
-        for standing in &self.0 {
-            if let Some(label) = rules.label(standing.entry) {
+        for state in &states.0 {
+            if let Some(label) = self.of(state.place) {
                 next_item(&mut text, &label.remaining);
-                write_number(&mut text, standing.remaining);
-                if standing.more_in > 0 {
+                write_number(&mut text, state.remaining);
+                if state.more_in > 0 {
                     text.extend_from_slice(b";t=");
-                    write_number(&mut text, standing.more_in);
+                    write_number(&mut text, state.more_in);
                 }
             }
         }
@@ -183,12 +306,12 @@ impl Standings {
     }
 
     /// Of two rules with the same window, only the one with the least left.
-    fn wacht(&self, rules: &RuleSet) -> Box<[(HeaderName, HeaderValue)]> {
-        let mut tightest_last = self.0.clone();
-        tightest_last.sort_by_key(|standing| std::cmp::Reverse(standing.remaining));
+    fn wacht(&self, states: &RuleStates) -> Box<[(HeaderName, HeaderValue)]> {
+        let mut tightest_last = states.0.clone();
+        tightest_last.sort_by_key(|state| std::cmp::Reverse(state.remaining));
         let mut fields = Vec::with_capacity(3 * tightest_last.len());
-        for standing in tightest_last.iter().rev() {
-            let Some(label) = rules.label(standing.entry) else {
+        for state in tightest_last.iter().rev() {
+            let Some(label) = self.of(state.place) else {
                 continue;
             };
             let WachtNames {
@@ -200,87 +323,43 @@ impl Standings {
                 continue;
             }
             fields.push((limit.clone(), HeaderValue::from(label.max_requests)));
-            fields.push((remaining.clone(), standing.remaining.into()));
-            fields.push((reset.clone(), standing.more_in.into()));
+            fields.push((remaining.clone(), state.remaining.into()));
+            fields.push((reset.clone(), state.more_in.into()));
         }
         fields.into()
     }
 }
 
-/// One rule as the headers show it, rendered as far as it can be beforehand.
-#[derive(Debug)]
-pub(super) struct Label {
-    /// Unique within its set; printable ASCII without quotes and backslashes.
-    pub(super) name: Arc<str>,
-    /// `"per_key:3/60s";q=3;w=60`, without the last number where it varies.
-    policy: Box<str>,
-    /// Whether the length of the window depends on the month.
-    varies: bool,
-    /// `"per_key:3/60s";r=`
-    remaining: Box<str>,
-    max_requests: u32,
-    wacht: WachtNames,
-}
+// === impl Label ===
 
-#[derive(Debug)]
-struct WachtNames {
-    limit: HeaderName,
-    remaining: HeaderName,
-    reset: HeaderName,
-}
-
-/// The labels of one set, made in the order of its rules.
-#[derive(Default)]
-pub(super) struct Labels {
-    words: Vec<String>,
-    policy: Text,
-    varies: bool,
-}
-
-impl Labels {
-    pub(super) fn next(&mut self, mode: Mode, max_requests: u32, window: Window) -> Label {
-        let word = format!("{}:{max_requests}/{}", mode.word(), short(window));
-        let alike = self.words.iter().filter(|other| **other == word).count();
-        let name = match alike {
-            0 => word.clone(),
-            _ => format!("{word}#{}", alike + 1),
-        };
-        self.words.push(word);
-
+impl Label {
+    fn new(name: &str, max_requests: u32, window: Window) -> Self {
         let mut policy = format!("\"{name}\";q={max_requests};w=");
         let varies = window == Window::Calendar(CalendarUnit::Month);
         if !varies {
             policy += &seconds_up(nominal(window)).max(1).to_string();
         }
-        self.varies |= varies;
-        next_item(&mut self.policy, &policy);
         let short = short(nominal(window).into());
-        Label {
+        Self {
+            name: name.into(),
             policy: policy.into(),
             varies,
             remaining: format!("\"{name}\";r=").into(),
-            name: name.into(),
             max_requests,
             wacht: WachtNames {
-                limit: name_of(&short, "limit"),
-                remaining: name_of(&short, "remaining"),
-                reset: name_of(&short, "reset"),
+                limit: header_name(&short, "limit"),
+                remaining: header_name(&short, "remaining"),
+                reset: header_name(&short, "reset"),
             },
         }
     }
+}
 
-    /// `None` if it is not always the same.
-    pub(super) fn policy(self) -> Option<Stripes<HeaderValue>> {
-        (!self.varies).then(|| {
-            Stripes::new(|| {
-                // With spare room, `Bytes` counts references from the start; made from an exact
-                // vector, it would allocate for that at the first clone.
-                let mut text = Vec::with_capacity(self.policy.len() + 1);
-                text.extend_from_slice(&self.policy);
-                value(text.into())
-            })
-        })
-    }
+/// Whole seconds, as callers are told them: who comes back after as many is not too early.
+pub(super) fn seconds_up(time: Duration) -> u32 {
+    let started = u64::from(time.subsec_nanos() > 0);
+    let whole = time.as_secs().saturating_add(started);
+    u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
 /// The window as Wacht's rule strings have it; days and months of the calendar by their names, as
@@ -310,7 +389,7 @@ fn nominal(window: Window) -> Duration {
     clippy::expect_used,
     reason = "the name is made of digits, lower-case letters and hyphens"
 )]
-fn name_of(window: &str, what: &str) -> HeaderName {
+fn header_name(window: &str, what: &str) -> HeaderName {
     HeaderName::try_from(format!("x-ratelimit-{window}-{what}")).expect("a valid header name")
 }
 
@@ -336,6 +415,9 @@ fn write_number(text: &mut Text, number: u32) {
 
 /// Room for the entries of a few rules without allocating.
 type Text = SmallVec<[u8; 256]>;
+
+/// Up to this many matching rules, admitting allocates nothing.
+pub(super) const INLINE_RULES: usize = 4;
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -371,14 +453,12 @@ mod tests {
 
     #[test]
     fn extreme_rules_have_valid_labels() {
-        let mut labels = Labels::default();
-        for window in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
-            for max_requests in [0, u32::MAX] {
-                labels.next(Mode::KeyAndIp, max_requests, window.into());
-            }
-        }
-        let policies = labels.policy().unwrap();
-        let policy = policies.mine();
+        let windows = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
+        let rules = windows.into_iter().flat_map(|window| {
+            [0, u32::MAX].map(|max_requests| (Mode::KeyAndIp, max_requests, window.into()))
+        });
+        let labels = Labels::new(rules);
+        let policy = labels.policy.as_ref().unwrap().local();
         assert!(policy.to_str().unwrap().contains(";q=4294967295;w=1, "));
     }
 }

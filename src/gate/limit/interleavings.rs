@@ -1,6 +1,6 @@
-//! Models of one bucket under requests at the same time: see [`crate::gate::interleavings`].
+//! Models of one counter under requests at the same time: see [`crate::gate::verdict::interleavings`].
 //!
-//! Real here: [`Gcra`], its [`Bucket`] and governor's arithmetic, over shuttle's atomics. Made up:
+//! Real here: [`GcraCounter`], its [`GcraState`] and governor's arithmetic, over shuttle's atomics. Made up:
 //! the threads, and the moments at which they have read the clock.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use shuttle::thread;
 
-use super::gcra::{Bucket, Gcra, Moment};
-use crate::gate::interleavings::{every, many};
+use super::counters::{GcraCounter, GcraState, Moment};
+use crate::sync::model::{every, many};
 
 const WINDOW: u64 = 60_000;
 
@@ -19,24 +19,24 @@ const WINDOW: u64 = 60_000;
 type Admitted = Mutex<Vec<u64>>;
 
 struct Model {
-    gcra: Gcra,
-    bucket: Bucket,
+    gcra: GcraCounter,
+    state: GcraState,
     admitted: Admitted,
 }
 
 impl Model {
     fn new(max_requests: u32) -> Arc<Self> {
         Arc::new(Self {
-            gcra: Gcra::new(max_requests, Duration::from_nanos(WINDOW)),
-            bucket: Bucket::default(),
+            gcra: GcraCounter::new(max_requests, Duration::from_nanos(WINDOW)),
+            state: GcraState::default(),
             admitted: Mutex::default(),
         })
     }
 
     /// As `Limiter::admit` does it.
     fn request(&self, now: u64) -> bool {
-        let admitted = self.gcra.look(&self.bucket, Moment(now)).is_ok()
-            && self.gcra.charge(&self.bucket, Moment(now)).is_ok();
+        let admitted = self.gcra.look(&self.state, Moment(now)).is_ok()
+            && self.gcra.charge(&self.state, Moment(now)).is_ok();
         if admitted {
             self.admitted.lock().unwrap().push(now);
         }
@@ -45,8 +45,8 @@ impl Model {
 
     /// A request that another rule refuses after this one was charged.
     fn request_in_vain(&self, now: u64) {
-        if self.gcra.charge(&self.bucket, Moment(now)).is_ok() {
-            self.gcra.refund(&self.bucket, Moment(now));
+        if self.gcra.charge(&self.state, Moment(now)).is_ok() {
+            self.gcra.refund(&self.state, Moment(now));
         }
     }
 
@@ -58,11 +58,11 @@ impl Model {
     fn nobody_was_let_in_too_many(&self, max_requests: u32) {
         let mut admitted = self.admitted.lock().unwrap().clone();
         admitted.sort_unstable();
-        let alone = Gcra::new(max_requests, Duration::from_nanos(WINDOW));
-        let bucket = Bucket::default();
+        let alone = GcraCounter::new(max_requests, Duration::from_nanos(WINDOW));
+        let state = GcraState::default();
         for now in &admitted {
             assert!(
-                alone.charge(&bucket, Moment(*now)).is_ok(),
+                alone.charge(&state, Moment(*now)).is_ok(),
                 "too many: {admitted:?}"
             );
         }
@@ -151,13 +151,13 @@ fn what_is_owed_is_never_lost() {
         let model = Model::new(2);
         let minute = Duration::from_secs(60);
         let other = Arc::clone(&model);
-        let other = thread::spawn(move || other.gcra.owe(&other.bucket, Moment(7), minute));
-        model.gcra.owe(&model.bucket, Moment(7), minute);
-        model.gcra.owe(&model.bucket, Moment(7), minute);
+        let other = thread::spawn(move || other.gcra.book_debt(&other.state, Moment(7), minute));
+        model.gcra.book_debt(&model.state, Moment(7), minute);
+        model.gcra.book_debt(&model.state, Moment(7), minute);
         other.join().unwrap();
         // Three of two: the bucket is whole after a window and a half, and has a place after one.
-        assert_eq!(model.bucket.when_full(), Moment(7 + 3 * WINDOW / 2));
+        assert_eq!(model.state.when_full(), Moment(7 + 3 * WINDOW / 2));
         let wait = Duration::from_nanos(WINDOW);
-        assert_eq!(model.gcra.look(&model.bucket, Moment(7)), Err(wait));
+        assert_eq!(model.gcra.look(&model.state, Moment(7)), Err(wait));
     });
 }

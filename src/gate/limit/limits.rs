@@ -2,11 +2,10 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::client::Error;
-use crate::gate::limit::{CalendarUnit, DEFAULT_CAPACITY, Mode, RuleSpec, Window};
-use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
+use super::rule::RuleSpec;
+use crate::client::{ConfigError, ConfigErrorKind, Error};
+use crate::models::{RateLimitMode, RateLimitRule};
 
 /// Who applies the app's rate-limit scheme, how exactly, and with how much memory.
 ///
@@ -21,7 +20,7 @@ use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
 ///     .replicas(REPLICAS)
 ///     .capacity(1_000_000);
 /// assert_ne!(limits, Limits::default());
-/// let gate = WachtAuthLayer::new(WachtClient::new("wk_live_...")).limits(limits);
+/// let gate = WachtAuthLayer::builder(WachtClient::new("wk_live_...")).limits(limits).build()?;
 /// # let _ = gate;
 /// ```
 ///
@@ -49,21 +48,21 @@ use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
-    pub(crate) authority: Authority,
-    pub(crate) capacity: usize,
-    pub(crate) algorithm: Algorithm,
-    pub(crate) replicas: NonZeroU32,
-    pub(crate) rules: Option<Arc<[RateLimitRule]>>,
+    pub(super) enforcement: Enforcement,
+    pub(super) capacity: usize,
+    pub(super) algorithm: Algorithm,
+    replicas: NonZeroU32,
+    pub(super) rules: Option<Arc<[RateLimitRule]>>,
     pub(crate) shadow: bool,
-    pub(crate) per_resource: bool,
+    pub(super) per_resource: bool,
 }
 
 /// Whose count decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Authority {
+pub(super) enum Enforcement {
     Local,
     Gateway,
-    Nobody,
+    Off,
 }
 
 /// How requests are counted in a rolling window.
@@ -98,8 +97,7 @@ pub(crate) enum Authority {
 /// for (algorithm, expected) in [(Algorithm::Gcra, 2), (Algorithm::SlidingWindow, 0)] {
 ///     let key = wacht.issue_key("orders").issue();
 ///     let limits = Limits::local().algorithm(algorithm);
-///     let gate = WachtAuthLayer::new(wacht.client()).app("orders").clock(&clock).limits(limits);
-/// #     let gate = gate.deadline(std::time::Duration::from_secs(60));
+///     let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).limits(limits).build()?.app("orders");
 ///     let gate = gate.handle();
 ///     let context = AuthContext::new("/orders");
 ///     for _ in 0..4 {
@@ -148,9 +146,11 @@ impl Limits {
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.app("orders").scheme([DevRule::per_key(2, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::local());
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(Limits::local())
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -164,7 +164,7 @@ impl Limits {
     /// ```
     pub fn local() -> Self {
         Self {
-            authority: Authority::Local,
+            enforcement: Enforcement::Local,
             capacity: DEFAULT_CAPACITY,
             algorithm: Algorithm::default(),
             replicas: NonZeroU32::MIN,
@@ -192,9 +192,11 @@ impl Limits {
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.app("orders").scheme([DevRule::per_key(2, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::gateway());
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(Limits::gateway())
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// gate.authenticate_key(key.secret(), &context).await?;
@@ -207,7 +209,7 @@ impl Limits {
     /// ```
     pub fn gateway() -> Self {
         Self {
-            authority: Authority::Gateway,
+            enforcement: Enforcement::Gateway,
             ..Self::local()
         }
     }
@@ -223,8 +225,7 @@ impl Limits {
     /// let wacht = DevGateway::start().await;
     /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::off());
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client()).limits(Limits::off()).build()?.app("orders");
     /// let gate = gate.handle();
     /// for _ in 0..10 {
     ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
@@ -233,7 +234,7 @@ impl Limits {
     /// ```
     pub fn off() -> Self {
         Self {
-            authority: Authority::Nobody,
+            enforcement: Enforcement::Off,
             ..Self::local()
         }
     }
@@ -268,9 +269,11 @@ impl Limits {
     /// wacht.app("orders").scheme([DevRule::per_key(6, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
     /// let limits = Limits::local().replicas(TWO);
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(limits)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// for _ in 0..3 {
     ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
@@ -303,9 +306,11 @@ impl Limits {
     ///     mode: Some(RateLimitMode::PerKey),
     /// }])?;
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(limits)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let context = AuthContext::new("/orders");
     /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
@@ -328,12 +333,12 @@ impl Limits {
         let rules: Arc<[RateLimitRule]> = rules.into_iter().map(Into::into).collect();
         if rules.is_empty() {
             let problem = "no fixed rate-limit rules: `Limits::off()` is without limits";
-            return Err(Error::Config(problem.to_owned()));
+            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
         }
         self.rules = Some(rules);
         match self.problem() {
             None => Ok(self),
-            Some(problem) => Err(Error::Config(problem)),
+            Some(problem) => Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into()),
         }
     }
 
@@ -356,9 +361,11 @@ impl Limits {
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.app("orders").scheme([DevRule::per_key(2, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(Limits::local().shadow());
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(Limits::local().shadow())
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// for _ in 0..5 {
     ///     gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
@@ -389,9 +396,11 @@ impl Limits {
     /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
     /// let limits = Limits::local().per_resource_counters();
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(limits)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let (orders, invoices) = (AuthContext::new("/orders"), AuthContext::new("/invoices"));
     /// assert!(gate.authenticate_key(key.secret(), &orders).await.is_ok());
@@ -419,9 +428,11 @@ impl Limits {
     /// # let wacht = DevGateway::start().await.clock(&clock);
     /// wacht.app("orders").scheme([DevRule::per_key(1, "minute", 1)]);
     /// let limits = Limits::local().capacity(1);
-    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").limits(limits);
-    /// # let gate = gate.clock(&clock);
-    /// # let gate = gate.deadline(std::time::Duration::from_secs(60));
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    /// #     .clock(&clock)
+    ///     .limits(limits)
+    ///     .build()?
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let mut admitted = Vec::new();
     /// for _ in 0..3 {
@@ -437,9 +448,14 @@ impl Limits {
         self
     }
 
-    /// Why these limits cannot be applied.
+    /// Whether every request is its own check at the gateway.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.enforcement == Enforcement::Gateway
+    }
+
+    /// Why these limits cannot be applied, in whatever order their options were given.
     pub(crate) fn problem(&self) -> Option<String> {
-        if self.authority != Authority::Local {
+        if self.enforcement != Enforcement::Local {
             return None;
         }
         let rules = self.rules.as_deref().unwrap_or_default();
@@ -486,180 +502,5 @@ fn in_words(rule: &RateLimitRule) -> String {
     format!("`{mode}:{}/{} {unit}`", rule.max_requests, rule.duration)
 }
 
-impl RuleSpec {
-    /// The rule in the gate's own terms; `None` if it cannot be counted here, because its unit or
-    /// mode is unknown or its numbers make no sense.
-    pub(crate) fn mirror(rule: &RateLimitRule) -> Option<Self> {
-        let mode = match &rule.mode {
-            // A rule without a mode is per app, as the gateway reads it.
-            None | Some(RateLimitMode::PerApp) => Mode::App,
-            Some(RateLimitMode::PerKey) => Mode::Key,
-            Some(RateLimitMode::PerIp) => Mode::Ip,
-            Some(RateLimitMode::PerKeyAndIp) => Mode::KeyAndIp,
-            Some(RateLimitMode::PerAppAndIp) => Mode::AppAndIp,
-            Some(RateLimitMode::Unknown(_)) => return None,
-        };
-        let duration = u64::try_from(rule.duration).ok().filter(|n| *n > 0)?;
-        let rolling =
-            |milliseconds| Window::Rolling(Duration::from_millis(milliseconds * duration));
-        // Wacht takes no calendar limit over several days or months, and nobody has said when
-        // those would begin.
-        let calendar = |unit| (duration == 1).then_some(Window::Calendar(unit));
-        let window = match &rule.unit {
-            RateLimitUnit::Millisecond => rolling(1),
-            RateLimitUnit::Second => rolling(1_000),
-            RateLimitUnit::Minute => rolling(60_000),
-            RateLimitUnit::Hour => rolling(3_600_000),
-            RateLimitUnit::Day => rolling(86_400_000),
-            RateLimitUnit::Month => rolling(30 * 86_400_000),
-            RateLimitUnit::CalendarDay => calendar(CalendarUnit::Day)?,
-            RateLimitUnit::CalendarMonth => calendar(CalendarUnit::Month)?,
-            RateLimitUnit::Unknown(_) => return None,
-        };
-        Some(Self {
-            mode,
-            window,
-            // The gateway stores what it never accepts today: a limit below zero admits nothing.
-            max_requests: u32::try_from(rule.max_requests).unwrap_or(0),
-            endpoints: rule
-                .endpoints
-                .as_ref()
-                .map(|endpoints| endpoints.iter().map(|e| e.as_str().into()).collect()),
-            priority: rule.priority,
-        })
-    }
-
-    /// What one of `replicas` processes may admit. `None` when there is not one request for each:
-    /// to round up would admit more than the limit, and to round down nothing at all.
-    fn share(self, replicas: NonZeroU32) -> Option<Self> {
-        let share = self.max_requests / replicas;
-        if share == 0 && self.max_requests > 0 {
-            return None;
-        }
-        Some(Self {
-            max_requests: share,
-            ..self
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::models::RateLimit;
-
-    fn rule(unit: RateLimitUnit, mode: Option<RateLimitMode>) -> RateLimitRule {
-        RateLimit {
-            unit,
-            duration: 2,
-            max_requests: 5,
-            mode,
-        }
-        .into()
-    }
-
-    fn replicas(count: u32) -> NonZeroU32 {
-        NonZeroU32::new(count).unwrap()
-    }
-
-    #[test]
-    fn every_rolling_unit_has_its_window() {
-        for (unit, milliseconds) in [
-            (RateLimitUnit::Millisecond, 2),
-            (RateLimitUnit::Second, 2_000),
-            (RateLimitUnit::Minute, 120_000),
-            (RateLimitUnit::Hour, 7_200_000),
-            (RateLimitUnit::Day, 172_800_000),
-            (RateLimitUnit::Month, 60 * 86_400_000),
-        ] {
-            let spec = RuleSpec::mirror(&rule(unit, None)).unwrap();
-            assert_eq!(spec.window, Duration::from_millis(milliseconds).into());
-            assert_eq!((spec.mode, spec.max_requests), (Mode::App, 5));
-        }
-    }
-
-    #[test]
-    fn calendar_units_are_one_day_or_one_month() {
-        for (unit, window) in [
-            (RateLimitUnit::CalendarDay, CalendarUnit::Day),
-            (RateLimitUnit::CalendarMonth, CalendarUnit::Month),
-        ] {
-            let mut calendar = rule(unit, None);
-            assert_eq!(RuleSpec::mirror(&calendar), None);
-            calendar.duration = 1;
-            let spec = RuleSpec::mirror(&calendar).unwrap();
-            assert_eq!(spec.window, Window::Calendar(window));
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_counted_here_is_left_to_the_gateway() {
-        let odd_unit = RateLimitUnit::Unknown("fortnight".into());
-        let odd_mode = RateLimitMode::Unknown("per_moon".into());
-        assert_eq!(RuleSpec::mirror(&rule(odd_unit, None)), None);
-        assert_eq!(
-            RuleSpec::mirror(&rule(RateLimitUnit::Minute, Some(odd_mode))),
-            None
-        );
-        for duration in [0, -1, i32::MIN] {
-            let mut endless = rule(RateLimitUnit::Minute, None);
-            endless.duration = duration;
-            assert_eq!(RuleSpec::mirror(&endless), None);
-        }
-    }
-
-    #[test]
-    fn a_limit_of_zero_or_less_admits_nothing() {
-        let mut shut = rule(RateLimitUnit::Minute, None);
-        for max_requests in [0, -1, i32::MIN] {
-            shut.max_requests = max_requests;
-            let limits = Limits::local().replicas(replicas(3));
-            let specs = limits.specs(std::slice::from_ref(&shut)).unwrap();
-            assert_eq!(specs[0].max_requests, 0);
-        }
-    }
-
-    #[test]
-    fn shares_never_add_up_to_more_than_the_limit() {
-        let minute = rule(RateLimitUnit::Minute, None);
-        for count in 1..=5 {
-            let limits = Limits::local().replicas(replicas(count));
-            let share = limits.specs(std::slice::from_ref(&minute)).unwrap()[0].max_requests;
-            assert!(share >= 1 && share * count <= 5 && (share + 1) * count > 5);
-        }
-        let six = Limits::local().replicas(replicas(6));
-        assert_eq!(six.specs(&[minute]), None);
-        assert_eq!(six.specs(&[]).unwrap()[0].max_requests, 166);
-        assert_eq!(six.replicas(replicas(1_001)).specs(&[]), None);
-    }
-
-    #[test]
-    fn a_fixed_rule_that_cannot_be_counted_is_named() {
-        let good = rule(RateLimitUnit::Minute, None);
-        let odd = rule(
-            RateLimitUnit::Unknown("fortnight".into()),
-            Some(RateLimitMode::PerKey),
-        );
-        let local = Limits::local();
-        assert!(local.clone().rules([good.clone()]).is_ok());
-        let error = local.clone().rules([good.clone(), odd]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "configuration: the fixed rate-limit rule `per_key:5/2 fortnight` cannot be counted"
-        );
-        let error = local
-            .clone()
-            .replicas(replicas(6))
-            .rules([good.clone()])
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "configuration: the fixed rate-limit rule `per_app:5/2 minute` is smaller than the \
-             number of replicas"
-        );
-        assert!(local.rules::<[RateLimitRule; 0]>([]).is_err());
-        let late = Limits::local().rules([good]).unwrap();
-        assert_eq!(late.problem(), None);
-        assert!(late.replicas(replicas(6)).problem().is_some());
-    }
-}
+/// How many keys and addresses a gate counts at the same time unless told otherwise.
+const DEFAULT_CAPACITY: usize = 100_000;

@@ -1,92 +1,207 @@
-//! Who is being judged, and what there is to know of them.
+//! One request as the walk sees it: whatever it says is resolved when it is first needed, and once.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::Extensions;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use secrecy::SecretString;
+use smallvec::SmallVec;
 
 use crate::gate::permission::requirement::Requirement;
-use crate::gate::pipeline::Gate;
+use crate::gate::request::client_ip::ClientIp;
+use crate::gate::request::context::AuthContext;
+use crate::gate::request::credential::{Credential, Malformed};
+use crate::gate::request::options::RequestOptions;
 use crate::gate::request::peer;
-use crate::gate::verify::AuthContext;
 
-/// Who is being judged: a request, or a key that came some other way.
-pub(crate) enum Asker<'a> {
-    Request(&'a mut Parts),
-    Bare {
-        key: &'a str,
-        context: &'a AuthContext,
+/// A request, or a key that came some other way.
+pub(crate) struct RequestView<'a> {
+    source: Source<'a>,
+    options: &'a RequestOptions,
+    client_ip: &'a ClientIp,
+    resolved: Resolved,
+}
+
+enum Source<'a> {
+    Http(&'a mut Parts),
+    Detached {
+        key: Detached<'a>,
+        extensions: Extensions,
     },
 }
 
-impl Asker<'_> {
-    /// The key itself, for a check that is about to leave.
-    pub(crate) fn secret(&self, gate: &Gate) -> Option<SecretString> {
-        match self {
-            Self::Request(parts) => {
-                let credential = gate.options.credentials.extract(&parts.headers).ok()??;
-                Some(SecretString::from(credential.expose()))
-            }
-            Self::Bare { key, .. } => Some(SecretString::from(*key)),
+/// A key without a request, as a queue or a websocket brings it.
+#[derive(Clone, Copy)]
+pub(crate) struct Detached<'a> {
+    pub(crate) secret: &'a str,
+    pub(crate) context: &'a AuthContext,
+}
+
+/// What has been resolved so far. A request that waits takes it along, so that nothing is read,
+/// hashed or asked of the user's closures again when it goes on.
+#[derive(Clone, Default)]
+pub(crate) struct Resolved {
+    secret: Option<SecretString>,
+    resource: Option<Arc<str>>,
+    address: Option<Option<IpAddr>>,
+    requirements: Option<Requirements>,
+}
+
+/// What [`require_with`](crate::WachtAuthLayer::require_with) asks of one request.
+pub(crate) type Requirements = SmallVec<[Arc<Requirement>; 1]>;
+
+impl<'a> RequestView<'a> {
+    pub(crate) fn http(
+        parts: &'a mut Parts,
+        options: &'a RequestOptions,
+        client_ip: &'a ClientIp,
+        resolved: Resolved,
+    ) -> Self {
+        Self {
+            source: Source::Http(parts),
+            options,
+            client_ip,
+            resolved,
         }
+    }
+
+    pub(crate) fn detached(
+        detached: Detached<'a>,
+        options: &'a RequestOptions,
+        client_ip: &'a ClientIp,
+    ) -> Self {
+        Self {
+            source: Source::Detached {
+                key: detached,
+                extensions: Extensions::new(),
+            },
+            options,
+            client_ip,
+            resolved: Resolved::default(),
+        }
+    }
+
+    /// What a request that waits takes along.
+    pub(crate) fn resolved(&self) -> Resolved {
+        self.resolved.clone()
+    }
+
+    pub(crate) fn is_http(&self) -> bool {
+        matches!(self.source, Source::Http(_))
+    }
+
+    /// Where the caller of the request is put; of a key without a request, extensions of its own.
+    pub(crate) fn extensions(&mut self) -> &mut Extensions {
+        match &mut self.source {
+            Source::Http(parts) => &mut parts.extensions,
+            Source::Detached { extensions, .. } => extensions,
+        }
+    }
+
+    /// Drops what only a gate may say, and marks what holds a key as sensitive.
+    pub(crate) fn clean(&mut self) {
+        if let Source::Http(parts) = &mut self.source {
+            self.options.credentials.clean(&mut parts.headers);
+        }
+    }
+
+    pub(crate) fn is_skipped(&self) -> bool {
+        match (&self.options.skip, &self.source) {
+            (Some(skip), Source::Http(parts)) => skip(parts),
+            _ => false,
+        }
+    }
+
+    /// The key that the request shows, well-formed or not; `None` if it shows none.
+    pub(crate) fn credential(&self) -> Result<Option<Credential<'_>>, Malformed> {
+        match &self.source {
+            Source::Http(parts) => self.options.credentials.extract(&parts.headers),
+            Source::Detached { key, .. } => Credential::parse(key.secret.as_bytes()).map(Some),
+        }
+    }
+
+    /// Keeps the key itself for the check that this request needs.
+    pub(crate) fn keep_secret(&mut self, secret: SecretString) {
+        self.resolved.secret = Some(secret);
+    }
+
+    /// The key itself. `None` unless a check was seen to be needed.
+    pub(crate) fn secret(&self) -> Option<&SecretString> {
+        self.resolved.secret.as_ref()
     }
 
     /// What this request alone requires.
-    pub(crate) fn requirement(&self, gate: &Gate) -> Option<Arc<Requirement>> {
-        match (&gate.options.requirement_of, self) {
-            (Some(requirement_of), Self::Request(parts)) => requirement_of(parts),
-            _ => None,
-        }
-    }
-
-    /// What endpoint rules are compared with.
-    pub(crate) fn resource(&self, gate: &Gate) -> Cow<'_, str> {
-        match self {
-            Self::Request(parts) => resource(gate, parts),
-            Self::Bare { context, .. } => Cow::Borrowed(context.resource()),
-        }
+    pub(crate) fn requirements(&mut self) -> &[Arc<Requirement>] {
+        let Self {
+            source,
+            options,
+            resolved,
+            ..
+        } = self;
+        resolved
+            .requirements
+            .get_or_insert_with(|| match source {
+                Source::Http(parts) => {
+                    let of = options.require_with.iter();
+                    of.filter_map(|requirement| requirement(parts)).collect()
+                }
+                Source::Detached { .. } => Requirements::new(),
+            })
+            .as_slice()
     }
 
     /// The whole address of the caller, if anything tells it.
-    pub(crate) fn address(&mut self, gate: &Gate) -> Option<IpAddr> {
-        match self {
-            Self::Request(parts) => {
-                let Parts {
-                    headers,
-                    extensions,
-                    ..
-                } = &mut **parts;
-                gate.state.client_ip.resolve(headers, extensions)
-            }
-            Self::Bare { context, .. } => context.address(),
+    pub(crate) fn address(&mut self) -> Option<IpAddr> {
+        let (source, client_ip) = (&mut self.source, self.client_ip);
+        *self.resolved.address.get_or_insert_with(|| match source {
+            Source::Http(parts) => client_ip.resolve(&parts.headers, &mut parts.extensions),
+            Source::Detached { key, .. } => key.context.client_ip,
+        })
+    }
+
+    /// What endpoint rules are compared with, and Wacht's audit shows.
+    pub(crate) fn resource(&self) -> Cow<'_, str> {
+        match (&self.resolved.resource, &self.source) {
+            (Some(resource), _) => Cow::Borrowed(resource),
+            (None, Source::Http(parts)) => match &self.options.resource {
+                Some(resource) => resource(parts),
+                None => Cow::Borrowed(peer::original_path(parts)),
+            },
+            (None, Source::Detached { key, .. }) => Cow::Borrowed(&key.context.resource),
         }
     }
 
     /// What the gateway is told.
-    pub(crate) fn context(&mut self, gate: &Gate) -> AuthContext {
-        let address = self.address(gate);
-        let parts = match self {
-            Self::Bare { context, .. } => return (*context).clone(),
-            Self::Request(parts) => &**parts,
-        };
-        let mut context = AuthContext::new(resource(gate, parts)).method(&parts.method);
+    pub(crate) fn context(&mut self) -> AuthContext {
+        let address = self.address();
+        if let Source::Detached { key, .. } = &self.source {
+            return key.context.clone();
+        }
+        // Kept, because the limits will ask for it when the answer has come.
+        let resource: Arc<str> = self.resource().into();
+        self.resolved.resource = Some(Arc::clone(&resource));
+        let mut context = AuthContext::new(&*resource);
         if let Some(address) = address {
             context = context.client_ip(address);
         }
+        let Source::Http(parts) = &self.source else {
+            return context;
+        };
+        context = context.method(&parts.method);
         let user_agent = parts.headers.get(USER_AGENT);
-        if let Some(user_agent) = user_agent.and_then(|value| value.to_str().ok()) {
-            context = context.user_agent(user_agent);
+        match user_agent.and_then(|value| value.to_str().ok()) {
+            Some(user_agent) => context.user_agent(user_agent),
+            None => context,
         }
-        context
     }
-}
 
-fn resource<'a>(gate: &Gate, parts: &'a Parts) -> Cow<'a, str> {
-    match &gate.options.resource {
-        Some(resource) => resource(parts),
-        None => Cow::Borrowed(peer::original_path(parts)),
+    /// Takes the key out of the request, for an inner service that must not see it.
+    pub(crate) fn strip_credential(&mut self) {
+        if let Source::Http(parts) = &mut self.source {
+            self.options.credentials.strip(&mut parts.headers);
+        }
     }
 }

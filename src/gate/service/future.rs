@@ -1,6 +1,7 @@
 //! The future of an answer: the inner service's own, a refusal's, or one that waits first.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::gate::pipeline::{Decision, Gate, Pending, Stamp};
+use crate::gate::pipeline::{Decision, Gate, ResponseFields, Wait};
 use crate::gate::service::body::ResponseBody;
 
 pin_project! {
@@ -34,15 +35,16 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        Inner { #[pin] future: S::Future, stamp: Stamp },
+        Inner { #[pin] future: S::Future, fields: ResponseFields },
         Refused { response: Option<Response<Bytes>> },
         // The inner service is held back with the request: it was polled ready, so it is the one
         // to call.
-        Waiting { pending: Pending, held: Option<Box<Held<S, B>>> },
+        Waiting { held: Option<Box<Held<S, B>>> },
     }
 }
 
 struct Held<S, B> {
+    wait: Wait,
     service: S,
     gate: Arc<Gate>,
     parts: Parts,
@@ -53,9 +55,9 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(crate) fn inner(future: S::Future, stamp: Stamp) -> Self {
+    pub(crate) fn inner(future: S::Future, fields: ResponseFields) -> Self {
         Self {
-            state: State::Inner { future, stamp },
+            state: State::Inner { future, fields },
         }
     }
 
@@ -67,14 +69,9 @@ where
         }
     }
 
-    pub(crate) fn waiting(
-        pending: Pending,
-        service: S,
-        gate: Arc<Gate>,
-        parts: Parts,
-        body: B,
-    ) -> Self {
+    pub(crate) fn waiting(wait: Wait, service: S, gate: Arc<Gate>, parts: Parts, body: B) -> Self {
         let held = Held {
+            wait,
             service,
             gate,
             parts,
@@ -82,7 +79,6 @@ where
         };
         Self {
             state: State::Waiting {
-                pending,
                 held: Some(Box::new(held)),
             },
         }
@@ -101,9 +97,9 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Inner { future, stamp } => {
+                StateProjection::Inner { future, fields } => {
                     let mut response = ready!(future.poll(cx))?;
-                    stamp.apply(response.headers_mut());
+                    fields.apply(response.headers_mut());
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 #[expect(clippy::expect_used, reason = "a caller's error, as with any future")]
@@ -112,12 +108,18 @@ where
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 #[expect(clippy::expect_used, reason = "a caller's error, as with any future")]
-                StateProjection::Waiting { pending, held } => {
-                    let arrived = ready!(pending.as_mut().poll(cx));
+                StateProjection::Waiting { held } => {
+                    let waiting = held.as_mut().expect(POLLED_AGAIN);
+                    let verification = ready!(waiting.wait.pending.as_mut().poll(cx));
                     let mut here = held.take().expect(POLLED_AGAIN);
-                    let now = here.gate.state.clock.now();
-                    match here.gate.resume(arrived, &mut here.parts, now) {
-                        Decision::Pass(stamp) => {
+                    let Held {
+                        wait, gate, parts, ..
+                    } = &mut *here;
+                    let now = gate.state.verifier.clock.now();
+                    let mut view = gate.view(parts, mem::take(&mut wait.resolved));
+                    let decision = gate.resume(verification, wait.key, wait.asked, &mut view, now);
+                    match decision {
+                        Decision::Pass(fields) => {
                             let Held {
                                 mut service,
                                 parts,
@@ -127,16 +129,16 @@ where
                             let request = Request::from_parts(parts, body);
                             State::Inner {
                                 future: service.call(request),
-                                stamp,
+                                fields,
                             }
                         }
                         Decision::Refuse(rejection) => State::Refused {
                             response: Some(rejection.answer(&here.parts)),
                         },
-                        Decision::Wait(pending) => State::Waiting {
-                            pending,
-                            held: Some(here),
-                        },
+                        Decision::Wait(wait) => {
+                            here.wait = wait;
+                            State::Waiting { held: Some(here) }
+                        }
                     }
                 }
             };

@@ -1,6 +1,7 @@
 //! Permissions on single routes, behind a gate.
 
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,13 +12,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::gate::permission::requirement::Requirement;
-use crate::gate::pipeline::Stamp;
-use crate::gate::principal::{Anonymous, Principal};
+use crate::gate::pipeline::ResponseFields;
+use crate::gate::principal::caller::caller;
 use crate::gate::refusal::Rejection;
 use crate::gate::service::body::ResponseBody;
 use crate::gate::service::future::ResponseFuture;
 use crate::gate::service::take_ready;
-use crate::log::GATE;
+use crate::log::Notice;
 
 /// Lets a request through only if its caller holds the permissions.
 ///
@@ -31,7 +32,7 @@ use crate::log::GATE;
 /// | a caller with the permissions | the inner service's |
 /// | a caller without them | 403 |
 /// | no caller, because the gate let it pass anonymously | 401 |
-/// | no gate in front | 500; the log says so |
+/// | no gate in front | 500; the log says so once, then it is counted |
 ///
 /// ```
 /// use axum::{Router, body::Body, http::Request, routing::get};
@@ -46,7 +47,6 @@ use crate::log::GATE;
 /// let other = wacht.issue_key("orders").issue();
 ///
 /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-/// # let gate = gate.deadline(std::time::Duration::from_secs(60));
 /// let orders = get(|| async { "…" }).route_layer(RequirePermissionsLayer::new("orders:read")?);
 /// let app = Router::new().route("/orders", orders).layer(gate);
 ///
@@ -57,10 +57,16 @@ use crate::log::GATE;
 /// }
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct RequirePermissionsLayer {
+    guard: Arc<Guard>,
+}
+
+/// What a layer and all its services share.
+struct Guard {
     requirement: Requirement,
+    no_gate: Notice,
 }
 
 impl RequirePermissionsLayer {
@@ -88,7 +94,12 @@ impl RequirePermissionsLayer {
 
 impl From<Requirement> for RequirePermissionsLayer {
     fn from(requirement: Requirement) -> Self {
-        Self { requirement }
+        Self {
+            guard: Arc::new(Guard {
+                requirement,
+                no_gate: Notice::new(),
+            }),
+        }
     }
 }
 
@@ -98,7 +109,7 @@ impl<S> Layer<S> for RequirePermissionsLayer {
     fn layer(&self, inner: S) -> Self::Service {
         RequirePermissions {
             inner,
-            requirement: self.requirement.clone(),
+            guard: Arc::clone(&self.guard),
         }
     }
 }
@@ -107,30 +118,32 @@ impl<S> Layer<S> for RequirePermissionsLayer {
 #[derive(Clone)]
 pub struct RequirePermissions<S> {
     inner: S,
-    requirement: Requirement,
+    guard: Arc<Guard>,
 }
 
 impl<S> RequirePermissions<S> {
-    fn check(&self, parts: &Parts) -> Result<(), Rejection> {
-        caller(parts)?.require(&self.requirement)
+    /// The inner service.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to change it.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, with no guard in front any more.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
-/// The caller of a request, or the answer that its absence calls for.
-pub(crate) fn caller(parts: &Parts) -> Result<&Principal, Rejection> {
-    if let Some(principal) = parts.extensions.get::<Principal>() {
-        return Ok(principal);
+impl Guard {
+    fn check(&self, parts: &Parts) -> Result<(), Rejection> {
+        caller(parts, &self.no_gate)?.require(&self.requirement)
     }
-    Err(match parts.extensions.get::<Anonymous>() {
-        Some(Anonymous(gate)) => Rejection::missing_credential().of(gate),
-        None => {
-            tracing::error!(
-                target: GATE,
-                "no gate in front: put a `WachtAuthLayer` outside whatever asks for a caller"
-            );
-            Rejection::misconfigured()
-        }
-    })
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequirePermissions<S>
@@ -148,10 +161,10 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        match self.check(&parts) {
+        match self.guard.check(&parts) {
             Ok(()) => {
                 let request = Request::from_parts(parts, body);
-                ResponseFuture::inner(self.inner.call(request), Stamp::default())
+                ResponseFuture::inner(self.inner.call(request), ResponseFields::default())
             }
             Err(rejection) => {
                 // As in the gate: nothing stays set aside for a request that never comes.
@@ -162,11 +175,19 @@ where
     }
 }
 
+impl fmt::Debug for RequirePermissionsLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequirePermissionsLayer")
+            .field(&self.guard.requirement)
+            .finish()
+    }
+}
+
 impl<S: fmt::Debug> fmt::Debug for RequirePermissions<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequirePermissions")
             .field("inner", &self.inner)
-            .field("requirement", &self.requirement)
+            .field("requirement", &self.guard.requirement)
             .finish()
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -11,19 +10,14 @@ use http::request::Parts;
 use http::{HeaderValue, Response};
 use tower_layer::Layer;
 
-use crate::client::WachtClient;
-use crate::clock::Clock;
 use crate::gate::handle::AuthHandle;
-use crate::gate::limit::{Limits, RateLimitHeaders, UnknownKeyLimit};
-use crate::gate::options::{Options, StateOptions};
+use crate::gate::limit::RateLimitHeaders;
+use crate::gate::options::GateOptions;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::Gate;
-use crate::gate::refusal::{Challenge, Rejection};
-use crate::gate::request::client_ip::ClientIp;
+use crate::gate::refusal::Rejection;
 use crate::gate::request::credential::{CredentialSource, Credentials};
 use crate::gate::service::WachtAuth;
-use crate::gate::state::State;
-use crate::gate::verdict::cache::CachePolicy;
 
 /// Verifies the API key of every request and puts its [`Principal`](crate::Principal) into the
 /// request's extensions.
@@ -35,13 +29,14 @@ use crate::gate::verdict::cache::CachePolicy;
 ///
 /// # Shared state
 ///
-/// A layer is a set of options over shared state: verdicts, policies, counters. The state is made
-/// in [`new`](Self::new) and shared by all clones and by every service they build, so one client
-/// address or key has one counter, however many routes it calls. Two `new`s are two states.
+/// A layer is a set of options over shared state: verdicts, the directory of apps, counters. The
+/// state is made once, by [`new`](Self::new) or by [`builder`](Self::builder), which has the options
+/// that decide what it is. It is shared by all clones and by every service they build, so one client
+/// address or key has one counter, however many routes it calls. Two builds are two states.
 ///
-/// # Options that clones may differ in
+/// # Options of a view
 ///
-/// They only change what a request is held to.
+/// They only change what a request is held to, and clones may differ in them.
 ///
 /// | option | default |
 /// |---|---|
@@ -57,33 +52,17 @@ use crate::gate::verdict::cache::CachePolicy;
 /// | [`on_reject`](Self::on_reject): refusals in your own format | the table of [`RejectionKind`](crate::RejectionKind) |
 /// | [`rate_limit_headers`](Self::rate_limit_headers) | [`RateLimitHeaders::Draft`] |
 ///
-/// # Options of the shared state
+/// One state behind two views, for REST and for what needs more:
 ///
-/// They decide what the state is. They belong before the first clone, [`handle`](Self::handle) or
-/// [`layer`](Layer::layer); afterwards they start fresh state for the layer they are called on.
+/// ```
+/// use wacht_auth::{WachtAuthLayer, WachtClient};
 ///
-/// | option | default |
-/// |---|---|
-/// | [`deployment`](Self::deployment): whose keys are accepted | the management key's own, learned once |
-/// | [`cache`](Self::cache): a [`CachePolicy`] | as in the next five rows |
-/// | ` ` · [`fresh_for`](CachePolicy::fresh_for) | 30 s |
-/// | ` ` · [`stale_while_revalidate`](CachePolicy::stale_while_revalidate) | 30 s more |
-/// | ` ` · [`stale_if_error`](CachePolicy::stale_if_error), from the end of `fresh_for` | 5 min |
-/// | ` ` · [`negative_ttl`](CachePolicy::negative_ttl): a key the gateway does not know | 10 s |
-/// | ` ` · [`capacity_bytes`](CachePolicy::capacity_bytes) | 64 MiB |
-/// | [`limits`](Self::limits): who counts | [`Limits::local`]; also [`gateway`](Limits::gateway), [`off`](Limits::off) |
-/// | ` ` · [`algorithm`](Limits::algorithm): how rolling windows are counted | [`Gcra`](crate::Algorithm::Gcra) |
-/// | ` ` · [`replicas`](Limits::replicas): processes that share each limit | 1 |
-/// | ` ` · [`rules`](Limits::rules): fixed rules for every app | the app's own scheme |
-/// | ` ` · [`shadow`](Limits::shadow): report, and refuse nobody for a limit | off |
-/// | ` ` · [`per_resource_counters`](Limits::per_resource_counters): a key's counters per resource | one over all resources |
-/// | ` ` · [`capacity`](Limits::capacity): keys and addresses counted apart | 100 000 |
-/// | [`client_ip`](Self::client_ip): whose address counts | [`ClientIp::peer`] |
-/// | ` ` · [`forwarded`](ClientIp::forwarded): `Forwarded` in place of `X-Forwarded-For` | off |
-/// | ` ` · [`ipv6_prefix`](ClientIp::ipv6_prefix): bits that make one IPv6 caller | 64 |
-/// | [`unknown_key_limit`](Self::unknown_key_limit): failed look-ups per client address | 10 a second, 100 at once, if `client_ip` is set; else off |
-/// | [`deadline`](Self::deadline): for each call that a verification needs | 2 s |
-/// | [`clock`](Self::clock): for tests | the system's |
+/// # fn main() -> Result<(), wacht_auth::Error> {
+/// let rest = WachtAuthLayer::new(WachtClient::new("wk_live_...")).app("my-integration");
+/// let admin = rest.clone().require("admin")?;
+/// # let _ = admin;
+/// # Ok(()) }
+/// ```
 ///
 /// # Where to put it
 ///
@@ -108,23 +87,18 @@ use crate::gate::verdict::cache::CachePolicy;
 #[must_use]
 pub struct WachtAuthLayer {
     gate: Arc<Gate>,
-    // What the state was made from, to make it anew.
-    state: StateOptions,
 }
 
 impl WachtAuthLayer {
-    /// A gate that verifies keys with this client. Nothing is spawned and nothing is asked yet.
-    ///
-    /// A client that cannot be used makes every request a 500 with the reason in the log.
-    pub fn new(client: WachtClient) -> Self {
-        let state = StateOptions::new(client);
+    pub(crate) fn of(gate: Gate) -> Self {
         Self {
-            gate: Arc::new(Gate::new(Options::default(), State::new(&state))),
-            state,
+            gate: Arc::new(gate),
         }
     }
 
-    // --- the view ---
+    pub(crate) fn problem_of_limits(&self) -> Option<&str> {
+        self.gate.state.limiter.problem()
+    }
 
     /// Accepts only keys of this API auth app. Default: every app of the deployment, except the
     /// platform's own `aa_<digits>` and `oauth_<digits>`; a warning says so once.
@@ -136,9 +110,8 @@ impl WachtAuthLayer {
 
     /// Accepts only keys of these API auth apps.
     pub fn apps(self, slugs: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let slugs = slugs.into_iter().map(|slug| slug.into().into_boxed_str());
-        let slugs = slugs.collect();
-        self.view(|options| options.apps = Some(slugs))
+        let accepted = self.gate.state.apps.narrowed(slugs);
+        self.view(|options| options.apps = accepted)
     }
 
     /// Where to look for the key, in order. Default: [`CredentialSource::bearer`].
@@ -153,8 +126,8 @@ impl WachtAuthLayer {
             let vary = HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static("*"));
             let elsewhere = credentials.vary().any(|name| name != AUTHORIZATION);
             options.vary = elsewhere.then(|| vary.clone());
-            options.challenge = Arc::new(options.challenge.with_vary(vary));
-            options.credentials = credentials;
+            options.answers = options.answers.with_vary(vary);
+            options.request.credentials = credentials;
         })
     }
 
@@ -185,7 +158,7 @@ impl WachtAuthLayer {
     /// For a gate inside axum's `nest`, the URI in the parts has lost its front: there `/health`
     /// is also `/admin/health`. The whole is in axum's `OriginalUri`, in the extensions.
     pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.view(|options| options.skip = Some(Arc::new(predicate)))
+        self.view(|options| options.request.skip = Some(Arc::new(predicate)))
     }
 
     /// What a request is about, for endpoint rules and for Wacht's audit. Default: the path of
@@ -194,7 +167,7 @@ impl WachtAuthLayer {
     where
         F: for<'a> Fn(&'a Parts) -> Cow<'a, str> + Send + Sync + 'static,
     {
-        self.view(|options| options.resource = Some(Arc::new(resource)))
+        self.view(|options| options.request.resource = Some(Arc::new(resource)))
     }
 
     /// Refuses callers without these permissions, before any limit is charged. Said twice, both
@@ -212,7 +185,7 @@ impl WachtAuthLayer {
     }
 
     /// Refuses callers without the permissions that `requirement` names for this request, before
-    /// any limit is charged: per route or gRPC method. As in [`skip`](Self::skip), the URI is cut
+    /// any limit is charged: per route or gRPC method. Said twice, both apply. As in [`skip`](Self::skip), the URI is cut
     /// inside axum's `nest`.
     ///
     /// ```
@@ -231,16 +204,13 @@ impl WachtAuthLayer {
     where
         F: Fn(&Parts) -> Option<Arc<Requirement>> + Send + Sync + 'static,
     {
-        self.view(|options| options.requirement_of = Some(Arc::new(requirement)))
+        self.view(|options| options.request.require_with.push(Arc::new(requirement)))
     }
 
     /// The realm in `WWW-Authenticate`. Default: `api`. Characters that cannot stand in a quoted
     /// string are left out.
     pub fn realm(self, realm: &str) -> Self {
-        self.view(|options| {
-            let vary = options.challenge.vary().clone();
-            options.challenge = Arc::new(Challenge::new(realm, vary));
-        })
+        self.view(|options| options.answers = options.answers.with_realm(realm))
     }
 
     /// Answers refusals in a house format. Default: [`Rejection::to_response`], which is also the
@@ -289,7 +259,7 @@ impl WachtAuthLayer {
     where
         F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
     {
-        self.view(|options| options.on_reject = Some(Arc::new(answer)))
+        self.view(|options| options.answers = options.answers.with_on_reject(Arc::new(answer)))
     }
 
     /// Which rate-limit header fields answers carry. Default: the IETF draft's.
@@ -297,76 +267,19 @@ impl WachtAuthLayer {
         self.view(|options| options.rate_limit_headers = headers)
     }
 
-    // --- the state ---
-
-    /// The deployment whose keys are accepted. Default: the client's own, learned once from the
-    /// management API.
-    pub fn deployment(self, id: i64) -> Self {
-        self.afresh(|state| state.deployment = Some(id))
-    }
-
-    /// How long verdicts are used and how much memory they take. Default:
-    /// [`CachePolicy::default`].
-    pub fn cache(self, policy: CachePolicy) -> Self {
-        self.afresh(|state| state.cache = policy)
-    }
-
-    /// Who applies the rate-limit scheme. Default: [`Limits::local`].
-    pub fn limits(self, limits: Limits) -> Self {
-        self.afresh(|state| state.limits = limits)
-    }
-
-    /// Whose address a limit per address counts. Default: [`ClientIp::peer`].
-    ///
-    /// Setting it also switches [`unknown_key_limit`](Self::unknown_key_limit) on.
-    pub fn client_ip(self, client_ip: ClientIp) -> Self {
-        self.afresh(|state| {
-            state.client_ip = client_ip;
-            state.unknown_keys.get_or_insert_default();
-        })
-    }
-
-    /// How many look-ups of bad keys one client address may cause at the gateway. Default:
-    /// [`UnknownKeyLimit::default`], 10 a second and 100 at once, if
-    /// [`client_ip`](Self::client_ip) is set, else off: behind a proxy that the gate has not been
-    /// told of, all callers have one address.
-    pub fn unknown_key_limit(self, limit: UnknownKeyLimit) -> Self {
-        self.afresh(|state| state.unknown_keys = Some(limit))
-    }
-
-    /// Where the gate takes the time from. Default: the system's clocks.
-    pub fn clock(self, clock: impl Into<Clock>) -> Self {
-        let clock = clock.into();
-        self.afresh(|state| state.clock = clock)
-    }
-
-    /// How long a request may wait for its key to be verified, before it is answered 503.
-    /// Default: 2 s for each call that the verification needs, and as long for its turn when very
-    /// many keys are asked about at once. It is apart from the client's own time-out.
-    pub fn deadline(self, deadline: Duration) -> Self {
-        self.afresh(|state| state.deadline = deadline)
-    }
-
     /// The gate from outside of a request: forgets and refuses keys, tells its figures, authenticates
     /// what is no HTTP request.
     ///
-    /// Take it last: it judges by the options set so far, and an option of the shared state that is
-    /// set afterwards leaves it with a state that no service uses.
+    /// What it forgets, refuses and tells is the state's, and so every clone's. It authenticates by
+    /// the options of this view.
     pub fn handle(&self) -> AuthHandle {
         AuthHandle::new(Arc::clone(&self.gate))
     }
 
-    fn view(mut self, change: impl FnOnce(&mut Options)) -> Self {
+    fn view(mut self, change: impl FnOnce(&mut GateOptions)) -> Self {
         let mut options = self.gate.options.clone();
         change(&mut options);
         self.gate = Arc::new(Gate::new(options, Arc::clone(&self.gate.state)));
-        self
-    }
-
-    fn afresh(mut self, change: impl FnOnce(&mut StateOptions)) -> Self {
-        change(&mut self.state);
-        let options = self.gate.options.clone();
-        self.gate = Arc::new(Gate::new(options, State::new(&self.state)));
         self
     }
 }

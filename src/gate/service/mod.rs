@@ -1,6 +1,7 @@
-//! [`WachtAuth`], the service. Plumbing alone: what is decided is decided in `authenticator`.
+//! [`WachtAuth`], the service. Plumbing alone: what is decided is decided in `pipeline`.
 
 pub(crate) mod body;
+pub(crate) mod builder;
 pub(crate) mod future;
 pub(crate) mod guard;
 pub(crate) mod layer;
@@ -15,6 +16,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::gate::pipeline::{Decision, Gate};
+use crate::gate::request::view::Resolved;
 use crate::gate::service::body::ResponseBody;
 use crate::gate::service::future::ResponseFuture;
 
@@ -36,6 +38,23 @@ pub struct WachtAuth<S> {
 impl<S> WachtAuth<S> {
     pub(crate) fn new(inner: S, gate: Arc<Gate>) -> Self {
         Self { inner, gate }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to change it.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, with no gate in front any more.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
@@ -60,12 +79,13 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let gate = self.gate.mine();
-        let now = gate.state.clock.now();
-        match gate.decide(&mut parts, now) {
-            Decision::Pass(stamp) => {
+        let gate = &self.gate;
+        let now = gate.state.verifier.clock.now();
+        let decision = gate.decide(&mut gate.view(&mut parts, Resolved::default()), now);
+        match decision {
+            Decision::Pass(fields) => {
                 let request = Request::from_parts(parts, body);
-                ResponseFuture::inner(self.inner.call(request), stamp)
+                ResponseFuture::inner(self.inner.call(request), fields)
             }
             Decision::Refuse(rejection) => {
                 // What the inner service set aside when it was polled ready, such as a permit of
@@ -73,9 +93,10 @@ where
                 drop(take_ready(&mut self.inner));
                 ResponseFuture::refused(rejection.answer(&parts))
             }
-            Decision::Wait(pending) => {
+            Decision::Wait(wait) => {
+                let gate = Arc::clone(gate);
                 let ready = take_ready(&mut self.inner);
-                ResponseFuture::waiting(pending, ready, Arc::clone(gate), parts, body)
+                ResponseFuture::waiting(wait, ready, gate, parts, body)
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Effect, GatewayResult, Levels, LimitedBy, VerdictSource};
+use crate::gate::stats::events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
+use crate::gate::stats::figures::VerdictSource;
 
 #[derive(Debug, Default)]
 pub(super) struct Recorder;
@@ -18,3 +19,5 @@ impl Recorder {
 
     pub(super) fn levels(&self, _levels: &Levels) {}
 }
+
+pub(crate) fn guard_problem(_problem: GuardProblem) {}

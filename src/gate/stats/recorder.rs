@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit, with_recorder};
 
-use super::{
-    Effect, GatewayResult, Levels, LimitedBy, OUTCOME_KINDS, OUTCOMES, SOURCES, VerdictSource,
-};
 use crate::gate::refusal::RejectionKind;
+use crate::gate::stats::events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
+use crate::gate::stats::figures::{OUTCOME_KINDS, OUTCOMES, SOURCES, VerdictSource};
 
 const VERDICTS: &str = "wacht_auth.verdicts";
 const CACHE_ENTRIES: &str = "wacht_auth.cache.entries";
@@ -25,12 +24,15 @@ const REFRESHES: &str = "wacht_auth.refreshes";
 const LIMITER_SUBJECTS: &str = "wacht_auth.limiter.subjects";
 const LIMITER_REFUSALS: &str = "wacht_auth.limiter.refusals";
 
+const GUARD_MISCONFIGURED: &str = "wacht_auth.guard.misconfigured";
+
 const OUTCOME: &str = "wacht_auth.outcome";
 const SOURCE: &str = "wacht_auth.source";
 const CACHE: &str = "wacht_auth.cache";
 const RESULT: &str = "wacht_auth.gateway.result";
 const LIMIT_MODE: &str = "wacht_auth.limit.mode";
 const LIMIT_EFFECT: &str = "wacht_auth.limit.effect";
+const GUARD_PROBLEM: &str = "wacht_auth.guard.problem";
 
 const GOOD_KEYS: &str = "good_keys";
 const REFUSED_KEYS: &str = "refused_keys";
@@ -98,6 +100,10 @@ impl Recorder {
     fn handles(&self) -> &Handles {
         self.handles.get_or_init(|| {
             describe();
+            // So that they stand at 0 before the first: what only appears with it has not grown.
+            for problem in [GuardProblem::NoGate, GuardProblem::NoRequirement] {
+                drop(guard_misconfigured(problem));
+            }
             Handles::new()
         })
     }
@@ -186,7 +192,28 @@ impl Cached {
     }
 }
 
-/// Unit and meaning of every metric, for exporters that show them.
+/// A request that no gate was in front of, or that was asked for what is no requirement. It belongs
+/// to no gate, so its handle is not kept: whoever listens now hears of it.
+pub(crate) fn guard_problem(problem: GuardProblem) {
+    guard_misconfigured(problem).increment(1);
+}
+
+fn guard_misconfigured(problem: GuardProblem) -> Counter {
+    with_recorder(|recorder| {
+        recorder.describe_counter(
+            GUARD_MISCONFIGURED.into(),
+            Some(Unit::Count),
+            "Requests answered 500 since what asks for a caller or a permission is set up wrongly."
+                .into(),
+        );
+    });
+    counter(
+        GUARD_MISCONFIGURED,
+        &[(GUARD_PROBLEM, problem_word(problem))],
+    )
+}
+
+/// Unit and meaning of every metric of a gate, for exporters that show them.
 fn describe() {
     let counters = [
         (
@@ -269,7 +296,7 @@ const fn result_word(result: GatewayResult) -> &'static str {
         GatewayResult::Denied => "denied",
         GatewayResult::RateLimited => "rate_limited",
         GatewayResult::PermissionDenied => "permission_denied",
-        GatewayResult::Undecided => "undecided",
+        GatewayResult::Indeterminate => "indeterminate",
         GatewayResult::Failed => "failed",
         GatewayResult::TimedOut => "timed_out",
     }
@@ -291,5 +318,12 @@ const fn effect_word(effect: Effect) -> &'static str {
     match effect {
         Effect::Refused => "refused",
         Effect::Shadow => "shadow",
+    }
+}
+
+const fn problem_word(problem: GuardProblem) -> &'static str {
+    match problem {
+        GuardProblem::NoGate => "no_gate",
+        GuardProblem::NoRequirement => "no_requirement",
     }
 }

@@ -4,21 +4,19 @@
 //! read in a queue that all threads share; here it loads a pointer and compares a digest.
 //!
 //! What is found here is what moka holds: whatever takes a verdict out of moka, be it a removal, a
-//! newer verdict or want of room, marks the verdict itself ([`Verdict::leave`]), and one that is
-//! marked is not found any more, whoever still points to it. Nor is it kept here: what moka does not
+//! newer verdict or want of room, marks the verdict itself ([`Verdict::mark_evicted`]), and one
+//! that is marked is not found any more, whoever still points to it. Nor is it kept here: what moka does not
 //! hold is no part of the weight that bounds it.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwapOption;
-
 use crate::clock::{Now, nanoseconds};
-use crate::gate::verdict::{Verdict, VerdictKey};
-use crate::sync::{self, without_a_stop};
+use crate::gate::verdict::verdict::{Verdict, VerdictKey};
+use crate::sync;
 
 /// One verdict per slot, in the slot that its digest names.
-pub(crate) struct Front {
+pub(crate) struct HotCache {
     // Made when the first verdict comes that belongs there: a gate with few keys takes little, and
     // an `ArcSwap` is not free to drop.
     pages: Box<[OnceLock<Page>]>,
@@ -28,7 +26,7 @@ type Page = Box<[Slot; SLOTS_PER_PAGE]>;
 
 type Slot = sync::Slot<Verdict>;
 
-impl Front {
+impl HotCache {
     /// With some slots to spare for a cache of this many bytes when it is full.
     pub(crate) fn new(capacity_bytes: u64) -> Self {
         let pages = (capacity_bytes / BYTES_PER_PAGE).clamp(1, MOST_PAGES);
@@ -42,7 +40,7 @@ impl Front {
     pub(crate) fn get(&self, key: &VerdictKey) -> Option<Arc<Verdict>> {
         let found = self.slot(key)?.load();
         let verdict = found.as_ref()?;
-        (verdict.is_of(key) && !verdict.has_left()).then(|| Arc::clone(verdict))
+        (verdict.is_of(key) && !verdict.is_evicted()).then(|| Arc::clone(verdict))
     }
 
     /// Remembers a verdict that moka has just handed out.
@@ -58,44 +56,21 @@ impl Front {
         let taken = slot.load();
         let is_in_use = taken
             .as_ref()
-            .is_some_and(|other| !other.is_of(key) && !other.has_left());
+            .is_some_and(|other| !other.is_of(key) && !other.is_evicted());
         if !is_in_use || one_in(8, now) {
             slot.store(Some(Arc::clone(verdict)));
             // moka may have told before there was anything to let go of.
-            if verdict.has_left() {
-                let_go(slot, verdict);
+            if verdict.is_evicted() {
+                evict(slot, verdict);
             }
         }
     }
 
     /// Holds on to a verdict no longer. For moka, which does not hold it any more either, and may
     /// hold a lock as it says so.
-    pub(crate) fn let_go(&self, key: &VerdictKey, verdict: &Arc<Verdict>) {
+    pub(crate) fn evict(&self, key: &VerdictKey, verdict: &Arc<Verdict>) {
         if let Some(slot) = self.slot(key) {
-            let_go(without_a_stop(slot), verdict);
-        }
-    }
-
-    /// The verdict of a key, for good.
-    pub(crate) fn kill(&self, key: &VerdictKey) {
-        if let Some(verdict) = self.get(key) {
-            verdict.kill();
-        }
-    }
-
-    /// The verdicts that `which` chooses, for good. Walks the whole front: not for a request.
-    pub(crate) fn kill_if(&self, which: impl Fn(&Verdict) -> bool) {
-        let slots = self
-            .pages
-            .iter()
-            .filter_map(OnceLock::get)
-            .flat_map(|page| page.iter());
-        for slot in slots {
-            if let Some(verdict) = &*slot.load()
-                && which(verdict)
-            {
-                verdict.kill();
-            }
+            evict(slot, verdict);
         }
     }
 
@@ -105,7 +80,7 @@ impl Front {
         let pages = self.pages.iter().filter_map(OnceLock::get);
         pages
             .flat_map(|page| page.iter())
-            .filter(|slot| without_a_stop(slot).load().is_some())
+            .filter(|slot| slot.load().is_some())
             .count()
     }
 
@@ -129,13 +104,13 @@ fn new_page() -> Page {
     Box::new(std::array::from_fn(|_| Slot::default()))
 }
 
-fn let_go(slot: &ArcSwapOption<Verdict>, verdict: &Arc<Verdict>) {
+fn evict(slot: &Slot, verdict: &Arc<Verdict>) {
     slot.compare_and_swap(Arc::as_ptr(verdict), None);
 }
 
-impl fmt::Debug for Front {
+impl fmt::Debug for HotCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Front")
+        f.debug_struct("HotCache")
             .field("pages", &self.pages.len())
             .finish_non_exhaustive()
     }
@@ -158,152 +133,4 @@ const BYTES_PER_PAGE: u64 = 512 * SLOTS_PER_PAGE as u64;
 const MOST_PAGES: u64 = 1 << 16;
 
 #[cfg(all(test, not(wacht_shuttle)))]
-mod tests {
-    use super::*;
-    use crate::gate::principal::PrincipalKind;
-    use crate::gate::verdict::cache::tests::{TTL, at, front, key, key_of, yes, yes_of};
-    use crate::gate::verdict::cache::{CachePolicy, VerdictCache};
-    use crate::gate::verdict::revocations::Tombstones;
-
-    /// Every way in which a verdict ends.
-    const ENDS: [fn(&VerdictCache); 4] = [
-        |cache| cache.forget(&key()),
-        |cache| cache.forget_all(),
-        |cache| cache.forget_if(|_| true),
-        |cache| cache.refuse(key(), at(2), at(2), TTL),
-    ];
-
-    fn filed(cache: &VerdictCache, verdict: &Arc<Verdict>) {
-        let tombstones = Tombstones::default();
-        let epoch = tombstones.epoch();
-        cache.admit(key(), verdict, &tombstones, epoch, at(1));
-    }
-
-    fn is_found(cache: &VerdictCache, verdict: &Arc<Verdict>) -> bool {
-        let found = cache.look_up(&key(), at(1));
-        found.is_some_and(|found| Arc::ptr_eq(&found, verdict))
-    }
-
-    #[test]
-    fn a_verdict_is_found_until_a_newer_one_takes_its_place() {
-        let cache = VerdictCache::new(CachePolicy::default());
-        let (old, new) = (yes(at(1)), yes(at(1)));
-        filed(&cache, &old);
-        assert!(is_found(&cache, &old));
-        assert!(is_found(&cache, &old), "the second time in front");
-        filed(&cache, &new);
-        assert!(is_found(&cache, &new));
-        assert!(old.has_left() && !old.is_dead());
-    }
-
-    #[test]
-    fn a_verdict_that_is_forgotten_or_refused_is_not_found() {
-        for end in ENDS {
-            let cache = VerdictCache::new(CachePolicy::default());
-            let verdict = yes(at(1));
-            filed(&cache, &verdict);
-            assert!(is_found(&cache, &verdict) && is_found(&cache, &verdict));
-            end(&cache);
-            assert!(!is_found(&cache, &verdict));
-            assert!(verdict.is_dead());
-        }
-    }
-
-    #[test]
-    fn a_verdict_that_moka_pushed_out_is_not_found_nor_spared() {
-        let front = Front::new(0);
-        let verdict = yes(at(1));
-        front.put(&key(), &verdict, at(1));
-        assert!(front.get(&key()).is_some());
-        front.kill(&key());
-        assert!(verdict.is_dead() && front.get(&key()).is_none());
-
-        let verdict = yes(at(1));
-        front.put(&key(), &verdict, at(1));
-        verdict.leave();
-        assert!(front.get(&key()).is_none());
-    }
-
-    #[test]
-    fn a_verdict_that_moka_has_pushed_out_and_not_said_so_yet_is_forgotten_with_the_others() {
-        for end in ENDS {
-            let cache = VerdictCache::new(CachePolicy::default());
-            let verdict = yes(at(1));
-            front(&cache).put(&key(), &verdict, at(1));
-            assert!(is_found(&cache, &verdict));
-            end(&cache);
-            assert!(!is_found(&cache, &verdict) && verdict.is_dead());
-        }
-    }
-
-    #[test]
-    fn the_front_holds_nothing_that_the_cache_does_not() {
-        let cache = VerdictCache::new(CachePolicy::default().capacity_bytes(8 << 10));
-        let tombstones = Tombstones::default();
-        for number in 0..500 {
-            let key = key_of(&format!("key {number}"));
-            let verdict = yes_of(key, at(1));
-            cache.admit(key, &verdict, &tombstones, tombstones.epoch(), at(1));
-            cache.look_up(&key, at(1));
-            cache.settle();
-        }
-        let kept = usize::try_from(cache.good_keys()).unwrap();
-        assert!((1..20).contains(&kept), "8 KiB are full");
-        assert!(front(&cache).len() <= kept);
-        let again = (0..500).filter(|number| {
-            let key = key_of(&format!("key {number}"));
-            cache.look_up(&key, at(1)).is_some()
-        });
-        assert_eq!(again.count(), kept);
-        assert!((1..=kept).contains(&front(&cache).len()));
-        cache.forget_all();
-        assert_eq!(front(&cache).len(), 0);
-    }
-
-    #[test]
-    fn a_verdict_that_has_left_is_not_held_on_to_again() {
-        let front = Front::new(0);
-        let verdict = yes(at(1));
-        verdict.leave();
-        front.put(&key(), &verdict, at(1));
-        assert_eq!(front.len(), 0);
-    }
-
-    #[test]
-    fn a_newer_verdict_stays_when_moka_lets_go_of_the_one_before() {
-        let front = Front::new(0);
-        let (old, new) = (yes(at(1)), yes(at(2)));
-        front.put(&key(), &new, at(2));
-        front.let_go(&key(), &old);
-        assert!(
-            front
-                .get(&key())
-                .is_some_and(|found| Arc::ptr_eq(&found, &new))
-        );
-    }
-
-    #[test]
-    fn two_kinds_of_one_key_are_two_keys() {
-        let front = Front::new(0);
-        let token = VerdictKey {
-            kind: PrincipalKind::OauthAccessToken,
-            ..key()
-        };
-        let verdict = yes(at(1));
-        front.put(&key(), &verdict, at(1));
-        assert!(front.get(&token).is_none());
-        front.kill(&token);
-        assert!(!verdict.is_dead() && front.get(&key()).is_some());
-    }
-
-    #[test]
-    fn what_the_cache_has_no_room_for_leaves_the_front() {
-        let cache = VerdictCache::new(CachePolicy::default().capacity_bytes(100));
-        let verdict = yes(at(1));
-        filed(&cache, &verdict);
-        cache.look_up(&key(), at(1));
-        cache.settle();
-        assert!(verdict.has_left());
-        assert!(cache.look_up(&key(), at(1)).is_none());
-    }
-}
+mod tests;

@@ -1,433 +1,592 @@
-//! Models of the races about a key that ends while it is asked about.
+//! Models of the races about a key that ends while it is used or asked about: see
+//! [`model`](crate::sync::model).
 //!
-//! ```text
-//! cargo rustc --all-features --lib --profile test -- --cfg wacht_shuttle
-//! <the executable it names> interleavings
-//! ```
-//!
-//! Real here: [`Tombstones`], [`VerdictCache`] with its front, [`Verdict`], `end_key` and
-//! `forget_key_id`, as they are in the library, over shuttle's atomics and mutexes in place of std's.
-//! moka is real, too, and each call of it is one step, as is each use of a slot of the front. An
-//! eviction would be two: moka drops a verdict, then says so. It is made up in `pushed_out`. Made
-//! up as well: the two threads, the gateway (which says yes to everything,
-//! as it may for 60 s after a revocation), and what a request does with what it finds, which is
-//! written out in `passes` as `authenticator.rs` does it.
-//!
-//! `every` goes through all orders of the steps of its threads; `many`, where there are too many of
-//! them, through random ones. shuttle runs one step at a time: what weaker memory orders allow is
-//! not modelled, and everything that decides admission here is `SeqCst` or behind a lock.
+//! Real here: [`Revocations`], [`VerdictCache`] with its hot cache and its open checks, [`Verdict`],
+//! as they are in the library, over shuttle's atomics and mutexes in place of std's. moka is real,
+//! too, and each call of it is one step, as is each use of a slot. An eviction would be two: moka
+//! drops a verdict, then says so. It is made up in `pushed_out`. Made up as well: the threads, and
+//! the gateway, which says yes to everything, as it may for 60 s after a revocation. Tables begin
+//! with two slots, so that they are outgrown, and two fences are as many as there is room for.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
-use shuttle::{Config, Runner, thread};
+use shuttle::thread;
 
+use crate::client::events::Order;
 use crate::clock::Now;
-use crate::gate::revocation::{end_key, forget_key_id};
-use crate::gate::verdict::cache::tests::{TTL, at, front, key, yes};
-use crate::gate::verdict::cache::{CachePolicy, Filed, VerdictCache};
-use crate::gate::verdict::revocations::{Grave, Tombstones};
-use crate::gate::verdict::{Age, Verdict};
+use crate::gate::verdict::cache::{Known, VerdictCache};
+use crate::gate::verdict::revocations::{EventNumber, Name, Revocations, Sent};
+use crate::gate::verdict::tests::{APP, DEADLINE, KEY_ID, TTL, at, checked, key, yes};
+use crate::gate::verdict::{Age, CachePolicy, Verdict};
 use crate::sync::atomic::AtomicUsize;
+use crate::sync::model::{both, every, many, some};
 
-const KEY_ID: i64 = 7;
-const MAX_SCHEDULES: usize = 20_000;
-const SAMPLES: usize = 3_000;
+const BY_KEY: Name<'static> = Name::Key {
+    app: APP,
+    key_id: KEY_ID,
+};
+const LIFETIME: u64 = 100;
 
+/// A verdict that is used while events come.
+struct InUse {
+    revocations: Revocations,
+    verdict: Arc<Verdict>,
+    // Of the model, not of the gate: no step.
+    is_ended: AtomicBool,
+}
+
+impl InUse {
+    /// One against which nothing has spoken so far.
+    fn new() -> Arc<Self> {
+        let lifetime = std::time::Duration::from_secs(LIFETIME);
+        let revocations = Revocations::new(lifetime);
+        let in_use = Arc::new(Self {
+            verdict: asked(&revocations, at(1)),
+            revocations,
+            is_ended: AtomicBool::new(false),
+        });
+        assert!(in_use.hit(at(1)));
+        in_use
+    }
+
+    /// A request that is answered from memory. Says whether it passes.
+    fn hit(&self, now: Now) -> bool {
+        self.is_good_for(EventNumber::LAST, now, &self.verdict)
+    }
+
+    /// A request that the gateway is asked for.
+    fn miss(&self, now: Now) -> bool {
+        let is_too_late = self.is_ended.load(Ordering::SeqCst);
+        let came = self.revocations.latest();
+        let verdict = asked(&self.revocations, now);
+        let passes = verdict
+            .contradiction(&self.revocations, came, now)
+            .is_none();
+        assert!(!(passes && is_too_late), "a request passed after the end");
+        passes
+    }
+
+    fn is_good_for(&self, came: EventNumber, now: Now, verdict: &Verdict) -> bool {
+        let is_too_late = self.is_ended.load(Ordering::SeqCst);
+        let passes = verdict
+            .contradiction(&self.revocations, came, now)
+            .is_none();
+        assert!(!(passes && is_too_late), "a request passed after the end");
+        passes
+    }
+
+    /// From now on, nobody may pass.
+    fn end(&self, end: impl FnOnce(&Revocations)) {
+        end(&self.revocations);
+        self.is_ended.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A yes to a check that is sent now.
+fn asked(revocations: &Revocations, now: Now) -> Arc<Verdict> {
+    let sent = Sent {
+        at: now,
+        after: revocations.latest(),
+    };
+    yes(revocations, key(), sent)
+}
+
+/// Revokes what is named, by a call that is answered at once.
+fn record(revocations: &Revocations, name: Name<'_>, now: Now) {
+    let id = revocations.begin(name, now);
+    revocations.confirm(name, id, None, now);
+}
+
+/// Every way in which a key is revoked.
+const REVOCATIONS: [fn(&Revocations); 3] = [
+    |revocations| {
+        revocations.begin(BY_KEY, at(1));
+    },
+    |revocations| record(revocations, BY_KEY, at(1)),
+    |revocations| record(revocations, Name::Digest(key().digest), at(1)),
+];
+
+/// Every way in which a key is invalidated.
+const FENCES: [fn(&Revocations); 4] = [
+    |revocations| revocations.fence(BY_KEY, at(1)),
+    |revocations| revocations.fence_all(),
+    // More than there is room for: everything is fenced.
+    |revocations| {
+        revocations.fence(BY_KEY, at(1));
+        revocations.fence(Name::KeyId(100), at(1));
+        revocations.fence(Name::KeyId(101), at(1));
+    },
+    |revocations| {
+        revocations.fence(Name::KeyId(100), at(1));
+        revocations.fence(Name::KeyId(101), at(1));
+        revocations.fence(BY_KEY, at(1));
+    },
+];
+
+#[test]
+fn nobody_passes_with_a_key_once_it_is_revoked() {
+    for revoke in REVOCATIONS {
+        many(move || {
+            let key = InUse::new();
+            let (revoking, missing) = (Arc::clone(&key), Arc::clone(&key));
+            let miss = thread::spawn(move || {
+                missing.miss(at(1));
+            });
+            both(
+                move || revoking.end(revoke),
+                || {
+                    key.hit(at(1));
+                    key.hit(at(1));
+                },
+            );
+            key.hit(at(1));
+            miss.join().unwrap();
+            key.miss(at(1));
+        });
+    }
+}
+
+#[test]
+fn a_revocation_is_found_while_the_table_grows() {
+    many(|| {
+        let key = InUse::new();
+        let (revoking, crowding) = (Arc::clone(&key), Arc::clone(&key));
+        let crowd = thread::spawn(move || {
+            for key_id in 100..103 {
+                record(&crowding.revocations, Name::KeyId(key_id), at(1));
+            }
+        });
+        both(
+            move || revoking.end(REVOCATIONS[0]),
+            || {
+                key.hit(at(1));
+                key.hit(at(1));
+            },
+        );
+        key.hit(at(1));
+        crowd.join().unwrap();
+        key.hit(at(1));
+    });
+}
+
+#[test]
+fn a_revocation_is_found_while_the_generations_turn() {
+    many(|| {
+        let key = InUse::new();
+        key.end(REVOCATIONS[0]);
+        let (turning, tidying) = (Arc::clone(&key), Arc::clone(&key));
+        let later = at(1 + LIFETIME);
+        let turn = thread::spawn(move || record(&turning.revocations, Name::KeyId(100), later));
+        both(
+            move || tidying.revocations.expire(later),
+            || {
+                key.miss(later);
+                key.miss(later);
+            },
+        );
+        turn.join().unwrap();
+        key.miss(later);
+    });
+}
+
+#[test]
+fn a_new_revocation_is_found_while_the_old_ones_are_forgotten() {
+    many(|| {
+        let key = InUse::new();
+        record(&key.revocations, Name::KeyId(100), at(1));
+        let now = at(1 + 2 * LIFETIME);
+        let tidying = Arc::clone(&key);
+        both(
+            move || tidying.revocations.expire(now),
+            || {
+                key.end(|revocations| record(revocations, BY_KEY, now));
+                key.miss(now);
+            },
+        );
+        key.miss(now);
+    });
+}
+
+#[test]
+fn a_call_that_has_revoked_nothing_takes_no_other_revocation_with_it() {
+    many(|| {
+        let key = InUse::new();
+        let failing = Arc::clone(&key);
+        let mut other = None;
+        both(
+            move || {
+                let id = failing.revocations.begin(BY_KEY, at(1));
+                failing.revocations.undo(id);
+            },
+            || {
+                other = Some(key.revocations.begin(BY_KEY, at(1)));
+                key.is_ended.store(true, Ordering::SeqCst);
+                key.hit(at(1));
+            },
+        );
+        key.hit(at(1));
+        key.is_ended.store(false, Ordering::SeqCst);
+        key.revocations.undo(other.unwrap());
+        assert!(key.hit(at(1)), "both are taken back");
+    });
+}
+
+#[test]
+fn a_key_is_refused_without_a_gap_from_the_call_to_its_outcome() {
+    for now in [at(1), at(1 + LIFETIME)] {
+        many(move || {
+            let key = InUse::new();
+            let id = key.revocations.begin(BY_KEY, at(1));
+            key.is_ended.store(true, Ordering::SeqCst);
+            let settling = Arc::clone(&key);
+            both(
+                move || settling.revocations.confirm(BY_KEY, id, None, now),
+                || {
+                    key.miss(now);
+                    key.miss(now);
+                },
+            );
+        });
+    }
+}
+
+#[test]
+fn an_app_that_is_closed_again_while_it_is_opened_stays_closed() {
+    many(|| {
+        let key = InUse::new();
+        let close = |key: &InUse, answered| {
+            let id = key.revocations.begin(Name::App(APP), at(1));
+            let answered = Some(Order(answered));
+            key.revocations.confirm(Name::App(APP), id, answered, at(1));
+        };
+        close(&key, 1);
+        let opening = Arc::clone(&key);
+        both(
+            move || opening.revocations.reopen(APP, Order(2)),
+            || {
+                close(&key, 3);
+                key.is_ended.store(true, Ordering::SeqCst);
+                key.hit(at(1));
+            },
+        );
+        key.hit(at(1));
+    });
+}
+
+#[test]
+fn nobody_passes_with_a_yes_from_before_its_key_was_invalidated() {
+    for fence in FENCES {
+        many(move || {
+            let key = InUse::new();
+            let fencing = Arc::clone(&key);
+            both(
+                move || fencing.end(fence),
+                || {
+                    key.hit(at(1));
+                    key.hit(at(1));
+                },
+            );
+            key.hit(at(1));
+            let verdict = asked(&key.revocations, at(1));
+            key.is_ended.store(false, Ordering::SeqCst);
+            assert!(key.is_good_for(EventNumber::LAST, at(1), &verdict));
+        });
+    }
+}
+
+#[test]
+fn an_invalidation_is_found_while_others_take_its_room() {
+    many(|| {
+        let key = InUse::new();
+        key.end(FENCES[0]);
+        let crowding = Arc::clone(&key);
+        both(
+            move || {
+                for key_id in 100..103 {
+                    crowding.revocations.fence(Name::KeyId(key_id), at(1));
+                }
+            },
+            || {
+                key.hit(at(1));
+                key.hit(at(1));
+            },
+        );
+        key.hit(at(1));
+    });
+}
+
+#[test]
+fn a_revocation_outlives_the_fences_that_go_to_make_room() {
+    many(|| {
+        let key = InUse::new();
+        key.end(REVOCATIONS[0]);
+        let crowding = Arc::clone(&key);
+        both(
+            move || {
+                for key_id in 100..103 {
+                    crowding.revocations.fence(Name::KeyId(key_id), at(1));
+                }
+            },
+            || {
+                key.miss(at(1));
+                key.miss(at(1));
+            },
+        );
+        key.miss(at(1));
+    });
+}
+
+#[test]
+fn who_comes_after_an_invalidation_is_not_answered_by_a_check_that_was_sent_before() {
+    for fence in FENCES {
+        many(move || {
+            let key = InUse::new();
+            let check = asked(&key.revocations, at(1));
+            let fencing = Arc::clone(&key);
+            both(
+                move || fencing.end(fence),
+                || {
+                    // Joins the check.
+                    let is_too_late = key.is_ended.load(Ordering::SeqCst);
+                    let came = key.revocations.latest();
+                    let against = check.contradiction(&key.revocations, came, at(1));
+                    assert!(!is_too_late || against.is_some(), "answered from before");
+                    // Later ones find it in memory.
+                    key.is_good_for(EventNumber::LAST, at(1), &check);
+                },
+            );
+            key.is_good_for(EventNumber::LAST, at(1), &check);
+        });
+    }
+}
+
+/// What is known of the key, and how that ends.
 struct Gate {
     cache: VerdictCache,
-    tombstones: Tombstones,
     // Of the model, not of the gate: no step.
-    revoked: AtomicBool,
-    taken_back: AtomicBool,
+    is_ended: AtomicBool,
 }
 
 impl Gate {
     fn new() -> Arc<Self> {
+        // Small, so that there is little to make for each schedule.
+        let policy = CachePolicy::default().capacity_bytes(1 << 15);
         Arc::new(Self {
-            // Small, so that there is little to make for each schedule.
-            cache: VerdictCache::new(CachePolicy::default().capacity_bytes(1 << 15)),
-            tombstones: Tombstones::default(),
-            revoked: AtomicBool::new(false),
-            taken_back: AtomicBool::new(false),
+            cache: VerdictCache::new(policy, DEADLINE),
+            is_ended: AtomicBool::new(false),
         })
     }
 
-    /// With a yes that the front has.
-    fn with_a_yes_in_front() -> Arc<Self> {
+    /// With a yes that was used before, so that it is hot and nothing speaks against it.
+    fn with_a_yes() -> (Arc<Self>, Arc<Verdict>) {
         let gate = Self::new();
-        gate.flight(at(1));
-        gate.hit(at(1));
-        assert_eq!(front(&gate.cache).len(), 1);
-        gate
-    }
-
-    /// With a yes that the front has and moka has just dropped. moka is about to say so.
-    fn pushed_out() -> (Arc<Self>, Arc<Verdict>) {
-        let gate = Self::new();
-        let verdict = yes(at(1));
-        front(&gate.cache).put(&key(), &verdict, at(1));
+        let verdict = checked(&gate.cache, key(), at(1));
+        assert!(gate.hit(at(1)));
         (gate, verdict)
     }
 
-    /// A verification that the gateway answers with yes, and what the request then does.
-    fn flight(&self, sent: Now) {
-        let epoch = self.tombstones.epoch();
-        let verdict = yes(sent);
-        let filed = self
-            .cache
-            .admit(key(), &verdict, &self.tombstones, epoch, sent);
-        if matches!(filed, Filed::Kept | Filed::Overtaken) {
-            self.passes(&verdict, sent);
-        }
+    /// With a yes that is hot and that moka has just dropped. moka is about to say so.
+    fn pushed_out() -> (Arc<Self>, Arc<Verdict>) {
+        let gate = Self::new();
+        let verdict = asked(&gate.cache.revocations, at(1));
+        gate.cache.hot().put(&key(), &verdict, at(1));
+        (gate, verdict)
     }
 
-    /// A request that is answered from memory.
-    fn hit(&self, now: Now) {
-        if self.tombstones.covers_secret(&key(), now) {
-            return;
-        }
-        let verdict = self.cache.look_up(&key(), now);
-        let verdict = verdict.filter(|yes| yes.age(&self.cache.policy, now) == Age::Fresh);
-        if let Some(verdict) = verdict {
-            self.passes(&verdict, now);
-        }
+    /// A request that is answered from memory, or not at all. Says whether it passes.
+    fn hit(&self, now: Now) -> bool {
+        let is_too_late = self.is_ended.load(Ordering::SeqCst);
+        let passes = match self.cache.look_up(&key(), now) {
+            Known::Good(yes) => yes.age(&self.cache.policy, now) == Age::Fresh,
+            Known::Refused | Known::Nothing => false,
+        };
+        assert!(!(passes && is_too_late), "a request passed after the end");
+        passes
     }
 
-    fn passes(&self, verdict: &Verdict, now: Now) {
-        let revoked_before = self.revoked.load(Ordering::SeqCst);
-        let refused = self.tombstones.covers_identity(&verdict.identity, now);
-        assert!(
-            refused || !revoked_before,
-            "a request passed after the revocation was through"
-        );
-    }
-
-    fn revoke(&self, now: Now) {
-        end_key(&self.tombstones, &self.cache, KEY_ID, now);
-        self.revoked.store(true, Ordering::SeqCst);
-    }
-
-    /// Takes back what the cache holds, with nothing but the cache to say so.
-    fn take_back(&self, end: impl FnOnce(&VerdictCache)) {
+    /// From now on, nobody may pass.
+    fn end(&self, end: impl FnOnce(&VerdictCache)) {
         end(&self.cache);
-        self.taken_back.store(true, Ordering::SeqCst);
+        self.is_ended.store(true, Ordering::SeqCst);
     }
 
-    /// A request that nothing but the cache can stop.
-    fn looks(&self, now: Now) {
-        let taken_back_before = self.taken_back.load(Ordering::SeqCst);
-        let verdict = self.cache.look_up(&key(), now);
-        let is_used = verdict.is_some_and(|yes| yes.age(&self.cache.policy, now) == Age::Fresh);
-        assert!(
-            !is_used || !taken_back_before,
-            "a yes was used after it was taken back"
-        );
-    }
-
-    /// Nothing that was said before the end may be used when the grave is no more.
-    fn nothing_is_left(&self) {
-        assert!(
-            self.cache.look_up(&key(), at(9)).is_none(),
-            "a yes outlives the grave"
-        );
+    fn refuse(&self) {
+        self.end(|cache| cache.refuse(&cache.open_check(key(), at(2)), at(3), TTL));
     }
 }
 
-fn runner(scheduler: impl Scheduler + 'static, model: impl Fn() + Send + Sync + 'static) -> usize {
-    let mut config = Config::new();
-    // Of orderings, of which the head of this file speaks.
-    config.silence_warnings = true;
-    // moka needs more than the default.
-    config.stack_size = 1 << 19;
-    Runner::new(scheduler, config).run(model)
-}
-
-/// Every order of the steps.
-pub(crate) fn every(model: impl Fn() + Send + Sync + 'static) {
-    let schedules = runner(DfsScheduler::new(Some(MAX_SCHEDULES), false), model);
-    println!("{schedules} schedules");
-    assert!(schedules > 1, "the threads share nothing");
-    assert!(schedules < MAX_SCHEDULES, "too many to see them all");
-}
-
-/// Many orders of the steps: half of them random, half with two preemptions at random places.
-pub(crate) fn many(model: impl Fn() + Clone + Send + Sync + 'static) {
-    samples(SAMPLES, model);
-}
-
-fn samples(count: usize, model: impl Fn() + Clone + Send + Sync + 'static) {
-    runner(RandomScheduler::new(count), model.clone());
-    runner(PctScheduler::new(3, count), model);
-}
-
-fn both(one: impl FnOnce() + Send + 'static, other: impl FnOnce()) {
-    let one = thread::spawn(one);
-    other();
-    one.join().unwrap();
-}
+/// Of models with a moka, which takes its time to make.
+const FEWER: usize = 500;
 
 #[test]
-fn a_yes_that_arrives_while_its_key_is_revoked_is_not_kept() {
-    many(|| {
+fn a_yes_that_arrives_while_its_key_is_revoked_is_kept_and_refused() {
+    some(FEWER, || {
         let gate = Gate::new();
         let revoking = Arc::clone(&gate);
-        both(move || revoking.revoke(at(1)), || gate.flight(at(1)));
-        gate.nothing_is_left();
-    });
-}
-
-#[test]
-fn a_key_that_is_revoked_while_it_is_used_is_refused_from_then_on() {
-    many(|| {
-        let gate = Gate::new();
-        gate.flight(at(1));
-        let revoking = Arc::clone(&gate);
+        let mut verdict = None;
         both(
-            move || revoking.revoke(at(1)),
+            move || revoking.end(|cache| record(&cache.revocations, BY_KEY, at(1))),
             || {
-                gate.hit(at(1));
+                verdict = Some(checked(&gate.cache, key(), at(1)));
                 gate.hit(at(1));
             },
         );
-        gate.nothing_is_left();
+        gate.hit(at(1));
+        let kept = gate.cache.positive(&key()).unwrap();
+        assert!(Arc::ptr_eq(&kept, &verdict.unwrap()));
     });
 }
 
 #[test]
-fn a_flight_a_hit_and_a_revocation_at_the_same_time_leave_nothing() {
-    many(|| {
-        let gate = Gate::new();
-        let (revoking, hitting) = (Arc::clone(&gate), Arc::clone(&gate));
-        let hits = thread::spawn(move || {
-            hitting.hit(at(1));
-            hitting.hit(at(1));
+fn a_check_that_an_invalidation_crosses_leaves_nothing_to_use_and_takes_no_place() {
+    for fence in FENCES {
+        some(FEWER / 2, move || {
+            let gate = Gate::new();
+            let fencing = Arc::clone(&gate);
+            let check = gate.cache.open_check(key(), at(1));
+            let verdict = yes(&gate.cache.revocations, key(), check.sent());
+            both(
+                move || fencing.end(|cache| fence(&cache.revocations)),
+                || {
+                    gate.cache.insert(&check, &verdict, at(1));
+                    gate.hit(at(1));
+                },
+            );
+            gate.hit(at(1));
+            // A check that is sent now is good, and stays whatever comes from before.
+            gate.is_ended.store(false, Ordering::SeqCst);
+            checked(&gate.cache, key(), at(1));
+            assert!(gate.hit(at(1)));
+            gate.cache.insert(&check, &verdict, at(1));
+            assert!(gate.hit(at(1)));
         });
-        both(move || revoking.revoke(at(1)), || gate.flight(at(1)));
-        hits.join().unwrap();
-        gate.nothing_is_left();
-    });
-}
-
-#[test]
-fn two_flights_across_a_revocation_leave_nothing() {
-    many(|| {
-        let gate = Gate::new();
-        let (revoking, flying) = (Arc::clone(&gate), Arc::clone(&gate));
-        let second = thread::spawn(move || flying.flight(at(1)));
-        both(move || revoking.revoke(at(1)), || gate.flight(at(1)));
-        second.join().unwrap();
-        gate.nothing_is_left();
-    });
-}
-
-#[test]
-fn a_yes_from_before_a_key_was_forgotten_is_not_kept() {
-    every(|| {
-        let gate = Gate::new();
-        let epoch = gate.tombstones.epoch();
-        let forgetting = Arc::clone(&gate);
-        both(
-            move || forget_key_id(&forgetting.tombstones, &forgetting.cache, KEY_ID),
-            || {
-                let verdict = yes(at(1));
-                gate.cache
-                    .admit(key(), &verdict, &gate.tombstones, epoch, at(1));
-            },
-        );
-        gate.nothing_is_left();
-    });
+    }
 }
 
 #[test]
 fn the_later_of_a_yes_and_a_no_stands_whichever_is_filed_first() {
-    for (yes_sent, no_sent, yes_stays) in [(1, 2, false), (2, 1, true), (1, 1, false)] {
-        every(move || {
-            let gate = Gate::new();
-            let refusing = Arc::clone(&gate);
-            both(
-                move || refusing.cache.refuse(key(), at(no_sent), at(3), TTL),
-                || gate.flight(at(yes_sent)),
-            );
-            let left = gate
-                .cache
-                .positive(&key())
-                .is_some_and(|yes| !yes.is_dead());
-            if left {
-                assert!(yes_stays, "a yes stands against a no that came later");
-            } else {
-                // A later yes may be lost to an earlier no, and is then asked for again.
-                let no = gate.cache.negative(&key(), at(3));
-                assert!(no.is_some() || yes_stays, "neither yes nor no is left");
-            }
-        });
-    }
-}
-
-#[test]
-fn a_yes_in_front_is_not_used_after_it_was_taken_back() {
-    let ends: [fn(&VerdictCache); 3] = [
-        |cache| cache.refuse(key(), at(2), at(3), TTL),
-        |cache| cache.forget(&key()),
-        |cache| cache.forget_if(|_| true),
-    ];
-    for end in ends {
-        for in_front in [false, true] {
-            samples(SAMPLES / 6, move || {
-                let gate = match in_front {
-                    true => Gate::with_a_yes_in_front(),
-                    false => Gate::new(),
-                };
-                if !in_front {
-                    gate.flight(at(1));
-                }
-                let ending = Arc::clone(&gate);
+    for (yes_sent, no_sent) in [(1, 2), (2, 1), (1, 1)] {
+        for negative_ttl in [TTL, std::time::Duration::ZERO] {
+            let yes_stands = yes_sent > no_sent;
+            some(FEWER / 4, move || {
+                let policy = CachePolicy::default()
+                    .capacity_bytes(1 << 15)
+                    .negative_ttl(negative_ttl);
+                let gate = Arc::new(Gate {
+                    cache: VerdictCache::new(policy, DEADLINE),
+                    is_ended: AtomicBool::new(false),
+                });
+                let yes_check = gate.cache.open_check(key(), at(yes_sent));
+                let verdict = yes(&gate.cache.revocations, key(), yes_check.sent());
+                let refusing = Arc::clone(&gate);
+                let no_is_out = Arc::new(crate::sync::atomic::AtomicBool::new(false));
+                let is_out = Arc::clone(&no_is_out);
                 both(
-                    move || ending.take_back(end),
+                    move || {
+                        let check = refusing.cache.open_check(key(), at(no_sent));
+                        is_out.store(true, Ordering::SeqCst);
+                        refusing.cache.refuse(&check, at(3), TTL);
+                        drop(check);
+                        refusing.is_ended.store(!yes_stands, Ordering::SeqCst);
+                    },
                     || {
-                        gate.looks(at(3));
-                        gate.looks(at(3));
+                        // Both are out at the same time, or it is no race.
+                        while !no_is_out.load(Ordering::SeqCst) {
+                            thread::yield_now();
+                        }
+                        gate.cache.insert(&yes_check, &verdict, at(3));
+                        drop(yes_check);
+                        gate.hit(at(3));
                     },
                 );
-                gate.looks(at(3));
-                assert_eq!(front(&gate.cache).len(), 0, "the front holds on to it");
+                assert_eq!(gate.hit(at(3)), yes_stands);
+                let no = gate.cache.negative(&key(), at(3));
+                assert_eq!(no.is_some(), !yes_stands && !negative_ttl.is_zero());
+                let revocations = &gate.cache.revocations;
+                let against = verdict.contradiction(revocations, EventNumber::LAST, at(3));
+                assert_eq!(against.is_none(), yes_stands);
             });
         }
     }
 }
 
 #[test]
-fn a_yes_that_moka_is_dropping_is_not_used_after_it_was_taken_back() {
-    let ends: [fn(&VerdictCache); 3] = [
-        |cache| cache.refuse(key(), at(2), at(3), TTL),
-        |cache| cache.forget(&key()),
-        |cache| cache.forget_if(|_| true),
-    ];
-    for end in ends {
-        samples(SAMPLES / 3, move || {
-            let (gate, verdict) = Gate::pushed_out();
-            let (ending, telling) = (Arc::clone(&gate), Arc::clone(&gate));
-            let tells = thread::spawn(move || {
-                verdict.leave();
-                thread::yield_now();
-                front(&telling.cache).let_go(&key(), &verdict);
-            });
-            both(
-                move || ending.take_back(end),
-                || {
-                    gate.looks(at(3));
-                    gate.looks(at(3));
-                },
-            );
-            gate.looks(at(3));
-            tells.join().unwrap();
-            assert_eq!(front(&gate.cache).len(), 0, "the front holds on to it");
+fn a_yes_that_is_hot_is_not_used_after_a_no() {
+    some(FEWER, || {
+        let (gate, _) = Gate::with_a_yes();
+        let refusing = Arc::clone(&gate);
+        both(
+            move || refusing.refuse(),
+            || {
+                gate.hit(at(3));
+                gate.hit(at(3));
+            },
+        );
+        gate.hit(at(3));
+        assert_eq!(gate.cache.hot().len(), 0, "the hot cache holds on to it");
+    });
+}
+
+#[test]
+fn a_yes_that_moka_is_dropping_is_not_used_after_a_no() {
+    some(FEWER, || {
+        let (gate, verdict) = Gate::pushed_out();
+        let (refusing, telling) = (Arc::clone(&gate), Arc::clone(&gate));
+        let tells = thread::spawn(move || {
+            verdict.mark_evicted();
+            thread::yield_now();
+            telling.cache.hot().evict(&key(), &verdict);
         });
-    }
+        both(
+            move || refusing.refuse(),
+            || {
+                gate.hit(at(3));
+                gate.hit(at(3));
+            },
+        );
+        gate.hit(at(3));
+        tells.join().unwrap();
+        assert_eq!(gate.cache.hot().len(), 0, "the hot cache holds on to it");
+    });
 }
 
 #[test]
 fn a_yes_is_not_found_any_more_once_a_newer_one_is_filed() {
-    many(|| {
-        let gate = Gate::new();
-        let old = yes(at(1));
-        let epoch = gate.tombstones.epoch();
-        let file = move |gate: &Gate, verdict: &Arc<Verdict>| {
-            let cache = &gate.cache;
-            cache.admit(key(), verdict, &gate.tombstones, epoch, at(2));
-        };
+    some(FEWER, || {
+        let (gate, old) = Gate::with_a_yes();
         let look = |gate: &Gate, old: &Arc<Verdict>| {
             for _ in 0..2 {
-                let is_over = gate.taken_back.load(Ordering::SeqCst);
-                let found = gate.cache.look_up(&key(), at(2)).unwrap();
+                let is_over = gate.is_ended.load(Ordering::SeqCst);
+                let Known::Good(found) = gate.cache.look_up(&key(), at(2)) else {
+                    panic!("there is always one");
+                };
                 let is_old = Arc::ptr_eq(&found, old);
                 assert!(!is_over || !is_old, "the old one was found");
             }
         };
-        file(&gate, &old);
         let (filing, looking) = (Arc::clone(&gate), Arc::clone(&gate));
         let known = Arc::clone(&old);
         let looks = thread::spawn(move || look(&looking, &known));
         both(
             move || {
-                file(&filing, &yes(at(2)));
-                filing.taken_back.store(true, Ordering::SeqCst);
+                filing.end(|cache| {
+                    checked(cache, key(), at(2));
+                });
             },
             || look(&gate, &old),
         );
         looks.join().unwrap();
-        let found = gate.cache.look_up(&key(), at(2)).unwrap();
-        assert!(!Arc::ptr_eq(&found, &old));
-        let again = gate.cache.look_up(&key(), at(2)).unwrap();
-        assert!(Arc::ptr_eq(&found, &again));
-    });
-}
-
-#[test]
-fn a_burial_that_is_taken_back_takes_no_other_with_it() {
-    every(|| {
-        let tombstones = Arc::new(Tombstones::default());
-        let failing = Arc::clone(&tombstones);
-        both(
-            move || {
-                // Sent, and answered: nothing was revoked.
-                let ticket = failing.bury(Grave::KeyId(KEY_ID), at(1));
-                failing.lift(&Grave::KeyId(KEY_ID), ticket);
-            },
-            || {
-                tombstones.bury(Grave::KeyId(KEY_ID), at(1));
-                assert!(tombstones.covers_identity(&yes(at(1)).identity, at(1)));
-            },
-        );
-        assert!(tombstones.covers_identity(&yes(at(1)).identity, at(1)));
-    });
-}
-
-#[test]
-fn burials_that_are_both_taken_back_leave_no_grave() {
-    every(|| {
-        let tombstones = Arc::new(Tombstones::default());
-        let there_and_back = |tombstones: &Tombstones| {
-            let ticket = tombstones.bury(Grave::KeyId(KEY_ID), at(1));
-            tombstones.announce();
-            tombstones.lift(&Grave::KeyId(KEY_ID), ticket);
-        };
-        let other = Arc::clone(&tombstones);
-        both(
-            move || there_and_back(&other),
-            || there_and_back(&tombstones),
-        );
-        assert!(!tombstones.covers_identity(&yes(at(1)).identity, at(1)));
-    });
-}
-
-#[test]
-fn a_grave_that_has_ended_does_not_take_a_new_one_with_it() {
-    every(|| {
-        let tombstones = Arc::new(Tombstones::default());
-        tombstones.bury(Grave::KeyId(KEY_ID), at(1));
-        let late = 1_000;
-        let looking = Arc::clone(&tombstones);
-        both(
-            move || {
-                // Clears the old grave away.
-                looking.covers_identity(&yes(at(late)).identity, at(late));
-            },
-            || {
-                tombstones.bury(Grave::KeyId(KEY_ID), at(late));
-            },
-        );
-        assert!(tombstones.covers_identity(&yes(at(late)).identity, at(late)));
+        look(&gate, &old);
     });
 }
 
 #[test]
 fn a_stale_verdict_is_refreshed_once() {
     every(|| {
-        let verdict = yes(at(1));
+        let verdict = asked(&Revocations::new(std::time::Duration::MAX), at(1));
         // shuttle's, so that there are steps while the claim is held.
         let claims = Arc::new(AtomicUsize::new(0));
         let claim = |verdict: &Verdict, claims: &AtomicUsize| {

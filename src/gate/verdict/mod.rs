@@ -1,230 +1,38 @@
 //! What the gateway has said of a key, and how far that may be used now.
+//!
+//! An answer that says yes becomes a [`Verdict`] and is filed in the [`cache`](cache::VerdictCache),
+//! by the digest of its key. A request looks it up there; its [`Age`] under the
+//! [`CachePolicy`] says whether it may be used. How it ends before that:
+//!
+//! - A later check says no. [`open_checks`] tells which of two answers is the later one, and the
+//!   verdict is withdrawn for good.
+//! - The key is revoked here, or what is known of it is invalidated. [`revocations`] knows what is,
+//!   and is looked at on every admission. Verdicts stay as they are.
+//!
+//! In the order of reading: `policy`, `verdict`, `revocations`, `open_checks`, `hot_cache`, `cache`.
 
 pub(crate) mod cache;
-pub(crate) mod hot_cache;
 pub(crate) mod revocations;
+
+mod hot_cache;
+mod identity;
+mod open_checks;
+mod policy;
+mod state_id;
+#[expect(
+    clippy::module_inception,
+    reason = "the room is named after what it keeps"
+)]
+mod verdict;
 
 #[cfg(all(test, wacht_shuttle))]
 mod interleavings;
+#[cfg(test)]
+mod tests;
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
-use std::time::Duration;
-
-use crate::clock::{Now, nanoseconds};
-use crate::gate::directory::App;
-use crate::gate::principal::{Identity, PrincipalKind};
-use crate::gate::request::credential::KeyDigest;
-use crate::gate::verdict::cache::CachePolicy;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// What a verdict is filed under: never the key itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VerdictKey {
-    pub(crate) digest: KeyDigest,
-    pub(crate) kind: PrincipalKind,
-}
-
-impl Hash for VerdictKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // One key is hardly ever asked about as both kinds.
-        self.digest.hash(state);
-    }
-}
-
-/// A yes of the gateway, about a key of our own deployment.
-pub(crate) struct Verdict {
-    digest: KeyDigest,
-    pub(crate) identity: Identity,
-    /// The app whose policy judges the key.
-    pub(crate) app: Arc<App>,
-    pub(super) sent: Now,
-    end: End,
-    // Contradicted or forgotten: whoever still holds the `Arc` must not use it.
-    dead: AtomicBool,
-    // No longer in moka. A request that has found it before may use it, the front may not hand it
-    // out. Std's in models, too: moka sets it while it holds a lock.
-    left: std::sync::atomic::AtomicBool,
-    // The last refresh was answered, but not understood: the gateway is up, so the grace for
-    // outages does not apply.
-    undecided: AtomicBool,
-    refreshing: AtomicBool,
-    // Monotonic nanoseconds before which no further refresh is sent. Not zero only when the last
-    // one failed.
-    retry_at: AtomicU64,
-}
-
-/// When the credential itself ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The gateway does not say so of API keys.
-    Unknown,
-    /// At this time since 1970.
-    At(Duration),
-    /// It should have been said and was not: the answer is good for those who wait for it.
-    Now,
-}
-
-/// How far a verdict may be used now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Age {
-    /// Use it.
-    Fresh,
-    /// Use it and ask again in the background.
-    Stale,
-    /// Use it only if asking again fails for want of a gateway.
-    StaleIfError,
-    /// Do not use it.
-    Over,
-}
-
-impl Verdict {
-    pub(crate) fn new(
-        digest: KeyDigest,
-        identity: Identity,
-        app: Arc<App>,
-        sent: Now,
-        end: End,
-    ) -> Self {
-        Self {
-            digest,
-            identity,
-            app,
-            sent,
-            end,
-            dead: AtomicBool::new(false),
-            left: std::sync::atomic::AtomicBool::new(false),
-            undecided: AtomicBool::new(false),
-            refreshing: AtomicBool::new(false),
-            retry_at: AtomicU64::new(0),
-        }
-    }
-
-    pub(crate) fn age(&self, policy: &CachePolicy, now: Now) -> Age {
-        let age = self.elapsed(now);
-        if self.is_dead() || self.end == End::Now || self.has_ended(now) {
-            return Age::Over;
-        }
-        if age < policy.fresh_for {
-            return Age::Fresh;
-        }
-        let stale = age - policy.fresh_for;
-        let failing = self.retry_at.load(Ordering::Acquire) != 0;
-        let in_grace = stale < policy.stale_if_error && !self.undecided.load(Ordering::Acquire);
-        if stale < policy.stale_while_revalidate || (in_grace && failing) {
-            // In a known outage nobody waits for another failure: the refresh goes on behind.
-            Age::Stale
-        } else if in_grace {
-            Age::StaleIfError
-        } else {
-            Age::Over
-        }
-    }
-
-    /// Whether it is past the time in which a refresh behind it is all that is due: what makes it
-    /// usable still is that the gateway fails.
-    pub(crate) fn is_past_revalidation(&self, policy: &CachePolicy, now: Now) -> bool {
-        let span = policy
-            .fresh_for
-            .saturating_add(policy.stale_while_revalidate);
-        self.elapsed(now) >= span
-    }
-
-    /// Whether the end that the gateway stated has come.
-    pub(crate) fn has_ended(&self, now: Now) -> bool {
-        match self.end {
-            End::Unknown | End::Now => false,
-            End::At(end) => end.saturating_sub(self.sent.unix) <= self.elapsed(now),
-        }
-    }
-
-    /// The time since the check was sent.
-    fn elapsed(&self, now: Now) -> Duration {
-        // A suspended machine stops the monotonic clock; an administrator sets the wall clock
-        // back. Whichever says that it was longer ago is believed.
-        now.monotonic
-            .saturating_sub(self.sent.monotonic)
-            .max(now.unix.saturating_sub(self.sent.unix))
-    }
-
-    /// Whether the caller may send the one refresh of this verdict.
-    pub(crate) fn claim_refresh(&self, now: Now) -> bool {
-        self.retry_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic)
-            && !self.refreshing.swap(true, Ordering::AcqRel)
-    }
-
-    /// The refresh was answered by nobody.
-    pub(crate) fn refresh_failed(&self, retry_at: Duration) {
-        self.retry_at
-            .store(nanoseconds(retry_at), Ordering::Release);
-    }
-
-    /// The refresh was answered by something that is neither yes nor no.
-    pub(crate) fn refresh_undecided(&self, retry_at: Duration) {
-        self.undecided.store(true, Ordering::Release);
-        self.retry_at
-            .store(nanoseconds(retry_at), Ordering::Release);
-    }
-
-    pub(crate) fn refresh_over(&self) {
-        self.refreshing.store(false, Ordering::Release);
-    }
-
-    /// Whether it is what the gateway said of this key.
-    pub(crate) fn is_of(&self, key: &VerdictKey) -> bool {
-        self.digest == key.digest && self.identity.kind == key.kind
-    }
-
-    /// Tells whoever points to it that moka does not hold it any more.
-    pub(crate) fn leave(&self) {
-        self.left.store(true, std::sync::atomic::Ordering::SeqCst);
-    }
-
-    pub(crate) fn has_left(&self) -> bool {
-        self.left.load(std::sync::atomic::Ordering::SeqCst) || self.is_dead()
-    }
-
-    pub(crate) fn kill(&self) {
-        self.dead.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::Acquire)
-    }
-
-    /// Bytes that an entry takes, near enough to bound the cache by.
-    pub(super) fn weight(&self) -> u32 {
-        // The verdict, its `Arc`, its key and moka's own bookkeeping.
-        const FIXED: usize = size_of::<Verdict>() + 16 + size_of::<VerdictKey>() + 256;
-        let identity = &self.identity;
-        let bytes = FIXED
-            + identity.key_name.len()
-            + identity.permissions.weight()
-            + json_weight(&identity.metadata);
-        u32::try_from(bytes).unwrap_or(u32::MAX)
-    }
-}
-
-impl fmt::Debug for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verdict")
-            .field("key_id", &self.identity.key_id)
-            .field("sent", &self.sent.monotonic)
-            .field("dead", &self.is_dead())
-            .finish_non_exhaustive()
-    }
-}
-
-fn json_weight(value: &serde_json::Value) -> usize {
-    use serde_json::Value;
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(|item| 32 + json_weight(item)).sum(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| 96 + name.len() + json_weight(value))
-            .sum(),
-    }
-}
+pub(crate) use identity::Identity;
+pub use identity::PrincipalKind;
+pub(crate) use open_checks::OpenCheck;
+pub use policy::CachePolicy;
+pub(crate) use state_id::StateId;
+pub(crate) use verdict::{Age, End, Verdict, VerdictKey};

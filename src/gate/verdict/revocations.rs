@@ -1,192 +1,559 @@
-//! What was revoked here is refused here, at once and whatever the gateway still says.
+//! What was revoked here is refused here, at once and whatever the gateway still says; what was
+//! invalidated here is asked about again.
 //!
-//! The gateway keeps a yes for up to 60 s after a revocation. A tombstone outlives that, plus the
-//! longest verification in flight, plus a margin; it is never evicted for want of room.
+//! Both are *events* that name a key, an app, or everything. They are kept in a table by name,
+//! never by verdict: to make one walks no cache, and a verdict is held against them when it is used.
+//! Every event has a number, higher than those before it. A check notes the last one before it is
+//! sent, so that its verdict is known to be older than an event that comes after.
+//!
+//! # What it costs
+//!
+//! A verdict remembers the last event at which it was looked up and nothing was found, so a hit
+//! compares two numbers, however much stands. Only the first hit after an event looks into the
+//! table, without a lock.
+//!
+//! Names are 64 bits of a hash whose seed is random and never leaves the process. With 10⁶ names
+//! standing and 10⁶ keys in use, of which each has four names, two of them are the same with a
+//! probability of 4·10¹² / 2⁶⁴: one in four million. Then one key is refused, or asked about once
+//! more, until that event is forgotten. Nobody can choose names that meet, as nobody knows the seed.
+//!
+//! # How long it lasts
+//!
+//! An event is kept for at least the `lifetime`, within which every verdict that it might
+//! contradict has come to its end, and for at most twice that. Events are kept in two generations of
+//! one lifetime each, and forgotten a generation at a time.
+
+mod table;
+#[cfg(all(test, not(wacht_shuttle)))]
+mod tests;
 
 use std::collections::HashMap;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::events::Ticket;
-use crate::clock::Now;
-use crate::gate::principal::{Identity, PrincipalKind};
-use crate::gate::verdict::VerdictKey;
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use foldhash::quality::RandomState;
 
-/// The gateway's 60 s of stale yes, a verification's deadline, and room to spare.
-const LIFETIME: Duration = Duration::from_secs(180);
+use crate::client::events::{Order, RevocationId};
+use crate::clock::{Now, nanoseconds};
+use crate::gate::request::credential::KeyDigest;
+use crate::gate::verdict::identity::{Identity, PrincipalKind};
+use crate::gate::verdict::policy::GATEWAY_LAG;
+use crate::gate::verdict::revocations::table::{Entry, Fingerprint, Table};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError, Slot};
 
-/// Something that is refused until the gateway has surely heard of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Grave {
-    /// One credential.
-    Secret(VerdictKey),
-    /// One API key by its id. OAuth client ids are another series of numbers.
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Name<'a> {
+    /// One credential, of whatever kind.
+    Digest(KeyDigest),
+    /// One API key of an app. OAuth clients have another series of numbers.
+    Key { app: &'a str, key_id: i64 },
+    /// The API key with this id, whatever its app.
     KeyId(i64),
     /// All keys of an app, by its slug: tokens, too.
-    App(Box<str>),
+    App(&'a str),
 }
 
-/// One burial. A grave may have several: each ends by itself.
+/// The number of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EventNumber(u64);
+
+impl EventNumber {
+    /// After every event, for a verdict that was there before it was asked for.
+    pub(crate) const LAST: Self = Self(u64::MAX);
+}
+
+/// When a check was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) at: Now,
+    /// The last event before that.
+    pub(crate) after: EventNumber,
+}
+
+/// What a verdict goes by here.
 #[derive(Debug)]
-struct Stone {
-    ticket: Ticket,
+pub(crate) struct Subject {
+    digest: Fingerprint,
+    app: Fingerprint,
+    /// Of API keys alone.
+    key: Option<Fingerprint>,
+    key_id: Option<Fingerprint>,
+    sent: Sent,
+    // The last event up to which none is known to speak against the verdict.
+    cleared: AtomicU64,
+}
+
+/// What speaks against a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contradiction {
+    /// Its key is revoked.
+    Revoked,
+    /// A later check said no. Said by the verdict itself.
+    Withdrawn,
+    /// It is from before its key was invalidated: ask again.
+    Forgotten,
+}
+
+/// The revocations and fences of one gate.
+pub(crate) struct Revocations {
+    lifetime: Duration,
+    seed: RandomState,
+    // Of the last event that is in the table.
+    latest: AtomicU64,
+    // Of the last fence that names everything.
+    all: AtomicU64,
+    // Monotonic nanoseconds at which all of them are over, so that nobody has to look further.
+    over_at: AtomicU64,
+    generations: Slot<Generations>,
+    // Whoever writes. Readers never wait for it.
+    ledgers: Mutex<Ledgers>,
+}
+
+/// What readers see, the younger first.
+#[derive(Clone, Default)]
+struct Generations([Option<Arc<Generation>>; 2]);
+
+/// The events of one lifetime.
+struct Generation {
+    /// Its last event is a lifetime old by then.
     until: Duration,
+    table: Table,
 }
 
-/// The graves of one gate, and the count of all news that its flights must heed.
-#[derive(Debug, Default)]
-pub(crate) struct Tombstones {
-    // How many graves there are: nearly always none, and then one load is all a hit pays.
-    standing: AtomicUsize,
-    epoch: AtomicU64,
-    tickets: AtomicU64,
-    graves: Mutex<HashMap<Grave, Vec<Stone>>>,
+/// What the writers know beside that, the younger first.
+#[derive(Default)]
+struct Ledgers([Option<Ledger>; 2]);
+
+struct Ledger {
+    generation: Arc<Generation>,
+    /// From then on events go into the next one.
+    full_at: Duration,
+    names: usize,
+    /// Names that came with a fence.
+    fenced: usize,
+    /// Calls that may still turn out to have revoked nothing, by their ids.
+    undecided: HashMap<u64, Fingerprint>,
+    /// When the last call that closed an app was answered.
+    closed: HashMap<Fingerprint, Order>,
 }
 
-impl Tombstones {
-    /// Refuses `grave` from now on.
-    pub(crate) fn bury(&self, grave: Grave, now: Now) -> Ticket {
-        let mut graves = self.graves();
-        graves.retain(|_, stones| {
-            stones.retain(|stone| stone.until > now.monotonic);
-            !stones.is_empty()
-        });
-        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::SeqCst) + 1);
-        graves.entry(grave).or_default().push(Stone {
-            ticket,
-            until: now.monotonic.saturating_add(LIFETIME),
-        });
-        self.standing.store(graves.len(), Ordering::SeqCst);
-        ticket
+impl Revocations {
+    /// With the time that an event is kept for at least.
+    pub(crate) fn new(lifetime: Duration) -> Self {
+        Self {
+            lifetime,
+            seed: RandomState::default(),
+            latest: AtomicU64::new(0),
+            all: AtomicU64::new(0),
+            over_at: AtomicU64::new(0),
+            generations: Slot::default(),
+            ledgers: Mutex::default(),
+        }
     }
 
-    /// Takes one burial back: nothing was revoked by it.
-    pub(crate) fn lift(&self, grave: &Grave, ticket: Ticket) {
-        let mut graves = self.graves();
-        if let Some(stones) = graves.get_mut(grave) {
-            stones.retain(|stone| stone.ticket != ticket);
-            if stones.is_empty() {
-                graves.remove(grave);
+    /// Refuses what is named, as a call is about to be sent that may revoke it.
+    pub(crate) fn begin(&self, name: Name<'_>, now: Now) -> RevocationId {
+        let name = self.fingerprint(name);
+        self.write(now, |ledgers, number| {
+            let id = RevocationId(number);
+            ledgers.begin(name, id);
+            id
+        })
+    }
+
+    /// The call was given up: nobody knows what it has done, or will do. It stands from now on for
+    /// as long as if it had been sent now.
+    pub(crate) fn keep(&self, name: Name<'_>, id: RevocationId, now: Now) {
+        let name = self.fingerprint(name);
+        self.write(now, |ledgers, _| ledgers.begin(name, id));
+    }
+
+    /// The call has revoked what is named, and was answered then: nothing takes that back any more,
+    /// but that an app is opened again.
+    pub(crate) fn confirm(
+        &self,
+        name: Name<'_>,
+        id: RevocationId,
+        answered: Option<Order>,
+        now: Now,
+    ) {
+        let named = self.fingerprint(name);
+        self.write(now, |ledgers, _| {
+            if let Some(recent) = ledgers.recent() {
+                recent.change(named, |entry| entry.is_revoked = true);
+                if let (Name::App(_), Some(answered)) = (name, answered) {
+                    let last = recent.closed.entry(named).or_insert(answered);
+                    *last = answered.max(*last);
+                }
+            }
+            // Not before, so that there is no gap.
+            ledgers.undo(id);
+        });
+    }
+
+    /// Takes back what a call has begun: it has revoked nothing.
+    pub(crate) fn undo(&self, id: RevocationId) {
+        self.ledgers().undo(id);
+    }
+
+    /// Takes back that an app was closed, if each call that closed it was answered before the one
+    /// that has opened it was sent. A call that is not answered may be processed after that.
+    pub(crate) fn reopen(&self, app: &str, sent: Order) {
+        let name = self.fingerprint(Name::App(app));
+        for ledger in self.ledgers().iter_mut() {
+            if ledger
+                .closed
+                .get(&name)
+                .is_some_and(|answered| *answered < sent)
+            {
+                ledger.closed.remove(&name);
+                ledger.change(name, |entry| entry.is_revoked = false);
             }
         }
-        self.standing.store(graves.len(), Ordering::SeqCst);
     }
 
-    /// Takes every burial in this grave back: what was ended lives again.
-    pub(crate) fn clear(&self, grave: &Grave) {
-        let mut graves = self.graves();
-        graves.remove(grave);
-        self.standing.store(graves.len(), Ordering::SeqCst);
+    /// Has what is named asked about again: what was asked before now is forgotten.
+    pub(crate) fn fence(&self, name: Name<'_>, now: Now) {
+        let name = self.fingerprint(name);
+        self.write(now, |ledgers, number| {
+            let Some(recent) = ledgers.recent() else {
+                return;
+            };
+            if recent.fenced >= MOST_FENCES && !recent.generation.table.has(name) {
+                // Nobody invalidates so much but by mistake, and it must not take all memory.
+                self.all.store(number, Ordering::SeqCst);
+                recent.drop_fences();
+            } else if recent.change(name, |entry| entry.fence = number) {
+                recent.fenced += 1;
+            }
+        });
     }
 
-    /// Fences flights off: what was asked before now may not enter the cache any more.
-    pub(crate) fn announce(&self) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+    /// Has everything asked about again.
+    pub(crate) fn fence_all(&self) {
+        let _ledgers = self.ledgers();
+        let number = self.latest.load(Ordering::SeqCst) + 1;
+        self.all.store(number, Ordering::SeqCst);
+        self.latest.store(number, Ordering::SeqCst);
     }
 
-    /// The number of news so far. A flight notes it when it is sent and looks again when its
-    /// answer is in the cache: see [`VerdictCache::admit`](super::cache::VerdictCache::admit).
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
+    /// The last event so far.
+    pub(crate) fn latest(&self) -> EventNumber {
+        EventNumber(self.latest.load(Ordering::SeqCst))
     }
 
-    pub(crate) fn covers_secret(&self, key: &VerdictKey, now: Now) -> bool {
-        self.any() && self.covers(&Grave::Secret(*key), now)
+    /// What speaks against a verdict, for a request that came after the event `asked`.
+    ///
+    /// A check that was sent later than that is good for the request whatever was invalidated
+    /// meanwhile, so that nobody has to ask twice for himself.
+    pub(crate) fn contradiction(
+        &self,
+        subject: &Subject,
+        asked: EventNumber,
+        now: Now,
+    ) -> Option<Contradiction> {
+        // Before the table is looked at: what it says is true up to this event.
+        let latest = self.latest.load(Ordering::SeqCst);
+        if subject.cleared.load(Ordering::Relaxed) == latest {
+            return None;
+        }
+        self.look_up(subject, latest, asked, now)
     }
 
-    pub(crate) fn covers_identity(&self, identity: &Identity, now: Now) -> bool {
-        self.any()
-            && (self.covers(&Grave::App((&*identity.app_slug).into()), now)
-                || identity.kind == PrincipalKind::ApiKey
-                    && self.covers(&Grave::KeyId(identity.key_id), now))
+    /// Whether a credential is revoked as such.
+    pub(crate) fn is_revoked(&self, digest: &KeyDigest, now: Now) -> bool {
+        !self.is_over(now)
+            && self.generations.load().as_ref().is_some_and(|generations| {
+                let name = self.fingerprint(Name::Digest(*digest));
+                generations.entries(name, now).any(|entry| entry.stands())
+            })
     }
 
-    fn any(&self) -> bool {
-        self.standing.load(Ordering::SeqCst) != 0
-    }
-
-    fn covers(&self, grave: &Grave, now: Now) -> bool {
-        let mut graves = self.graves();
-        let Some(stones) = graves.get(grave) else {
+    /// Whether a credential as such, or everything, was invalidated after an event.
+    pub(crate) fn is_fenced(&self, digest: &KeyDigest, after: EventNumber, now: Now) -> bool {
+        if self.latest() == after {
             return false;
+        }
+        if let Some(generations) = &*self.generations.load() {
+            let name = self.fingerprint(Name::Digest(*digest));
+            let mut entries = generations.entries(name, now);
+            if entries.any(|entry| entry.fence > after.0) {
+                return true;
+            }
+        }
+        self.all.load(Ordering::SeqCst) > after.0
+    }
+
+    /// Gives back the memory once all is forgotten. Not for a request: it may be much.
+    pub(crate) fn expire(&self, now: Now) {
+        if self.is_over(now) && self.generations.load().is_some() {
+            let mut ledgers = self.ledgers();
+            ledgers.turn(now);
+            self.publish(&ledgers);
+        }
+    }
+
+    /// Whether nothing is remembered any more.
+    fn is_over(&self, now: Now) -> bool {
+        self.over_at.load(Ordering::SeqCst) <= nanoseconds(now.monotonic)
+    }
+
+    #[cold]
+    fn look_up(
+        &self,
+        subject: &Subject,
+        latest: u64,
+        asked: EventNumber,
+        now: Now,
+    ) -> Option<Contradiction> {
+        let mut fence = 0;
+        if let Some(generations) = &*self.generations.load() {
+            for entry in subject
+                .names()
+                .flat_map(|name| generations.entries(name, now))
+            {
+                if entry.stands() {
+                    return Some(Contradiction::Revoked);
+                }
+                fence = fence.max(entry.fence);
+            }
+        }
+        if self.is_beyond_memory(&subject.sent, now) {
+            return Some(Contradiction::Forgotten);
+        }
+        // After the table, from which fences go when everything is fenced in their place.
+        fence = fence.max(self.all.load(Ordering::SeqCst));
+        if fence > subject.sent.after.0 {
+            return (subject.sent.after < asked).then_some(Contradiction::Forgotten);
+        }
+        subject.cleared.store(latest, Ordering::Relaxed);
+        None
+    }
+
+    /// Whether an event that contradicts the answer to a check may be forgotten already. No cached
+    /// verdict is used for so long; the task of a check may have stood still.
+    fn is_beyond_memory(&self, sent: &Sent, now: Now) -> bool {
+        let age = now.monotonic.saturating_sub(sent.at.monotonic);
+        age.saturating_add(GATEWAY_LAG) > self.lifetime
+    }
+
+    fn fingerprint(&self, name: Name<'_>) -> Fingerprint {
+        Fingerprint::of(self.seed.hash_one(name))
+    }
+
+    /// Makes one event.
+    fn write<T>(&self, now: Now, change: impl FnOnce(&mut Ledgers, u64) -> T) -> T {
+        let mut ledgers = self.ledgers();
+        ledgers.turn(now);
+        ledgers.open(now, self.lifetime);
+        let number = self.latest.load(Ordering::SeqCst) + 1;
+        let changed = change(&mut ledgers, number);
+        self.publish(&ledgers);
+        // At last: whoever sees the number finds the event.
+        self.latest.store(number, Ordering::SeqCst);
+        changed
+    }
+
+    /// Shows the readers the generations as they are, if they do not see them yet.
+    fn publish(&self, ledgers: &Ledgers) {
+        let generations = ledgers.0.each_ref().map(|ledger| {
+            let generation = &ledger.as_ref()?.generation;
+            Some(Arc::clone(generation))
+        });
+        let generations = Generations(generations);
+        let is_seen = match &*self.generations.load() {
+            Some(seen) => generations.are(seen),
+            None => generations.over_at().is_none(),
         };
-        let stands = stones.iter().any(|stone| stone.until > now.monotonic);
-        if !stands {
-            graves.remove(grave);
-            self.standing.store(graves.len(), Ordering::SeqCst);
+        if !is_seen {
+            let over_at = generations.over_at();
+            let none_are_left = over_at.is_none();
+            self.over_at
+                .store(over_at.map_or(0, nanoseconds), Ordering::SeqCst);
+            self.generations
+                .store((!none_are_left).then(|| Arc::new(generations)));
         }
-        stands
     }
 
-    fn graves(&self) -> MutexGuard<'_, HashMap<Grave, Vec<Stone>>> {
-        self.graves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ledgers(&self) -> MutexGuard<'_, Ledgers> {
+        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The memory that the tables take.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        let generations = self.generations.load();
+        let generations = generations.as_deref().map(|Generations(of)| of);
+        let generations = generations.into_iter().flatten().flatten();
+        generations.map(|generation| generation.table.bytes()).sum()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Now {
-        Now {
-            monotonic: Duration::from_secs(seconds),
-            unix: Duration::from_secs(seconds),
+impl Subject {
+    pub(crate) fn new(
+        revocations: &Revocations,
+        digest: &KeyDigest,
+        identity: &Identity,
+        sent: Sent,
+    ) -> Self {
+        let app = &*identity.app_slug;
+        let key_id = (identity.kind == PrincipalKind::ApiKey).then_some(identity.key_id);
+        Self {
+            digest: revocations.fingerprint(Name::Digest(*digest)),
+            app: revocations.fingerprint(Name::App(app)),
+            key: key_id.map(|key_id| revocations.fingerprint(Name::Key { app, key_id })),
+            key_id: key_id.map(|key_id| revocations.fingerprint(Name::KeyId(key_id))),
+            sent,
+            cleared: AtomicU64::new(NEVER),
         }
     }
 
-    #[test]
-    fn a_grave_outlives_the_gateways_stale_yes_and_then_ends() {
-        let tombstones = Tombstones::default();
-        let grave = Grave::KeyId(7);
-        assert!(!tombstones.covers(&grave, at(0)));
-        tombstones.bury(grave.clone(), at(10));
-        assert!(tombstones.covers(&grave, at(10 + 62)));
-        assert!(tombstones.covers(&grave, at(10 + 179)));
-        assert!(!tombstones.covers(&grave, at(10 + 180)));
-        assert!(!tombstones.any(), "the last grave is cleared away");
+    pub(crate) fn sent(&self) -> &Sent {
+        &self.sent
     }
 
-    #[test]
-    fn only_what_is_to_be_forgotten_moves_the_epoch() {
-        let tombstones = Tombstones::default();
-        let before = tombstones.epoch();
-        // A grave is looked up where a flight lands; flights of other keys are not its business.
-        tombstones.bury(Grave::KeyId(1), at(0));
-        assert_eq!(tombstones.epoch(), before);
-        tombstones.announce();
-        assert_eq!(tombstones.epoch(), before + 1);
-    }
-
-    #[test]
-    fn lifting_one_burial_leaves_the_others() {
-        let tombstones = Tombstones::default();
-        let grave = Grave::App("orders".into());
-        let done = tombstones.bury(grave.clone(), at(0));
-        let failed = tombstones.bury(grave.clone(), at(0));
-        assert_ne!(done, failed);
-        tombstones.lift(&grave, failed);
-        assert!(tombstones.covers(&grave, at(1)));
-        tombstones.lift(&grave, done);
-        assert!(!tombstones.any());
-    }
-
-    #[test]
-    fn what_lives_again_has_no_grave_left() {
-        let tombstones = Tombstones::default();
-        let grave = Grave::App("orders".into());
-        tombstones.bury(grave.clone(), at(0));
-        tombstones.bury(grave.clone(), at(5));
-        tombstones.clear(&grave);
-        assert!(!tombstones.covers(&grave, at(6)));
-    }
-
-    #[test]
-    fn many_graves_are_all_kept() {
-        let tombstones = Tombstones::default();
-        for id in 0..1_000 {
-            tombstones.bury(Grave::KeyId(id), at(0));
-        }
-        assert!((0..1_000).all(|id| tombstones.covers(&Grave::KeyId(id), at(1))));
+    fn names(&self) -> impl Iterator<Item = Fingerprint> {
+        let of_all = [Some(self.digest), Some(self.app), self.key, self.key_id];
+        of_all.into_iter().flatten()
     }
 }
+
+impl Generations {
+    /// What stands against a name in those that are not over.
+    fn entries(&self, name: Fingerprint, now: Now) -> impl Iterator<Item = Entry> {
+        let generations = self.0.iter().flatten();
+        generations
+            .filter(move |generation| now.monotonic < generation.until)
+            .map(move |generation| generation.table.get(name))
+    }
+
+    fn are(&self, others: &Self) -> bool {
+        self.0.iter().zip(&others.0).all(|pair| match pair {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        })
+    }
+
+    /// When the last of them is over; `None` if there are none.
+    fn over_at(&self) -> Option<Duration> {
+        let generations = self.0.iter().flatten();
+        generations.map(|generation| generation.until).max()
+    }
+}
+
+impl Ledgers {
+    /// Begins a generation if there is none for new events.
+    fn open(&mut self, now: Now, lifetime: Duration) {
+        let [recent, _] = &mut self.0;
+        recent.get_or_insert_with(|| {
+            let full_at = now.monotonic.saturating_add(lifetime);
+            Ledger::new(full_at, full_at.saturating_add(lifetime))
+        });
+    }
+
+    /// Lets the generations grow older.
+    fn turn(&mut self, now: Now) {
+        let [recent, older] = &mut self.0;
+        if let Some(full) = recent.take_if(|ledger| ledger.full_at <= now.monotonic) {
+            *older = Some(full);
+        }
+        older.take_if(|ledger| ledger.generation.until <= now.monotonic);
+    }
+
+    /// The one for new events.
+    fn recent(&mut self) -> Option<&mut Ledger> {
+        let [recent, _] = &mut self.0;
+        recent.as_mut()
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Ledger> {
+        self.0.iter_mut().flatten()
+    }
+
+    fn begin(&mut self, name: Fingerprint, id: RevocationId) {
+        if let Some(recent) = self.recent()
+            && recent.undecided.insert(id.0, name).is_none()
+        {
+            recent.change(name, Entry::begin);
+        }
+    }
+
+    fn undo(&mut self, id: RevocationId) {
+        for ledger in self.iter_mut() {
+            if let Some(name) = ledger.undecided.remove(&id.0) {
+                ledger.change(name, Entry::undo);
+            }
+        }
+    }
+}
+
+impl Ledger {
+    fn new(full_at: Duration, until: Duration) -> Self {
+        let table = Table::with_slots(FIRST_SLOTS);
+        Self {
+            generation: Arc::new(Generation { until, table }),
+            full_at,
+            names: 0,
+            fenced: 0,
+            undecided: HashMap::new(),
+            closed: HashMap::new(),
+        }
+    }
+
+    /// Changes what stands against a name. Says whether the name is new.
+    fn change(&mut self, name: Fingerprint, change: impl FnOnce(&mut Entry)) -> bool {
+        let table = &self.generation.table;
+        if self.names >= table.capacity() && !table.has(name) {
+            let slots = table.slots().saturating_mul(2);
+            self.copy(slots, |_| true);
+        }
+        let table = &self.generation.table;
+        let mut entry = table.get(name);
+        change(&mut entry);
+        let is_new = table.set(name, entry) == Some(true);
+        self.names += usize::from(is_new);
+        is_new
+    }
+
+    /// Keeps the revocations alone.
+    fn drop_fences(&mut self) {
+        let table = &self.generation.table;
+        let standing = table.iter().filter(|(_, entry)| entry.stands()).count();
+        self.copy((standing * 2).max(FIRST_SLOTS), |entry| entry.stands());
+        self.fenced = 0;
+    }
+
+    /// Goes on with a table of its own, which readers do not see before it is published.
+    fn copy(&mut self, slots: usize, keeps: impl Fn(&Entry) -> bool) {
+        let table = Table::with_slots(slots);
+        let kept = self.generation.table.iter();
+        self.names = kept
+            .filter(|(_, entry)| keeps(entry))
+            .filter(|(name, entry)| table.set(*name, *entry) == Some(true))
+            .count();
+        let until = self.generation.until;
+        self.generation = Arc::new(Generation { until, table });
+    }
+}
+
+impl fmt::Debug for Revocations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revocations")
+            .field("lifetime", &self.lifetime)
+            .field("latest", &self.latest())
+            .finish_non_exhaustive()
+    }
+}
+
+/// No event has this number.
+const NEVER: u64 = u64::MAX;
+
+/// In models, as few as can be outgrown.
+const FIRST_SLOTS: usize = if cfg!(wacht_shuttle) { 2 } else { 64 };
+
+/// Names of fences that a generation keeps: 1000 a second with the default bounds, in 16 MiB.
+const MOST_FENCES: usize = if cfg!(wacht_shuttle) { 2 } else { 1 << 19 };

@@ -14,17 +14,26 @@ const WINDOW: Duration = Duration::from_secs(10);
 const SAMPLES: u32 = 10;
 /// This many in a row, and nothing else, speak for themselves.
 const IN_A_ROW: u32 = 5;
+/// How long a failure of the last finished check speaks for the gateway's state now.
+const FAILS_NOW: Duration = Duration::from_secs(30);
 /// How long nothing is sent before the next probe.
 const OPEN_FOR: Duration = Duration::from_secs(2);
 
 /// Whether the gateway is worth asking, by the rate of its failures: half of at least 10 checks
 /// within 10 s, or 5 in a row.
 #[derive(Debug, Default)]
-pub(crate) struct Breaker(Mutex<State>);
+pub(crate) struct Breaker(Mutex<Record>);
+
+#[derive(Debug, Default)]
+struct Record {
+    circuit: Circuit,
+    /// When the last finished check failed for want of a gateway, if it did.
+    last_outage: Option<Duration>,
+}
 
 #[derive(Debug)]
-enum State {
-    Closed(Record),
+enum Circuit {
+    Closed(Rate),
     Open {
         until: Duration,
     },
@@ -35,20 +44,20 @@ enum State {
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct Rate {
     since: Duration,
     answers: u32,
     failures: u32,
     in_a_row: u32,
 }
 
-impl Default for State {
+impl Default for Circuit {
     fn default() -> Self {
-        Self::Closed(Record::default())
+        Self::Closed(Rate::default())
     }
 }
 
-impl State {
+impl Circuit {
     fn shut_until(&self) -> Option<Duration> {
         match *self {
             Self::Closed(_) => None,
@@ -60,28 +69,38 @@ impl State {
 }
 
 impl Breaker {
-    /// How long to wait before asking, if checks are not sent now. Takes no leave.
+    /// How long to wait before asking, if checks are not sent now. Takes no probe's place.
     pub(crate) fn open_for(&self, now: Now) -> Option<Duration> {
-        let until = self.state().shut_until()?;
+        let until = self.record().circuit.shut_until()?;
         (now.monotonic < until).then(|| until - now.monotonic)
     }
 
-    /// Leave to send one check; it must be followed by [`answered`](Self::answered) or
+    /// Whether the gateway is known to fail now: checks are held back, or the last finished one
+    /// failed for want of a gateway less than 30 s ago. Any answer ends it.
+    pub(crate) fn is_failing(&self, now: Now) -> bool {
+        let record = self.record();
+        !matches!(record.circuit, Circuit::Closed(_))
+            || record
+                .last_outage
+                .is_some_and(|at| now.monotonic.saturating_sub(at) < FAILS_NOW)
+    }
+
+    /// Permission to send one check; it must be followed by [`answered`](Self::answered) or
     /// [`failed`](Self::failed), or, if it says nothing of the gateway, by
-    /// [`unsent`](Self::unsent).
+    /// [`indeterminate`](Self::indeterminate) or [`unsent`](Self::unsent).
     ///
     /// # Errors
     ///
     /// How long to wait before asking again.
-    pub(crate) fn leave(&self, now: Now) -> Result<(), Duration> {
-        let mut state = self.state();
-        let Some(until) = state.shut_until() else {
+    pub(crate) fn try_acquire(&self, now: Now) -> Result<(), Duration> {
+        let mut record = self.record();
+        let Some(until) = record.circuit.shut_until() else {
             return Ok(());
         };
         if now.monotonic < until {
             return Err(until - now.monotonic);
         }
-        *state = State::Probing {
+        record.circuit = Circuit::Probing {
             since: now.monotonic,
         };
         Ok(())
@@ -90,16 +109,17 @@ impl Breaker {
     /// The gateway said something; whether it was yes or no is not the breaker's business. Whether
     /// that closed an open breaker.
     pub(crate) fn answered(&self, now: Now) -> bool {
-        let mut state = self.state();
-        match &mut *state {
-            State::Closed(record) => {
-                record.forget_the_past(now);
-                record.answers = record.answers.saturating_add(1);
-                record.in_a_row = 0;
+        let mut record = self.record();
+        record.last_outage = None;
+        match &mut record.circuit {
+            Circuit::Closed(rate) => {
+                rate.forget_the_past(now);
+                rate.answers = rate.answers.saturating_add(1);
+                rate.in_a_row = 0;
                 false
             }
-            State::Open { .. } | State::Probing { .. } => {
-                *state = State::default();
+            Circuit::Open { .. } | Circuit::Probing { .. } => {
+                record.circuit = Circuit::default();
                 true
             }
         }
@@ -107,46 +127,54 @@ impl Breaker {
 
     /// The gateway said nothing, or that it is not well. Whether that opened a closed breaker.
     pub(crate) fn failed(&self, now: Now) -> bool {
-        let mut state = self.state();
-        let was_closed = matches!(*state, State::Closed(_));
-        let opens = match &mut *state {
-            State::Closed(record) => {
-                record.forget_the_past(now);
-                record.failures = record.failures.saturating_add(1);
-                record.in_a_row = record.in_a_row.saturating_add(1);
-                record.is_enough()
+        let mut record = self.record();
+        record.last_outage = Some(now.monotonic);
+        let was_closed = matches!(record.circuit, Circuit::Closed(_));
+        let opens = match &mut record.circuit {
+            Circuit::Closed(rate) => {
+                rate.forget_the_past(now);
+                rate.failures = rate.failures.saturating_add(1);
+                rate.in_a_row = rate.in_a_row.saturating_add(1);
+                rate.is_enough()
             }
-            State::Probing { .. } => true,
-            // Sent before it opened: no news.
-            State::Open { .. } => false,
+            Circuit::Probing { .. } => true,
+            // Sent before it opened: it says nothing new.
+            Circuit::Open { .. } => false,
         };
         if opens {
-            *state = State::Open {
+            record.circuit = Circuit::Open {
                 until: now.monotonic.saturating_add(OPEN_FOR),
             };
         }
         was_closed && opens
     }
 
-    /// What became of the check says nothing of the gateway. A probe is somebody else's turn.
+    /// The gateway gave an answer that a caller may have brought about. It counts neither for nor
+    /// against the gateway, but an answer it is.
+    pub(crate) fn indeterminate(&self) {
+        self.record().last_outage = None;
+        self.unsent();
+    }
+
+    /// The check was not sent. If it was a probe, somebody else may send the next one.
     pub(crate) fn unsent(&self) {
-        let mut state = self.state();
-        if let State::Probing { since } = *state {
-            *state = State::Open { until: since };
+        let mut record = self.record();
+        if let Circuit::Probing { since } = record.circuit {
+            record.circuit = Circuit::Open { until: since };
         }
     }
 
     /// Whether checks are sent as they come.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(*self.state(), State::Closed(_))
+        matches!(self.record().circuit, Circuit::Closed(_))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn record(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Record {
+impl Rate {
     fn forget_the_past(&mut self, now: Now) {
         if now.monotonic.saturating_sub(self.since) >= WINDOW {
             *self = Self {
@@ -178,7 +206,7 @@ mod tests {
     fn opened(at_milliseconds: u64) -> Breaker {
         let breaker = Breaker::default();
         for _ in 0..IN_A_ROW {
-            breaker.leave(at(at_milliseconds)).unwrap();
+            breaker.try_acquire(at(at_milliseconds)).unwrap();
             breaker.failed(at(at_milliseconds));
         }
         assert!(!breaker.is_closed());
@@ -228,14 +256,20 @@ mod tests {
     #[test]
     fn open_it_says_how_long_to_wait_and_then_lets_one_probe_out() {
         let breaker = opened(1_000);
-        assert_eq!(breaker.leave(at(1_500)), Err(Duration::from_millis(1_500)));
-        breaker.leave(at(3_000)).unwrap();
+        assert_eq!(
+            breaker.try_acquire(at(1_500)),
+            Err(Duration::from_millis(1_500))
+        );
+        breaker.try_acquire(at(3_000)).unwrap();
         for _ in 0..100 {
-            assert!(breaker.leave(at(3_000)).is_err(), "one probe is enough");
+            assert!(
+                breaker.try_acquire(at(3_000)).is_err(),
+                "one probe is enough"
+            );
         }
         breaker.answered(at(3_100));
         assert!(breaker.is_closed());
-        breaker.leave(at(3_100)).unwrap();
+        breaker.try_acquire(at(3_100)).unwrap();
     }
 
     #[test]
@@ -247,7 +281,7 @@ mod tests {
         );
         assert_eq!(breaker.open_for(at(3_000)), None);
         assert_eq!(breaker.open_for(at(3_000)), None);
-        breaker.leave(at(3_000)).unwrap();
+        breaker.try_acquire(at(3_000)).unwrap();
         assert_eq!(breaker.open_for(at(3_000)), Some(OPEN_FOR));
         breaker.answered(at(3_000));
         assert_eq!(breaker.open_for(at(3_000)), None);
@@ -256,31 +290,57 @@ mod tests {
     #[test]
     fn a_failed_probe_opens_it_again() {
         let breaker = opened(0);
-        breaker.leave(at(2_000)).unwrap();
+        breaker.try_acquire(at(2_000)).unwrap();
         breaker.failed(at(2_500));
-        assert_eq!(breaker.leave(at(2_500)), Err(OPEN_FOR));
+        assert_eq!(breaker.try_acquire(at(2_500)), Err(OPEN_FOR));
     }
 
     #[test]
     fn a_lost_probe_is_followed_by_another() {
         let breaker = opened(0);
-        breaker.leave(at(2_000)).unwrap();
-        assert!(breaker.leave(at(3_999)).is_err());
-        breaker.leave(at(4_000)).unwrap();
+        breaker.try_acquire(at(2_000)).unwrap();
+        assert!(breaker.try_acquire(at(3_999)).is_err());
+        breaker.try_acquire(at(4_000)).unwrap();
     }
 
     #[test]
     fn a_probe_that_was_never_sent_makes_way_at_once() {
         let breaker = opened(0);
-        breaker.leave(at(2_000)).unwrap();
+        breaker.try_acquire(at(2_000)).unwrap();
         breaker.unsent();
-        breaker.leave(at(2_000)).unwrap();
+        breaker.try_acquire(at(2_000)).unwrap();
+    }
+
+    #[test]
+    fn the_gateway_fails_now_for_half_a_minute_after_its_last_failure_unless_it_answers() {
+        let breaker = Breaker::default();
+        assert!(!breaker.is_failing(at(0)));
+        breaker.failed(at(1_000));
+        assert!(breaker.is_failing(at(30_999)));
+        assert!(!breaker.is_failing(at(31_000)), "a failure of the past");
+        breaker.failed(at(40_000));
+        breaker.answered(at(40_001));
+        assert!(!breaker.is_failing(at(40_001)));
+        breaker.failed(at(50_000));
+        breaker.indeterminate();
+        assert!(!breaker.is_failing(at(50_000)), "that was an answer, too");
+        breaker.failed(at(60_000));
+        breaker.unsent();
+        assert!(breaker.is_failing(at(60_000)), "nothing was heard");
+    }
+
+    #[test]
+    fn the_gateway_fails_as_long_as_checks_are_held_back() {
+        let breaker = opened(0);
+        assert!(breaker.is_failing(at(100_000)));
+        breaker.answered(at(100_000));
+        assert!(!breaker.is_failing(at(100_000)));
     }
 
     #[test]
     fn a_late_failure_does_not_keep_it_open_longer() {
         let breaker = opened(0);
         breaker.failed(at(1_999));
-        breaker.leave(at(2_000)).unwrap();
+        breaker.try_acquire(at(2_000)).unwrap();
     }
 }

@@ -1,64 +1,64 @@
 //! Asking the gateway: what is sent, what the answer means, and that N callers with one key ask
 //! once.
+//!
+//! In comes a [`Check`], out goes a [`Verification`]; what is learned is filed under the key's digest
+//! in the cache of [`verdict`](super::verdict). On the way, the [`directory`](super::directory) says
+//! whose the key is. What waits for a verification is resumed in the [`pipeline`](super::pipeline).
 
 pub(crate) mod breaker;
+pub(crate) mod check;
+pub(crate) mod in_flight;
 
-use std::collections::HashMap;
+mod answer;
+mod events;
+
 use std::fmt;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use http::{Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tracing::field::Empty;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
-use crate::api::gateway::{CheckRequest, CheckResponse, DenyReason};
-use crate::client::Error;
-use crate::clock::Now;
-use crate::gate::directory::Ours;
-use crate::gate::limit::Payer;
-use crate::gate::principal::{Identity, PrincipalKind};
-use crate::gate::state::State;
-use crate::gate::stats::GatewayResult;
-use crate::gate::verdict::cache::{Filed, STRANGER_TTL};
-use crate::gate::verdict::{End, Verdict, VerdictKey};
-use crate::log::GATE;
+use crate::api::gateway::CheckResponse;
+use crate::client::{Error, WachtClient};
+use crate::clock::{Clock, Now};
+use crate::gate::directory::{Directory, Ours, Reserved};
+use crate::gate::limit::{FailedLookups, Limiter};
+use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
+use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
+use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, StateId, Verdict};
+use crate::log::{GATE, Notice};
 
-/// Checks in flight for digests seen good before, and as many for those never seen.
-const IN_FLIGHT: usize = 128;
-/// Flights beyond which none starts for a key never seen, those that wait for a place included.
-const FLIGHTS: usize = 4096;
+use self::answer::GatewayAnswer;
+use self::breaker::Breaker;
+use self::check::Check;
+use self::in_flight::InFlight;
+
 /// What follows a failed refresh.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// No limit of Wacht's makes a caller wait longer than this under `Limits::gateway()`: the
 /// gateway names the whole window, not what is left of it.
 const GATEWAY_RETRY_MAX: Duration = Duration::from_secs(60);
-const USER_AGENT_MAX: usize = 256;
-const RESOURCE_MAX: usize = 2048;
 
 /// What a verification brought.
 #[derive(Clone, Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum Verification {
     Valid(Arc<Verdict>),
     /// A definite no.
     Invalid,
-    /// The key is good; the gateway says its limit is reached. Only asked for by [`ask`].
+    /// The key is good; the gateway says its limit is reached. Only of a check of one's own.
     Limited(Arc<Verdict>, Duration),
-    /// The key is good; the gateway says a permission is missing. Only asked for by [`ask`].
+    /// The key is good; the gateway says a permission is missing. Only of a check of one's own.
     Denied(Arc<Verdict>),
-    /// Nobody knows. Try again after this long.
+    /// The gateway failed. Try again after this long.
+    Outage(Duration),
+    /// Nobody knows, for want of something else than a gateway. Try again after this long.
     Unknown(Duration),
     /// Nobody will know before the program is changed.
     Misconfigured(&'static str),
 }
 
-impl Outcome {
+impl Verification {
     /// The word for it in spans and events.
     fn as_str(&self) -> &'static str {
         match self {
@@ -66,426 +66,268 @@ impl Outcome {
             Self::Invalid => "invalid",
             Self::Limited(..) => "rate_limited",
             Self::Denied(_) => "permission_denied",
-            Self::Unknown(_) => "unknown",
+            Self::Outage(_) | Self::Unknown(_) => "unknown",
             Self::Misconfigured(_) => "misconfigured",
         }
     }
 }
 
-/// What a waiting request is resumed with.
-pub(crate) struct Arrived {
-    pub(crate) outcome: Outcome,
-    /// Whether the check that brought it was this very request's, or one it had joined.
-    pub(crate) is_own: bool,
+/// Everything a verification needs and everything it fills, shared by all clones of a layer.
+pub(crate) struct Verifier {
+    pub(crate) id: StateId,
+    pub(crate) client: WachtClient,
+    pub(crate) clock: Clock,
+    pub(crate) deadline: Duration,
+    pub(crate) cache: VerdictCache,
+    pub(crate) in_flight: InFlight,
+    pub(crate) breaker: Breaker,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) failed_lookups: FailedLookups,
+    pub(crate) metrics: Metrics,
+    /// Said once per outage.
+    pub(crate) outage: Notice,
 }
 
-/// Describes a request that did not come over HTTP: what it is about, its method, the caller's
-/// address and user agent.
-///
-/// Endpoint rules are compared with the resource. An app with a rule per address needs
-/// [`client_ip`](Self::client_ip): without it such a rule answers
-/// [`Misconfigured`](crate::RejectionKind::Misconfigured). All of it stands in Wacht's audit.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct AuthContext {
-    method: &'static str,
-    resource: String,
-    client_ip: Option<IpAddr>,
-    user_agent: Option<String>,
-}
-
-impl AuthContext {
-    /// `POST` on `resource`, from nobody in particular.
+impl Verifier {
+    /// Looks a key up, and charges who caused it if the key is bad. Here, in the task of the check:
+    /// a caller who hangs up pays all the same.
     ///
-    /// `resource` is what endpoint rules are compared with: a path such as `/orders`.
-    pub fn new(resource: impl Into<String>) -> Self {
-        let mut resource = resource.into();
-        if !resource.starts_with('/') {
-            resource.insert(0, '/');
+    /// `is_wanted` is asked once more right before the check is sent.
+    async fn verify(self: &Arc<Self>, check: &Check, is_wanted: impl Fn() -> bool) -> Verification {
+        let verification = self.look_up(check, is_wanted).await;
+        if let (Verification::Invalid, Some(source)) = (&verification, check.charged_to) {
+            self.failed_lookups.charge(source, self.clock.now());
         }
-        Self {
-            method: "POST",
-            resource,
-            client_ip: None,
-            user_agent: None,
-        }
+        self.metrics.levels(&self.levels());
+        Span::current().record(in_flight::RESULT, verification.as_str());
+        tracing::debug!(target: GATE, result = verification.as_str(), "a verification is over");
+        verification
     }
 
-    /// The method. One that Wacht does not know is sent as `POST`; it decides nothing.
-    pub fn method(mut self, method: &Method) -> Self {
-        self.method = match *method {
-            Method::GET => "GET",
-            Method::PUT => "PUT",
-            Method::PATCH => "PATCH",
-            Method::DELETE => "DELETE",
-            Method::HEAD => "HEAD",
-            Method::OPTIONS => "OPTIONS",
-            _ => "POST",
+    /// Asks the gateway about one key and files what it says.
+    async fn look_up(
+        self: &Arc<Self>,
+        check: &Check,
+        is_wanted: impl Fn() -> bool,
+    ) -> Verification {
+        // Looked at behind the cache: whom it turns away has nothing that could be used.
+        if let Some(wait) = self.breaker.open_for(self.clock.now()) {
+            return self.outage(check, wait);
+        }
+        // Too much in flight says nothing about the gateway.
+        let Some(place) = self.in_flight.place(check.seen_good, self.deadline).await else {
+            return self.unknown(check, RETRY_AFTER);
         };
-        self
-    }
-
-    /// The address of the caller, which limits per address are counted by.
-    pub fn client_ip(mut self, address: IpAddr) -> Self {
-        self.client_ip = Some(address);
-        self
-    }
-
-    /// The caller's user agent, for the audit: its visible ASCII characters, 256 at most.
-    pub fn user_agent(mut self, user_agent: &str) -> Self {
-        let visible = user_agent
-            .chars()
-            .filter(|c| matches!(c, ' '..='~'))
-            .take(USER_AGENT_MAX)
-            .collect();
-        self.user_agent = Some(visible);
-        self
-    }
-
-    pub(crate) fn resource(&self) -> &str {
-        &self.resource
-    }
-
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.client_ip
-    }
-
-    /// For a refresh, which no caller should be able to steer.
-    fn refresh() -> Self {
-        Self::new("/")
-    }
-}
-
-/// One key to ask about. Holds the key itself, for as long as the check is in flight.
-pub(crate) struct Check {
-    pub(crate) key: VerdictKey,
-    pub(crate) secret: SecretString,
-    pub(crate) context: AuthContext,
-    pub(crate) required_permissions: Vec<String>,
-    pub(crate) seen_good: bool,
-    /// The apps whose keys are accepted where it was shown; `None` is all.
-    pub(crate) accepted: Option<Arc<[Box<str>]>>,
-    /// Who pays if it fails.
-    pub(crate) charged_to: Option<Payer>,
-}
-
-impl Check {
-    /// A check in the background, of which the caller decides nothing but the key.
-    pub(crate) fn refresh(
-        key: VerdictKey,
-        secret: SecretString,
-        accepted: Option<Arc<[Box<str>]>>,
-    ) -> Self {
-        Self {
-            key,
-            secret,
-            accepted,
-            context: AuthContext::refresh(),
-            required_permissions: Vec::new(),
-            seen_good: true,
-            charged_to: None,
+        if !is_wanted() {
+            return Verification::Unknown(RETRY_AFTER);
+        }
+        // Those ahead in the queue may have found the gateway down.
+        if let Err(wait) = self.breaker.try_acquire(self.clock.now()) {
+            return self.outage(check, wait);
+        }
+        let sent = self.clock.now();
+        // Opened before the check is sent, so that whatever happens meanwhile is noticed.
+        let open = self.cache.open_check(check.key, sent);
+        let answer = self.ask_gateway(check, sent).await;
+        // The calls that may follow go to the management API, and others need the place.
+        drop(place);
+        match answer {
+            GatewayAnswer::Yes(response) => {
+                let valid = Verification::Valid;
+                self.file(check, *response, &open, valid).await
+            }
+            GatewayAnswer::RateLimited(response) => {
+                let wait = response.retry_after.unwrap_or(GATEWAY_RETRY_MAX);
+                let wait = wait.min(GATEWAY_RETRY_MAX);
+                let limited = |verdict| Verification::Limited(verdict, wait);
+                self.file(check, *response, &open, limited).await
+            }
+            GatewayAnswer::PermissionDenied(response) => {
+                let denied = Verification::Denied;
+                self.file(check, *response, &open, denied).await
+            }
+            GatewayAnswer::No => {
+                let (now, ttl) = (self.clock.now(), self.cache.policy.negative_ttl);
+                self.cache.refuse(&open, now, ttl);
+                Verification::Invalid
+            }
+            GatewayAnswer::Indeterminate => {
+                let now = self.clock.now();
+                if let Some(verdict) = self.cache.positive(&check.key) {
+                    verdict.refresh_indeterminate(now.monotonic.saturating_add(RETRY_AFTER));
+                }
+                self.cache.indeterminate(&open, now);
+                tracing::debug!(target: GATE, "the gateway gave an answer that is neither yes nor no");
+                Verification::Unknown(self.cache.policy.negative_ttl.max(RETRY_AFTER))
+            }
+            GatewayAnswer::Outage => self.outage(check, RETRY_AFTER),
+            GatewayAnswer::Misconfigured => {
+                Verification::Misconfigured("the Wacht client cannot be used")
+            }
         }
     }
 
-    fn accepts(&self, slug: &str) -> bool {
-        let accepted = self.accepted.as_deref();
-        accepted.is_none_or(|apps| apps.iter().any(|app| **app == *slug))
-    }
-
-    fn request(&self) -> CheckRequest {
-        let secret = self.secret.expose_secret();
-        let mut request = match self.key.kind {
-            PrincipalKind::ApiKey => CheckRequest::api_key(secret),
-            PrincipalKind::OauthAccessToken => CheckRequest::oauth_access_token(secret),
+    /// Sends the check and tells the breaker and the figures what came of it.
+    async fn ask_gateway(&self, check: &Check, sent: Now) -> GatewayAnswer {
+        self.metrics.check_sent();
+        // From here on, however long the queue was: what runs out now is the gateway's time alone.
+        let asked = self.client.gateway().check(check.request()).send();
+        let answer = tokio::time::timeout(self.deadline, asked).await;
+        let answered = self.clock.now();
+        let took = answered.monotonic.saturating_sub(sent.monotonic);
+        let is_timeout = match &answer {
+            Err(_) => true,
+            Ok(Err(Error::Request(error))) => error.is_timeout(),
+            Ok(_) => false,
         };
-        let context = &self.context;
-        // The gateway refuses bodies over 2 MiB; nothing a caller sends may come near that.
-        let mut end = context.resource.len().min(RESOURCE_MAX);
-        while !context.resource.is_char_boundary(end) {
-            end -= 1;
+        let answer = match answer {
+            Ok(answer) => GatewayAnswer::of(answer, !check.required_permissions.is_empty()),
+            Err(_) => GatewayAnswer::Outage,
+        };
+        match answer.result() {
+            Some(_) if is_timeout => self.metrics.gateway_request(GatewayResult::TimedOut, took),
+            Some(result) => self.metrics.gateway_request(result, took),
+            None => {}
         }
-        request = request
-            .method(context.method)
-            .resource(&context.resource[..end]);
-        if let Some(address) = context.client_ip {
-            request = request.client_ip(address);
-        }
-        if let Some(user_agent) = &context.user_agent {
-            request = request.user_agent(user_agent.as_str());
-        }
-        if !self.required_permissions.is_empty() {
-            request = request.required_permissions(&self.required_permissions);
-        }
-        request
-    }
-}
-
-/// What an answer of the gateway means. The rows of the answer table, in its order.
-#[derive(Debug)]
-enum Meaning {
-    Yes(Box<CheckResponse>),
-    RateLimited(Box<CheckResponse>),
-    PermissionDenied(Box<CheckResponse>),
-    /// A definite no.
-    No,
-    /// An answer that is neither yes nor no.
-    Undecided,
-    /// No answer, or one that says the gateway is not well.
-    Outage,
-    Misconfigured,
-}
-
-impl Meaning {
-    /// As what it is counted; `None` if nothing was sent.
-    fn result(&self) -> Option<GatewayResult> {
-        match self {
-            Self::Yes(_) => Some(GatewayResult::Allowed),
-            Self::RateLimited(_) => Some(GatewayResult::RateLimited),
-            Self::PermissionDenied(_) => Some(GatewayResult::PermissionDenied),
-            Self::No => Some(GatewayResult::Denied),
-            Self::Undecided => Some(GatewayResult::Undecided),
-            Self::Outage => Some(GatewayResult::Failed),
-            Self::Misconfigured => None,
-        }
-    }
-}
-
-fn meaning(answer: Result<CheckResponse, Error>, asked_permissions: bool) -> Meaning {
-    match answer {
-        Ok(response) if response.allowed && response.identity.is_some() => {
-            Meaning::Yes(Box::new(response))
-        }
-        Ok(response) if response.allowed => Meaning::Undecided,
-        Ok(response) => match &response.reason {
-            Some(DenyReason::RateLimited) if response.identity.is_some() => {
-                Meaning::RateLimited(Box::new(response))
+        match answer {
+            GatewayAnswer::Outage => {
+                if self.breaker.failed(answered) {
+                    tracing::warn!(
+                        target: GATE,
+                        "the gateway fails too often: checks are held back, keys not known here are answered 503"
+                    );
+                }
             }
-            Some(DenyReason::RateLimited) => Meaning::Undecided,
-            Some(DenyReason::PermissionDenied)
-                if asked_permissions && response.identity.is_some() =>
-            {
-                Meaning::PermissionDenied(Box::new(response))
-            }
-            reason => {
-                let reason = reason.as_ref().map_or("none", plain_word);
-                tracing::warn!(
-                    target: GATE,
-                    reason,
-                    "the gateway denied a key for a reason of its own"
-                );
-                Meaning::No
-            }
-        },
-        Err(error) if error.is_invalid_key() => Meaning::No,
-        Err(Error::Api { status, .. })
-            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS =>
-        {
-            Meaning::Outage
-        }
-        Err(Error::Request(_)) => Meaning::Outage,
-        Err(Error::Config(_)) => Meaning::Misconfigured,
-        Err(_) => Meaning::Undecided,
-    }
-}
-
-/// The gateway's word for the log. What is no plain word may hold the key it was asked about.
-fn plain_word(reason: &DenyReason) -> &str {
-    match reason.as_str() {
-        word if word.len() > 32 => "no plain word",
-        word if word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => word,
-        _ => "no plain word",
-    }
-}
-
-/// Looks a key up, and charges who caused it if the key is bad. Here, in the flight's own task:
-/// a caller who hangs up pays all the same.
-async fn verify(state: &Arc<State>, check: &Check) -> Outcome {
-    let outcome = look_up(state, check).await;
-    if let (Outcome::Invalid, Some(address)) = (&outcome, check.charged_to) {
-        state.failed_lookups.charge(address, state.clock.now());
-    }
-    state.tell_levels();
-    Span::current().record(RESULT, outcome.as_str());
-    tracing::debug!(target: GATE, result = outcome.as_str(), "a verification is over");
-    outcome
-}
-
-/// Asks the gateway about one key and files what it says.
-async fn look_up(state: &Arc<State>, check: &Check) -> Outcome {
-    let places = if check.seen_good {
-        &state.flights.seen_good
-    } else {
-        &state.flights.never_seen
-    };
-    // Looked at behind the cache: whom it turns away has nothing that could be used.
-    if let Some(wait) = state.breaker.open_for(state.clock.now()) {
-        return unanswered(state, check, wait);
-    }
-    // Too much in flight says nothing about the gateway. The semaphores are never closed.
-    let Ok(Ok(_place)) = tokio::time::timeout(state.deadline, places.acquire()).await else {
-        return no_news(state, check, RETRY_AFTER);
-    };
-    // Those ahead in the queue may have found the gateway down.
-    if let Err(wait) = state.breaker.leave(state.clock.now()) {
-        return unanswered(state, check, wait);
-    }
-    let sent = state.clock.now();
-    state.metrics.check_sent();
-    // Noted before the check leaves, so that news during the flight is noticed.
-    let epoch = state.tombstones.epoch();
-    // From here on, however long the queue was: what runs out now is the gateway's time alone.
-    let asked = state.client.gateway().check(check.request()).send();
-    let answer = tokio::time::timeout(state.deadline, asked).await;
-    let answered = state.clock.now();
-    let took = answered.monotonic.saturating_sub(sent.monotonic);
-    let Ok(answer) = answer else {
-        state.metrics.gateway_request(GatewayResult::TimedOut, took);
-        gateway_failed(state, answered);
-        return unanswered(state, check, RETRY_AFTER);
-    };
-    let is_timeout = matches!(&answer, Err(Error::Request(error)) if error.is_timeout());
-    let meaning = meaning(answer, !check.required_permissions.is_empty());
-    match meaning.result() {
-        Some(_) if is_timeout => state.metrics.gateway_request(GatewayResult::TimedOut, took),
-        Some(result) => state.metrics.gateway_request(result, took),
-        None => {}
-    }
-    match meaning {
-        Meaning::Outage => gateway_failed(state, answered),
-        // Nothing that a caller can bring about counts for or against the gateway.
-        Meaning::Undecided | Meaning::Misconfigured => state.breaker.unsent(),
-        _ => {
-            if state.breaker.answered(answered) {
-                tracing::info!(target: GATE, "checks are sent to the gateway again");
+            GatewayAnswer::Misconfigured => self.breaker.unsent(),
+            // A caller may have brought it about, so it counts neither for nor against the gateway.
+            GatewayAnswer::Indeterminate => self.breaker.indeterminate(),
+            _ => {
+                if self.breaker.answered(answered) {
+                    tracing::info!(target: GATE, "checks are sent to the gateway again");
+                }
             }
         }
+        if !matches!(answer, GatewayAnswer::Outage) && self.outage.is_over() {
+            tracing::info!(target: GATE, "the gateway answers again");
+        }
+        answer
     }
-    if !matches!(meaning, Meaning::Outage) && state.notices.gateway.is_over() {
-        tracing::info!(target: GATE, "the gateway answers again");
+
+    /// The gateway said nothing that could be used, or is known to be down.
+    fn outage(&self, check: &Check, wait: Duration) -> Verification {
+        self.outage.warn_once("the gateway does not answer");
+        self.delay_refresh(check, wait);
+        Verification::Outage(wait)
     }
-    match meaning {
-        Meaning::Yes(response) => ours(state, check, *response, sent, epoch, Outcome::Valid).await,
-        Meaning::RateLimited(response) => {
-            let wait = response.retry_after.unwrap_or(GATEWAY_RETRY_MAX);
-            let wait = wait.min(GATEWAY_RETRY_MAX);
-            let limited = |verdict| Outcome::Limited(verdict, wait);
-            ours(state, check, *response, sent, epoch, limited).await
+
+    /// Nobody was asked, so what is known of the key stays as it is, and nothing is filed.
+    fn unknown(&self, check: &Check, wait: Duration) -> Verification {
+        self.delay_refresh(check, wait);
+        Verification::Unknown(wait)
+    }
+
+    fn delay_refresh(&self, check: &Check, wait: Duration) {
+        if let Some(verdict) = self.cache.positive(&check.key) {
+            let now = self.clock.now();
+            verdict.refresh_failed(now.monotonic.saturating_add(wait));
         }
-        Meaning::PermissionDenied(response) => {
-            ours(state, check, *response, sent, epoch, Outcome::Denied).await
+    }
+
+    /// The key is somebody's: is it ours, and what does its app say? Then its verdict is filed.
+    async fn file(
+        self: &Arc<Self>,
+        check: &Check,
+        response: CheckResponse,
+        open: &OpenCheck<'_>,
+        verification: impl FnOnce(Arc<Verdict>) -> Verification,
+    ) -> Verification {
+        let Some(identity) = response.identity else {
+            return Verification::Unknown(RETRY_AFTER);
+        };
+        let deployment = match self.directory.ours(self.deadline).await {
+            Ours::Deployment(deployment) => deployment,
+            // Not remembered: it ends with the first app that is made.
+            Ours::NoApps => return Verification::Invalid,
+            Ours::Unknown => return Verification::Unknown(RETRY_AFTER),
+        };
+        if deployment != identity.deployment_id {
+            let now = self.clock.now();
+            self.cache.refuse(open, now, STRANGER_TTL);
+            return Verification::Invalid;
         }
-        Meaning::No => {
-            let now = state.clock.now();
-            state
-                .cache
-                .refuse(check.key, sent, now, state.cache.policy.negative_ttl);
-            Outcome::Invalid
-        }
-        Meaning::Undecided => {
-            let now = state.clock.now();
-            let wait = state.cache.policy.negative_ttl;
-            if let Some(verdict) = state.cache.positive(&check.key) {
-                verdict.refresh_undecided(now.monotonic.saturating_add(RETRY_AFTER));
+        let slug = &*identity.app_slug;
+        let is_token = check.key.kind == PrincipalKind::OauthAccessToken;
+        let app = match check.accepted.accept(slug, Reserved::of(slug), is_token) {
+            true => {
+                let directory = &self.directory;
+                directory.resolve(deployment, slug, self.deadline).await
             }
-            state.cache.undecided(check.key, sent, now);
-            tracing::debug!(target: GATE, "the gateway gave an answer that is neither yes nor no");
-            Outcome::Unknown(wait.max(RETRY_AFTER))
+            // Of a key that is refused whatever its app says, nothing more is asked.
+            false => self.directory.app(deployment, slug),
+        };
+        let end = match check.key.kind {
+            PrincipalKind::ApiKey => End::Unknown,
+            PrincipalKind::OauthAccessToken => {
+                token_expiry(&response.metadata).map_or(End::Now, End::At)
+            }
+        };
+        let verdict = Arc::new(Verdict::new(
+            check.key.digest,
+            Identity {
+                kind: check.key.kind,
+                key_id: identity.key_id,
+                key_name: identity.key_name.into(),
+                app_slug: Arc::clone(app.slug()),
+                deployment_id: identity.deployment_id,
+                owner_user_id: identity.owner_user_id,
+                organization_id: identity.organization_id,
+                workspace_id: identity.workspace_id,
+                organization_membership_id: identity.organization_membership_id,
+                workspace_membership_id: identity.workspace_membership_id,
+                permissions: app
+                    .permission_sets
+                    .share(response.permissions.into_iter().collect()),
+                metadata: response.metadata,
+            },
+            app,
+            self.id,
+            end,
+            open.sent(),
+            &self.cache.revocations,
+        ));
+        self.cache.insert(open, &verdict, self.clock.now());
+        // Whoever uses it looks for what speaks against it.
+        verification(verdict)
+    }
+
+    /// What is held and has been done so far, the cache settled first.
+    pub(crate) fn stats(&self) -> AuthStats {
+        self.cache.settle();
+        self.metrics.stats(&self.levels(), self.in_flight.len())
+    }
+
+    /// What is held, as far as that can be had at no cost: the cache may still have to settle.
+    fn levels(&self) -> Levels {
+        let evictions = self.cache.evictions();
+        Levels {
+            cached_keys: self.cache.good_keys(),
+            cached_bytes: self.cache.good_bytes(),
+            refused_keys: self.cache.refused_keys(),
+            evicted_keys: evictions.good_keys(),
+            evicted_refused_keys: evictions.refused_keys(),
+            limiter_subjects: self.limiter.subjects(),
+            is_breaker_open: !self.breaker.is_closed(),
         }
-        Meaning::Outage => unanswered(state, check, RETRY_AFTER),
-        Meaning::Misconfigured => Outcome::Misconfigured("the Wacht client cannot be used"),
     }
 }
 
-fn gateway_failed(state: &State, now: Now) {
-    if state.breaker.failed(now) {
-        tracing::warn!(
-            target: GATE,
-            "the gateway fails too often: checks are held back, keys not known here are answered 503"
-        );
-    }
-}
-
-/// The gateway said nothing that could be used, or is known to be down.
-fn unanswered(state: &State, check: &Check, wait: Duration) -> Outcome {
-    state
-        .notices
-        .gateway
-        .warn_once("the gateway does not answer");
-    no_news(state, check, wait)
-}
-
-/// Nobody said anything: what is known of the key goes on for a while, and nothing is filed.
-fn no_news(state: &State, check: &Check, wait: Duration) -> Outcome {
-    if let Some(verdict) = state.cache.positive(&check.key) {
-        let now = state.clock.now();
-        verdict.refresh_failed(now.monotonic.saturating_add(wait));
-    }
-    Outcome::Unknown(wait)
-}
-
-/// The key is somebody's: is it ours, and what does its app say?
-async fn ours(
-    state: &Arc<State>,
-    check: &Check,
-    response: CheckResponse,
-    sent: Now,
-    epoch: u64,
-    outcome: impl FnOnce(Arc<Verdict>) -> Outcome,
-) -> Outcome {
-    let Some(identity) = response.identity else {
-        return Outcome::Unknown(RETRY_AFTER);
-    };
-    let deployment = match state.directory.ours(state.deadline).await {
-        Ours::Deployment(deployment) => deployment,
-        // Not remembered: it ends with the first app that is made.
-        Ours::NoApps => return Outcome::Invalid,
-        Ours::Unknown => return Outcome::Unknown(RETRY_AFTER),
-    };
-    if deployment != identity.deployment_id {
-        let now = state.clock.now();
-        state.cache.refuse(check.key, sent, now, STRANGER_TTL);
-        return Outcome::Invalid;
-    }
-    let (directory, slug) = (&state.directory, &*identity.app_slug);
-    let app = match check.accepts(slug) {
-        true => directory.resolve(deployment, slug, state.deadline).await,
-        false => directory.app(deployment, slug),
-    };
-    let end = match check.key.kind {
-        PrincipalKind::ApiKey => End::Unknown,
-        PrincipalKind::OauthAccessToken => {
-            token_expiry(&response.metadata).map_or(End::Now, End::At)
-        }
-    };
-    let verdict = Arc::new(Verdict::new(
-        check.key.digest,
-        Identity {
-            kind: check.key.kind,
-            key_id: identity.key_id,
-            key_name: identity.key_name.into(),
-            app_slug: Arc::clone(app.slug()),
-            deployment_id: identity.deployment_id,
-            owner_user_id: identity.owner_user_id,
-            organization_id: identity.organization_id,
-            workspace_id: identity.workspace_id,
-            organization_membership_id: identity.organization_membership_id,
-            workspace_membership_id: identity.workspace_membership_id,
-            permissions: app
-                .permission_sets
-                .share(response.permissions.into_iter().collect()),
-            metadata: response.metadata,
-        },
-        app,
-        sent,
-        end,
-    ));
-    let now = state.clock.now();
-    match state
-        .cache
-        .admit(check.key, &verdict, &state.tombstones, epoch, now)
-    {
-        Filed::Kept | Filed::Overtaken => outcome(verdict),
-        Filed::Contradicted | Filed::Buried => Outcome::Invalid,
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("cache", &self.cache)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
     }
 }
 
@@ -494,210 +336,4 @@ fn token_expiry(metadata: &serde_json::Value) -> Option<Duration> {
     // A time before 1970 is as over as 1970 itself.
     let millis = u64::try_from(end.timestamp_millis()).unwrap_or(0);
     Some(Duration::from_millis(millis))
-}
-
-/// A check of its own for one request: neither joined nor answered from memory. What it brings is
-/// filed all the same.
-pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
-    let outcome = match Handle::try_current() {
-        Ok(runtime) => {
-            // A panic ends the task alone. With the caller it ends, too.
-            let mut task = JoinSet::new();
-            let span = request_span("the gateway is asked about this very request");
-            let verified = async move { verify(&state, &check).await };
-            task.spawn_on(verified.instrument(span), &runtime);
-            let outcome = task.join_next().await.and_then(Result::ok);
-            outcome.unwrap_or(Outcome::Unknown(RETRY_AFTER))
-        }
-        Err(_) => Outcome::Misconfigured(NO_RUNTIME),
-    };
-    let is_own = true;
-    Arrived { outcome, is_own }
-}
-
-const NO_RUNTIME: &str = "the gate was called outside a tokio runtime";
-
-/// The verifications in flight: one per key, each in a task of its own, so that a caller who
-/// hangs up spoils it for nobody.
-pub(crate) struct Flights {
-    aloft: Mutex<HashMap<VerdictKey, Flight>>,
-    seen_good: Semaphore,
-    never_seen: Semaphore,
-}
-
-struct Flight {
-    // News since take-off: whoever asks after it must not be answered from before it.
-    epoch: u64,
-    landing: watch::Receiver<Option<Outcome>>,
-}
-
-impl Default for Flights {
-    fn default() -> Self {
-        Self {
-            aloft: Mutex::default(),
-            seen_good: Semaphore::new(IN_FLIGHT),
-            never_seen: Semaphore::new(IN_FLIGHT),
-        }
-    }
-}
-
-impl Flights {
-    fn aloft(&self) -> MutexGuard<'_, HashMap<VerdictKey, Flight>> {
-        self.aloft.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.aloft().len()
-    }
-}
-
-/// Joins the flight for this key, or starts it.
-///
-/// The returned future may be dropped at any time; the flight goes on.
-pub(crate) fn join(
-    state: &Arc<State>,
-    check: Check,
-) -> impl Future<Output = Arrived> + Send + 'static {
-    let boarded = take_off(state, check, None);
-    async move {
-        let (mut landing, is_own) = match boarded {
-            Ok(boarded) => boarded,
-            Err(outcome) => {
-                let is_own = false;
-                return Arrived { outcome, is_own };
-            }
-        };
-        let outcome = match landing.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            // The task is gone without an answer: it panicked, or its runtime shut down.
-            Err(_) => None,
-        };
-        Arrived {
-            outcome: outcome.unwrap_or(Outcome::Unknown(RETRY_AFTER)),
-            is_own,
-        }
-    }
-}
-
-/// Sends a refresh in the background. Without a runtime, or with too much in flight, the verdict
-/// just stays as old as it is.
-pub(crate) fn refresh(state: &Arc<State>, verdict: &Arc<Verdict>, check: Check) {
-    state.metrics.refresh();
-    if take_off(state, check, Some(verdict)).is_err() {
-        let now = state.clock.now();
-        verdict.refresh_failed(now.monotonic.saturating_add(RETRY_AFTER));
-        verdict.refresh_over();
-    }
-}
-
-/// The flight's landing, and whether it was started for this check. `stale` is the verdict that it
-/// is to replace, if that is what it is for.
-fn take_off(
-    state: &Arc<State>,
-    check: Check,
-    stale: Option<&Arc<Verdict>>,
-) -> Result<(watch::Receiver<Option<Outcome>>, bool), Outcome> {
-    let runtime = Handle::try_current().map_err(|_| Outcome::Misconfigured(NO_RUNTIME))?;
-    let key = check.key;
-    let epoch = state.tombstones.epoch();
-    let mut aloft = state.flights.aloft();
-    if let Some(flight) = aloft.get(&key).filter(|flight| flight.epoch == epoch) {
-        if let Some(stale) = stale {
-            stale.refresh_over();
-        }
-        return Ok((flight.landing.clone(), false));
-    }
-    // Known keys are no more than the cache holds, and never turned away for unknown ones.
-    if !check.seen_good && aloft.len() >= FLIGHTS {
-        return Err(Outcome::Unknown(RETRY_AFTER));
-    }
-    let (tower, landing) = watch::channel(None);
-    aloft.insert(
-        key,
-        Flight {
-            epoch,
-            landing: landing.clone(),
-        },
-    );
-    // A runtime that is shutting down drops the task at once, and its end takes the lock.
-    drop(aloft);
-    let cleared = Cleared {
-        state: Arc::clone(state),
-        key,
-        epoch,
-        stale: stale.cloned(),
-    };
-    let span = match stale {
-        None => request_span("the gateway is asked about a key"),
-        Some(_) => refresh_span(),
-    };
-    let flight = async move {
-        let outcome = verify(&cleared.state, &check).await;
-        // The key itself goes first, then the entry, then the waiting are told: whoever comes
-        // after that finds the cache filled.
-        drop(check);
-        drop(cleared);
-        tower.send_replace(Some(outcome));
-    };
-    runtime.spawn(flight.instrument(span));
-    Ok((landing, true))
-}
-
-/// What a trace shows of a verification that a request waits for: a part of that request.
-fn request_span(why: &'static str) -> Span {
-    let span = tracing::debug_span!(
-        target: GATE,
-        "wacht_auth.verify",
-        wacht_auth.verification.refresh = false,
-        wacht_auth.verification.result = Empty,
-    );
-    span.in_scope(|| tracing::debug!(target: GATE, "{why}"));
-    span
-}
-
-/// The same for one that nobody waits for: a trace of its own.
-fn refresh_span() -> Span {
-    let span = tracing::debug_span!(
-        target: GATE,
-        parent: None,
-        "wacht_auth.verify",
-        wacht_auth.verification.refresh = true,
-        wacht_auth.verification.result = Empty,
-    );
-    span.in_scope(|| tracing::debug!(target: GATE, "the gateway is asked again about a known key"));
-    span
-}
-
-/// The field of these spans that is known only at their end.
-const RESULT: &str = "wacht_auth.verification.result";
-
-/// Takes the flight off the board when its task ends, however it ends.
-struct Cleared {
-    state: Arc<State>,
-    key: VerdictKey,
-    epoch: u64,
-    stale: Option<Arc<Verdict>>,
-}
-
-impl Drop for Cleared {
-    fn drop(&mut self) {
-        let mut aloft = self.state.flights.aloft();
-        if aloft
-            .get(&self.key)
-            .is_some_and(|flight| flight.epoch == self.epoch)
-        {
-            aloft.remove(&self.key);
-        }
-        if let Some(stale) = &self.stale {
-            stale.refresh_over();
-        }
-    }
-}
-
-impl fmt::Debug for Flights {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flights")
-            .field("aloft", &self.len())
-            .finish()
-    }
 }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::rate_limit_schemes::rules as read;
 
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Gcra, Algorithm::SlidingWindow];
 const UNITS: [&str; 8] = [
     "millisecond",
     "second",
@@ -137,17 +136,17 @@ proptest! {
                 };
                 let caller = u32::try_from(place % 7).unwrap_or(0);
                 match ask(&limiter, &rules, i64::from(caller), caller, "/", now) {
-                    Ok(charged) => {
+                    ChargeOutcome::Charged(states) => {
                         prop_assert!(!never);
                         let mut headers = HeaderMap::new();
-                        charged.standings.fields(&rules, RateLimitHeaders::Both).write(&mut headers);
+                        rules.fields(&states, RateLimitHeaders::Both).write(&mut headers);
                     }
-                    Err(Denied::Limited(refused)) => {
+                    ChargeOutcome::Limited(refused) => {
                         prop_assert!(refused.retry_after >= Duration::from_secs(1));
                         prop_assert_eq!(refused.retry_after.subsec_nanos(), 0);
                         prop_assert!(!refused.violated.is_empty());
                     }
-                    Err(denied) => prop_assert!(false, "{denied:?}"),
+                    ChargeOutcome::MissingAddress => prop_assert!(false, "it has one"),
                 }
                 if place % 5 == 4 {
                     rules = limiter.ruleset(1, &app("shop"), &specs, Some(&rules), now);
@@ -191,16 +190,16 @@ proptest! {
             now.unix += Duration::from_millis(forward) * 10_000;
             let resource = ["/a", "/b", "/c"][resource];
             let [alone, among] = gates.each_ref().map(|gate| {
-                let of_the_first = |standings: Standings| {
-                    standings.0.into_iter().find(|standing| standing.entry == 0)
+                let of_the_first = |states: RuleStates| {
+                    states.iter().find(|state| state.place == 0).copied()
                 };
                 match gate.ask(caller.into(), caller, resource, now) {
-                    Ok(charged) => (true, of_the_first(charged.standings), None),
-                    Err(Denied::Limited(refused)) => {
+                    ChargeOutcome::Charged(states) => (true, of_the_first(states), None),
+                    ChargeOutcome::Limited(refused) => {
                         let why = (refused.retry_after, refused.violated, refused.mode);
-                        (false, of_the_first(refused.standings), Some(why))
+                        (false, of_the_first(refused.states), Some(why))
                     }
-                    Err(Denied::MissingAddress) => (false, None, None),
+                    ChargeOutcome::MissingAddress => (false, None, None),
                 }
             });
             prop_assert_eq!(alone, among);
@@ -224,7 +223,7 @@ proptest! {
             let specs = limiter.specs(&rules).unwrap();
             let rules = limiter.ruleset(1, &app("shop"), &specs, None, START);
             let admitted = (0..asked)
-                .filter(|_| ask(&limiter, &rules, 1, 1, "/", START).is_ok())
+                .filter(|_| ask(&limiter, &rules, 1, 1, "/", START).is_charged())
                 .count();
             prop_assert_eq!(Some(admitted), smallest.map(|smallest| smallest.min(asked)));
         }

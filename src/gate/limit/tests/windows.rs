@@ -1,11 +1,12 @@
 //! Rules of different kinds in one set.
 
+use super::super::counters::CounterState;
+use super::super::subjects::Subject;
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const CALENDAR_DAY: Window = Window::Calendar(CalendarUnit::Day);
 const CALENDAR_MONTH: Window = Window::Calendar(CalendarUnit::Month);
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Gcra, Algorithm::SlidingWindow];
 
 /// 2028-02-28, 12:00 UTC.
 const LEAP: Now = Now {
@@ -26,10 +27,6 @@ fn gate(limits: &Limits, rules: &[RuleSpec], now: Now) -> Gate {
     Gate { limiter, rules }
 }
 
-fn left(standings: &Standings) -> Vec<u32> {
-    standings.0.iter().map(|left| left.remaining).collect()
-}
-
 #[test]
 fn a_sliding_window_gives_back_at_the_end_of_it_and_gcra_one_by_one() {
     for (algorithm, wait) in [(Algorithm::Gcra, 20), (Algorithm::SlidingWindow, 60)] {
@@ -40,7 +37,7 @@ fn a_sliding_window_gives_back_at_the_end_of_it_and_gcra_one_by_one() {
         }
         let refused = gate.expect_refused(1, 1, "/");
         assert_eq!(refused.retry_after, Duration::from_secs(wait));
-        assert!(gate.ask(1, 1, "/", later(refused.retry_after)).is_ok());
+        assert!(gate.ask(1, 1, "/", later(refused.retry_after)).is_charged());
     }
 }
 
@@ -55,21 +52,21 @@ fn a_request_refused_by_a_calendar_rule_consumes_nothing_of_a_rolling_one() {
             spec(Mode::Ip, 5, MINUTE),
         ];
         let gate = gate(&limits, &rules, LEAP);
-        assert!(gate.ask(1, 1, "/", LEAP).is_ok());
+        assert!(gate.ask(1, 1, "/", LEAP).is_charged());
         for _ in 0..20 {
             let refused = expect_limited(gate.ask(1, 1, "/", LEAP));
             assert_eq!(refused.violated, [Arc::from("per_key:1/calendar_day")]);
             assert_eq!(refused.retry_after, DAY / 2);
-            assert_eq!(left(&refused.standings), [9, 0, 1, 4]);
+            assert_eq!(left(&refused.states), [9, 0, 1, 4]);
         }
         let leap_day = leap(DAY / 2);
-        assert!(gate.ask(1, 1, "/", leap_day).is_ok());
+        assert!(gate.ask(1, 1, "/", leap_day).is_charged());
         let refused = expect_limited(gate.ask(1, 1, "/", leap_day));
         assert_eq!(refused.retry_after, DAY);
         assert_eq!(refused.violated.len(), 2);
         let march = leap(DAY / 2 + DAY);
-        let charged = gate.ask(1, 1, "/", march).unwrap();
-        assert_eq!(left(&charged.standings)[1..3], [0, 1]);
+        let charged = expect_charged(gate.ask(1, 1, "/", march));
+        assert_eq!(left(&charged)[1..3], [0, 1]);
     }
 }
 
@@ -86,26 +83,23 @@ fn who_loses_the_race_gets_everything_back_from_counters_of_every_kind() {
         ];
         let gate = gate(&limits, &rules, LEAP);
         let now = Reading::from(LEAP);
-        let address = || Some(IpAddr::from(Ipv4Addr::LOCALHOST));
         let caller = Caller {
-            resource: "/",
             key: KeySubject::ApiKey(1),
-            address: &address,
+            resource: "/",
+            address: Some(Ipv4Addr::LOCALHOST.into()),
         };
-        let by = gate.limiter.by(&gate.rules, &caller).unwrap();
-        let claims = || gate.limiter.claims(&gate.rules, caller.resource, by, now);
-        let winner = claims();
-        let loser = claims();
+        let find = || gate.limiter.find(&gate.rules, &caller, now);
+        let (winner, loser) = (find(), find());
         assert!(
             winner
                 .iter()
                 .chain(&loser)
-                .all(|claim| claim.look(now).is_ok())
+                .all(|rule| rule.look(now).is_ok())
         );
-        assert!(charge_all(&gate.rules, &winner, now).is_ok());
+        assert!(charge_all(&gate.rules, &winner, now).is_charged());
         let refused = expect_limited(charge_all(&gate.rules, &loser, now));
         assert_eq!(refused.violated, [Arc::from("per_app:1/calendar_month")]);
-        assert_eq!(left(&refused.standings), [4, 4, 49, 0, 4]);
+        assert_eq!(left(&refused.states), [4, 4, 49, 0, 4]);
     }
 }
 
@@ -123,7 +117,7 @@ fn threads_are_admitted_to_the_narrowest_limit_exactly_whatever_its_kind() {
                     spec(Mode::Ip, 50_000, wide),
                 ];
                 let gate = gate(&limits, &rules, LEAP);
-                let ask = || u32::from(gate.ask(1, 1, "/", LEAP).is_ok());
+                let ask = || u32::from(gate.ask(1, 1, "/", LEAP).is_charged());
                 let admitted: u32 = std::thread::scope(|scope| {
                     let threads: Vec<_> = (0..4)
                         .map(|_| scope.spawn(|| (0..500).map(|_| ask()).sum::<u32>()))
@@ -136,7 +130,7 @@ fn threads_are_admitted_to_the_narrowest_limit_exactly_whatever_its_kind() {
                 assert_eq!(admitted, LIMIT);
                 let refused = expect_limited(gate.ask(1, 1, "/", LEAP));
                 let expected = [100_000 - LIMIT, 0, 50_000 - LIMIT];
-                assert_eq!(left(&refused.standings), expected, "{algorithm:?}");
+                assert_eq!(left(&refused.states), expected, "{algorithm:?}");
             }
         }
     }
@@ -150,8 +144,8 @@ fn headers_state_the_length_of_the_current_month() {
     ];
     let gate = gate(&Limits::local(), &rules, LEAP);
     let headers = |now| {
-        let charged = gate.ask(1, 1, "/", now).unwrap();
-        gate.headers(&charged.standings, RateLimitHeaders::Both)
+        let charged = expect_charged(gate.ask(1, 1, "/", now));
+        gate.headers(&charged, RateLimitHeaders::Both)
     };
     let february = headers(LEAP);
     assert_eq!(
@@ -181,7 +175,7 @@ fn a_flood_stays_within_capacity_and_frees_nobody_under_any_kind() {
     ] {
         let limits = Limits::local().algorithm(algorithm).capacity(CAPACITY);
         let gate = gate(&limits, &[spec(Mode::Ip, 2, window)], LEAP);
-        let admits = |ip, now| usize::from(gate.ask(1, ip, "/", now).is_ok());
+        let admits = |ip, now| usize::from(gate.ask(1, ip, "/", now).is_charged());
         for ip in 0..10 {
             assert_eq!(admits(ip, LEAP) + admits(ip, LEAP), 2);
         }
@@ -203,13 +197,13 @@ fn room_found_later_does_not_give_back_what_the_shared_counter_took() {
         .algorithm(Algorithm::SlidingWindow)
         .capacity(1);
     let gate = gate(&limits, &[spec(Mode::Ip, 2, MINUTE)], START);
-    assert!(gate.ask(1, 1, "/", START).is_ok());
+    assert!(gate.ask(1, 1, "/", START).is_charged());
     // Address 2 finds no room at 59 s and room at 61 s, when address 1 has become idle.
     let before = later(Duration::from_secs(59));
-    assert!(gate.ask(1, 2, "/", before).is_ok());
-    assert!(gate.ask(1, 2, "/", before).is_ok());
+    assert!(gate.ask(1, 2, "/", before).is_charged());
+    assert!(gate.ask(1, 2, "/", before).is_charged());
     let after = later(Duration::from_secs(61));
-    assert!((2..3_000).all(|ip| gate.ask(1, ip, "/", after).is_err()));
+    assert!((2..3_000).all(|ip| !gate.ask(1, ip, "/", after).is_charged()));
 }
 
 #[test]
@@ -239,8 +233,12 @@ fn resources_are_counted_apart_for_keys_alone_and_only_on_request() {
 
 #[test]
 fn counters_are_as_small_as_the_docs_say() {
-    assert!(size_of::<Bucket>() <= 24, "{}", size_of::<Bucket>());
+    assert!(
+        size_of::<CounterState>() <= 24,
+        "{}",
+        size_of::<CounterState>()
+    );
     // The entry that finds a counter, with the counts of its references.
-    let entry = size_of::<(u64, Subject, Arc<Bucket>)>() + 2 * size_of::<usize>();
+    let entry = size_of::<(u64, Subject, Arc<CounterState>)>() + 2 * size_of::<usize>();
     assert!(entry <= 136, "{entry}");
 }

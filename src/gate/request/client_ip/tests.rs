@@ -1,10 +1,15 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use http::HeaderValue;
+use http::header::FORWARDED;
+use http::{Extensions, HeaderMap, HeaderValue};
 use proptest::prelude::*;
 
-use super::*;
-use crate::gate::request::peer::PeerAddr;
+use super::ClientIp;
+use super::address::canonical;
+use super::forwarded::{Elements, MAX_NODE, forwarded_for};
+use super::hops::{MAX_HOPS, X_FORWARDED_FOR};
+use super::node::parse_node;
+use crate::gate::request::peer::{ClientAddr, PeerAddr};
 
 const PEER: &str = "10.0.0.1";
 const XFF: &str = "x-forwarded-for";

@@ -1,0 +1,209 @@
+//! The report of figures that are made up: whether all of it is there, and says what they say.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{self, ExitCode};
+
+use serde_json::{Value, json};
+
+use super::charts::OF_KEYS;
+use super::document::HEADINGS;
+use super::figures::{Figures, Result};
+use super::machine::Machine;
+use super::targets::{self, HEADERS, PARTS};
+use super::write;
+
+pub(crate) fn run(root: &Path) -> Result<ExitCode> {
+    let directory = env::temp_dir().join(format!("bench-report-{}", process::id()));
+    let tested = test(root, &directory);
+    fs::remove_dir_all(&directory)?;
+    tested?;
+    println!("all tables and charts are there");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn test(root: &Path, directory: &Path) -> Result<()> {
+    let target = directory.join("target");
+    lay_out(&target)?;
+    let figures = Figures::read(&target)?;
+    let docs = directory.join("docs");
+    write(&figures, &Machine::this_one(root)?, &docs)?;
+
+    let document = fs::read_to_string(docs.join("performance.md"))?;
+    let mut rest = document.as_str();
+    for heading in HEADINGS {
+        let found = rest.split_once(&format!("\n{heading}\n"));
+        (_, rest) = found.ok_or_else(|| format!("not there, or not in its place: {heading}"))?;
+    }
+    for row in [
+        "| hit, one rule | 400 | 300 | 5 | 1 |",
+        "| hit, per_ip, GCRA | 420 | 310 | 3 | 1 |",
+        "| 1 000 000 | 600 ns | 600 ns | 600 ns |",
+        "| 100 000 | 600 | 700 | 650 | 812 |",
+        "| hit, one hot key | 2 000 000 | 3 000 000 | 1.50 |",
+        "| jsonwebtoken ES256 | 50 000 | 49 900 | 125.00 |",
+        "| axum, with the layer | axum, bare | 0.960 × | 1.000 × | 1.200 × |",
+        "| hit, one rule | 1 234 | none |",
+        "gateway on loopback that answers\nat once: 80 µs",
+    ] {
+        expect(document.contains(row), row)?;
+    }
+    for chart in ["hit", "peers", "keys", "threads"] {
+        let link = format!("(charts/{chart}.svg)");
+        expect(document.contains(&link), &link)?;
+        let drawing = fs::read_to_string(docs.join("charts").join(format!("{chart}.svg")))?;
+        let is_whole = drawing.starts_with("<svg ") && drawing.ends_with("</svg>\n");
+        expect(is_whole && !drawing.contains("NaN"), chart)?;
+    }
+
+    let judged = targets::table(&figures)?;
+    for row in [
+        // 300 ns for parts of 140 ns; without headers 240 ns for 120 ns.
+        "against the sum of its parts | ≤ 1.5 × | 2.143 × | **no** |",
+        "over the bare service | ≤ 400 ns | 300 ns | yes |",
+        "against the sum of its parts | ≤ 1.3 × | 2.000 × | **no** |",
+        "both over the bare service | ≤ 1.5 × | 1.667 × | **no** |",
+        "of 100 000 | ≤ 700 | 650 | yes |",
+        "hit, distinct keys | ≥ 1.7 × | 1.90 × | yes |",
+        "limited, whole call, against a hit with its service | ≤ 2 × | 2.500 × | **no** |",
+        "against the bare one | ≥ 95 % | 96.0 % | yes |",
+        "the same, p99 | ≤ 1.1 × | 1.200 × | **no** |",
+        "asking the gateway each time | ≥ 8 × | 10.00 × | yes |",
+        "over its two round trips | ≤ 200 µs | 150 µs | yes |",
+    ] {
+        expect(judged.contains(row), row)?;
+    }
+
+    // Nobody gets a report with holes.
+    for (missing, bench) in [
+        ("bench/throughput.json", "throughput"),
+        ("criterion/parts/headers/new/estimates.json", "gate"),
+        ("criterion/peers", "peers"),
+    ] {
+        let (path, away) = (target.join(missing), target.join("away"));
+        fs::rename(&path, &away)?;
+        let complaint = match Figures::read(&target) {
+            Ok(_) => return Err(format!("not missed: {missing}").into()),
+            Err(complaint) => complaint.to_string(),
+        };
+        fs::rename(&away, &path)?;
+        let advice = format!("run `cargo bench -p benches --bench {bench}`");
+        expect(complaint.contains(&advice), &complaint)?;
+    }
+    Ok(())
+}
+
+fn expect(is_so: bool, what: &str) -> Result<()> {
+    match is_so {
+        true => Ok(()),
+        false => Err(format!("not as it should be: {what}").into()),
+    }
+}
+
+/// Figures as the benches leave them.
+fn lay_out(target: &Path) -> Result<()> {
+    let mut times = vec![
+        ("gate", "bare inner service".to_owned(), 100.0),
+        (
+            "gate",
+            "bare inner service, with an address".to_owned(),
+            110.0,
+        ),
+        ("gate", "hit, one rule".to_owned(), 400.0),
+        ("gate", "hit, one rule, no headers".to_owned(), 340.0),
+        ("gate", "hit, per_ip, GCRA".to_owned(), 420.0),
+        ("gate", "no key".to_owned(), 500.0),
+        ("gate", "malformed key".to_owned(), 500.0),
+        ("gate", "known bad key".to_owned(), 800.0),
+        ("gate", "limited".to_owned(), 1_000.0),
+        ("gate", "miss".to_owned(), 80_000.0),
+        ("peers", "bare inner service".to_owned(), 100.0),
+        ("peers", "wacht-auth".to_owned(), 400.0),
+        ("peers", "jsonwebtoken ES256".to_owned(), 50_000.0),
+    ];
+    for (part, _) in PARTS.iter().chain([&HEADERS]) {
+        times.push(("parts", (*part).to_owned(), 20.0));
+    }
+    for (keys, time) in [(1_000, 400.0), (100_000, 500.0), (1_000_000, 600.0)] {
+        for name in OF_KEYS {
+            times.push(("keys", format!("{name}, {keys} keys"), time));
+        }
+    }
+    for (group, name, time) in times {
+        let directory = target.join("criterion").join(group).join(&name).join("new");
+        let benchmark = json!({ "group_id": group, "full_id": format!("{group}/{name}") });
+        put(&directory.join("benchmark.json"), &benchmark)?;
+        let estimates = json!({ "median": { "point_estimate": time } });
+        put(&directory.join("estimates.json"), &estimates)?;
+    }
+    let allocations = |name: &str, http: u64, ours: u64| {
+        let all = http + ours;
+        json!({ "name": name, "all": all, "http": http, "ours": ours })
+    };
+    let bench = target.join("bench");
+    put(
+        &bench.join("allocations.json"),
+        &json!({
+            "rows": [
+            allocations("bare inner service", 0, 0),
+            allocations("hit, one rule, no headers", 3, 0),
+            allocations("hit, one rule", 5, 1),
+            allocations("hit, per_ip, GCRA", 3, 1),
+            allocations("limited", 5, 20),
+            ],
+            "memory": [{
+                "keys": 100_000, "heap": 600.0, "heap_with_counter": 700.0,
+                "resident": 650.2, "resident_with_counter": 812.0,
+            }],
+        }),
+    )?;
+    let threads = |name: &str, ratio: f64| json!({ "name": name, "one": 2e6, "two": 2e6 * ratio, "ratio": ratio });
+    put(
+        &bench.join("gate.json"),
+        &json!({
+            "threads": [
+                threads("SHA-256 alone", 2.0),
+                threads("hit, distinct keys", 1.9),
+                threads("hit, one hot key", 1.5),
+            ],
+        }),
+    )?;
+    let server = |name: &str, rate: f64, against: Value| {
+        let mut row = json!({
+            "name": name, "requests_per_second": rate, "p50_us": 600.0, "p99_us": 1_200.0,
+            "cpu_us_per_request": null,
+        });
+        if let (Some(row), Value::Object(against)) = (row.as_object_mut(), against) {
+            row.extend(against);
+        }
+        row
+    };
+    let against = |other: &str, rate: f64, p50: f64, p99: f64| json!({ "ratio_to": other, "rps_ratio": rate, "p50_ratio": p50, "p99_ratio": p99 });
+    put(
+        &bench.join("throughput.json"),
+        &json!({
+            "rows": [
+                server("axum, bare", 50_000.0, Value::Null),
+                server("axum, with the layer", 48_000.0, against("axum, bare", 0.96, 1.0, 1.2)),
+                server(
+                    "axum, the gateway asked each time",
+                    4_800.0,
+                    against("axum, with the layer", 0.1, 10.0, 10.0),
+                ),
+            ],
+            "cold": { "first_request_us": 450.0, "round_trips_us": 300.0, "over_us": 150.0 },
+        }),
+    )?;
+    put(
+        &bench.join("instructions.json"),
+        &json!({ "rows": [{ "name": "hit, one rule", "instructions": 1_234, "kept": null }] }),
+    )
+}
+
+fn put(path: &Path, figures: &Value) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    Ok(fs::write(path, figures.to_string())?)
+}

@@ -1,0 +1,100 @@
+//! The client itself: what all its clones share.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::config_error::ConfigError;
+use super::error::{Error, Result};
+use super::events::Events;
+use super::transport::Transport;
+
+/// Talks to Wacht: to the gateway that verifies keys, and to the management API.
+///
+/// Clones share one pool of connections, so cloning is cheap and one client per process is
+/// enough. Calls need a tokio runtime with I/O and time enabled; making a client does not.
+///
+/// The key of a client is a *management key*: it belongs to one deployment, and is made in Wacht's
+/// console under Settings, API Keys. It is not one of the keys that callers show.
+///
+/// ```
+/// use wacht_auth::dev::DevGateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// wacht.app("billing");
+/// let client = wacht.client(); // in your service: `WachtClient::from_env()?`
+/// let apps = client.api_keys().list_api_auth_apps().send().await?;
+/// assert_eq!(apps[0].app_slug, "billing");
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct WachtClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// The other side says why this client cannot be used.
+    transport: Result<Transport, ConfigError>,
+    gate_deadline: Duration,
+    deployment: OnceLock<i64>,
+    events: Events,
+}
+
+impl WachtClient {
+    pub(super) fn of(transport: Result<Transport, ConfigError>, gate_deadline: Duration) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                transport,
+                gate_deadline,
+                deployment: OnceLock::new(),
+                events: Events::default(),
+            }),
+        }
+    }
+
+    pub(crate) fn transport(&self) -> Result<&Transport> {
+        self.inner
+            .transport
+            .as_ref()
+            .map_err(|error| Error::Config(error.clone()))
+    }
+
+    /// Why no call of this client can succeed, if that is so.
+    pub(crate) fn config_error(&self) -> Option<&str> {
+        self.inner
+            .transport
+            .as_ref()
+            .err()
+            .map(ConfigError::message)
+    }
+
+    /// What the calls of this client and its clones tell the gates built on them.
+    /// How long a gate on this client waits for an answer unless it is told otherwise.
+    pub(crate) fn gate_deadline(&self) -> Duration {
+        self.inner.gate_deadline
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.inner.events
+    }
+
+    /// The deployment that the key belongs to, once somebody has learned it: for the life of the
+    /// client and all its clones.
+    pub(crate) fn deployment(&self) -> &OnceLock<i64> {
+        &self.inner.deployment
+    }
+}
+
+impl fmt::Debug for WachtClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.inner.transport {
+            Ok(transport) => f.debug_tuple("WachtClient").field(transport).finish(),
+            Err(error) => f
+                .debug_struct("WachtClient")
+                .field("unusable", &error.message())
+                .finish(),
+        }
+    }
+}

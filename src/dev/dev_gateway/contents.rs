@@ -1,0 +1,175 @@
+//! What a test makes and changes at the gateway, behind the back of its service.
+
+use chrono::TimeDelta;
+
+use super::DevGateway;
+use crate::dev::app::DevApp;
+use crate::dev::deployment::DevDeployment;
+use crate::dev::dev_key::DevKey;
+use crate::dev::dev_rule::DevRule;
+use crate::dev::issue_key::IssueKey;
+use crate::dev::issue_token::IssueToken;
+use crate::dev::secret::digest;
+use crate::dev::state::utc;
+
+impl DevGateway {
+    /// Makes a further deployment, whose keys the gateway lets pass like any other's.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// wacht.app("orders");
+    /// let strangers = wacht.other_deployment().issue_key("orders").issue();
+    ///
+    /// let gate = WachtAuthLayer::new(wacht.client());
+    /// let refused = gate.handle().authenticate_key(strangers.secret(), &AuthContext::new("/")).await;
+    /// assert_eq!(refused.unwrap_err().kind(), RejectionKind::InvalidKey);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn other_deployment(&self) -> DevDeployment {
+        DevDeployment::new(&self.shared)
+    }
+
+    /// The app with this slug in the main deployment, made if there is none. See
+    /// [`DevDeployment::app`].
+    pub fn app(&self, slug: &str) -> DevApp {
+        self.main.app(slug)
+    }
+
+    /// Begins a key for an app of the main deployment, which is made if there is none.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let gateway = wacht_auth::dev::DevGateway::start().await;
+    /// let key = gateway.issue_key("orders").name("ci").permissions(["orders:read"]).issue();
+    /// assert!(key.secret().starts_with("sk_test_"));
+    /// # });
+    /// ```
+    pub fn issue_key(&self, app_slug: &str) -> IssueKey {
+        self.main.issue_key(app_slug)
+    }
+
+    /// Begins an OAuth access token for an app of the main deployment, which is made if there is
+    /// none.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, PrincipalKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let token = wacht.issue_token("orders").scopes(["orders:read"]).issue();
+    ///
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").accept_oauth_tokens();
+    /// let caller = gate.handle().authenticate_key(token.secret(), &AuthContext::new("/")).await?;
+    /// assert_eq!(caller.kind(), PrincipalKind::OauthAccessToken);
+    /// # Ok(()) }
+    /// ```
+    pub fn issue_token(&self, app_slug: &str) -> IssueToken {
+        self.main.issue_token(app_slug)
+    }
+
+    /// Revokes a key of any deployment. Says whether it was active.
+    ///
+    /// For a revocation that a service is not told of:
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok());
+    ///
+    /// assert!(wacht.revoke(key.key_id()));
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_ok(), "until it asks again");
+    /// gate.invalidate_all();
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn revoke(&self, key_id: i64) -> bool {
+        self.shared.state().revoke(key_id, None)
+    }
+
+    /// Revokes an access token. Says whether there was one.
+    pub fn revoke_token(&self, token: &DevKey) -> bool {
+        let mut state = self.shared.state();
+        let token = state.tokens.get_mut(&digest(token.secret()));
+        token.map(|token| token.revoked = true).is_some()
+    }
+
+    /// Lets a key of any deployment end a second before now, by the gateway's clock. Says
+    /// whether there is one.
+    ///
+    /// ```
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("orders").issue();
+    /// assert!(wacht.expire(key.key_id()));
+    /// let check = client.gateway().check(CheckRequest::api_key(key.secret()));
+    /// assert!(check.send().await.unwrap_err().is_invalid_key());
+    /// # Ok(()) }
+    /// ```
+    pub fn expire(&self, key_id: i64) -> bool {
+        let mut state = self.shared.state();
+        let past = utc(state.clock.now()) - TimeDelta::seconds(1);
+        let key = state.keys.get_mut(&key_id);
+        key.map(|key| key.expires_at = Some(past)).is_some()
+    }
+
+    /// Sets the rate-limit rules of an app of the main deployment. See [`DevApp::scheme`].
+    ///
+    /// While a service runs, which sees it when it asks for the policy of the app again:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock);
+    /// wacht.set_scheme("orders", [DevRule::per_key(1000, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).build()?.app("orders");
+    /// let gate = gate.handle();
+    /// let context = AuthContext::new("/orders");
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    ///
+    /// wacht.set_scheme("orders", [DevRule::per_key(1, "minute", 1)]);
+    /// clock.advance(Duration::from_secs(15 * 60)); // older than any verdict and policy is used
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn set_scheme(&self, app_slug: &str, rules: impl IntoIterator<Item = DevRule>) {
+        self.app(app_slug).scheme(rules);
+    }
+
+    /// Switches an app of the main deployment on or off. See [`DevApp::set_active`].
+    pub fn set_app_active(&self, app_slug: &str, active: bool) {
+        self.app(app_slug).set_active(active);
+    }
+
+    /// Deletes an app of the main deployment. See [`DevApp::delete`].
+    pub fn delete_app(&self, app_slug: &str) {
+        self.app(app_slug).delete();
+    }
+}

@@ -1,0 +1,232 @@
+//! How a rule counts, and what has been counted for one subject.
+//!
+//! In: a [`CounterState`] and a [`Reading`] of the clocks. Out: what is left, or how long until
+//! there is more.
+//!
+//! - [`gcra`]: rolling windows as governor counts them;
+//! - [`sliding`]: rolling windows that never admit more than the limit;
+//! - [`calendar`]: days and months.
+
+mod calendar;
+mod gcra;
+mod reading;
+mod sliding;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::nanoseconds;
+
+use self::calendar::{Calendar, CalendarCounter, CalendarState};
+pub(super) use self::gcra::{GcraCounter, GcraState};
+pub(super) use self::reading::{Level, Moment, Reading};
+use self::sliding::{SlidingCounter, SlidingState};
+
+pub(crate) use self::calendar::CalendarUnit;
+
+/// What a limit holds for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Window {
+    /// Any stretch of this length.
+    Rolling(Duration),
+    /// A day or a month of the calendar.
+    Calendar(CalendarUnit),
+}
+
+/// The days and months of one gate.
+#[derive(Debug)]
+pub(super) struct Calendars {
+    day: Arc<Calendar>,
+    month: Arc<Calendar>,
+}
+
+/// How a rule counts.
+#[derive(Debug)]
+pub(super) enum LimitCounter {
+    Gcra(GcraCounter),
+    Sliding(SlidingCounter),
+    Calendar(CalendarCounter),
+}
+
+/// What has been counted for one subject, in the terms of the counter that made it.
+#[derive(Debug)]
+pub(super) enum CounterState {
+    Gcra(GcraState),
+    // Boxed, so that it does not make the others as large as itself.
+    Sliding(Box<SlidingState>),
+    Calendar(CalendarState),
+}
+
+/// What has been charged, to be given back by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Receipt {
+    At(Moment),
+    In(u32),
+}
+
+// === impl Window ===
+
+impl From<Duration> for Window {
+    fn from(length: Duration) -> Self {
+        Self::Rolling(length)
+    }
+}
+
+// === impl Calendars ===
+
+impl Calendars {
+    fn of(&self, unit: CalendarUnit) -> Arc<Calendar> {
+        Arc::clone(match unit {
+            CalendarUnit::Day => &self.day,
+            CalendarUnit::Month => &self.month,
+        })
+    }
+}
+
+impl Default for Calendars {
+    fn default() -> Self {
+        Self {
+            day: Calendar::new(CalendarUnit::Day),
+            month: Calendar::new(CalendarUnit::Month),
+        }
+    }
+}
+
+// === impl LimitCounter ===
+
+impl LimitCounter {
+    pub(super) fn gcra(max_requests: u32, window: Duration) -> Self {
+        Self::Gcra(GcraCounter::new(max_requests, window))
+    }
+
+    pub(super) fn sliding(max_requests: u32, window: Duration) -> Self {
+        Self::Sliding(SlidingCounter::new(max_requests, window))
+    }
+
+    pub(super) fn calendar(max_requests: u32, unit: CalendarUnit, calendars: &Calendars) -> Self {
+        Self::Calendar(CalendarCounter::new(max_requests, calendars.of(unit)))
+    }
+
+    /// A state in which nothing is used.
+    pub(super) fn unused(&self) -> CounterState {
+        match self {
+            Self::Gcra(_) => CounterState::Gcra(GcraState::default()),
+            Self::Sliding(_) => CounterState::Sliding(Box::default()),
+            Self::Calendar(calendar) => CounterState::Calendar(calendar.unused()),
+        }
+    }
+
+    /// Whether a request would pass now, and if not, how long until it would.
+    pub(super) fn look(&self, state: &CounterState, now: Reading) -> Result<(), Duration> {
+        match (self, state) {
+            (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra.look(state, now.monotonic),
+            (Self::Sliding(sliding), CounterState::Sliding(state)) => {
+                sliding.look(state, now.monotonic)
+            }
+            (Self::Calendar(calendar), CounterState::Calendar(state)) => calendar.look(state, now),
+            _ => Err(WRONG_STATE_WAIT),
+        }
+    }
+
+    /// Takes one request's worth, and returns what is left.
+    pub(super) fn charge(
+        &self,
+        state: &CounterState,
+        now: Reading,
+    ) -> Result<(Level, Receipt), Duration> {
+        match (self, state) {
+            (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra
+                .charge(state, now.monotonic)
+                .map(|level| (level, Receipt::At(now.monotonic))),
+            (Self::Sliding(sliding), CounterState::Sliding(state)) => sliding
+                .charge(state, now.monotonic)
+                .map(|(level, at)| (level, Receipt::At(at))),
+            (Self::Calendar(calendar), CounterState::Calendar(state)) => calendar
+                .charge(state, now)
+                .map(|(level, period)| (level, Receipt::In(period))),
+            _ => Err(WRONG_STATE_WAIT),
+        }
+    }
+
+    /// Gives back what was charged, as far as that cannot admit more than the limit.
+    pub(super) fn refund(&self, state: &CounterState, receipt: Receipt) {
+        match (self, state, receipt) {
+            (Self::Gcra(gcra), CounterState::Gcra(state), Receipt::At(charged)) => {
+                gcra.refund(state, charged);
+            }
+            (Self::Sliding(sliding), CounterState::Sliding(state), Receipt::At(charged)) => {
+                sliding.refund(state, charged);
+            }
+            (Self::Calendar(calendar), CounterState::Calendar(state), Receipt::In(period)) => {
+                calendar.refund(state, period);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn level(&self, state: &CounterState, now: Reading) -> Level {
+        match (self, state) {
+            (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra.level(state, now.monotonic),
+            (Self::Sliding(sliding), CounterState::Sliding(state)) => {
+                sliding.level(state, now.monotonic)
+            }
+            (Self::Calendar(calendar), CounterState::Calendar(state)) => calendar.level(state, now),
+            _ => Level {
+                remaining: 0,
+                more_in: WRONG_STATE_WAIT,
+            },
+        }
+    }
+
+    /// Nanoseconds after which a state that nobody charges is idle.
+    pub(super) fn idle_after(&self) -> u64 {
+        match self {
+            Self::Gcra(gcra) => gcra.refill().max(gcra.window()),
+            Self::Sliding(sliding) => sliding.window(),
+            Self::Calendar(calendar) => nanoseconds(calendar.unit().longest()),
+        }
+    }
+
+    /// When a window that begins now is over, or the current day or month.
+    pub(super) fn one_window_on(&self, now: Reading) -> Moment {
+        let window = match self {
+            Self::Calendar(calendar) => nanoseconds(calendar.period(now).rest(now)),
+            Self::Gcra(_) | Self::Sliding(_) => self.idle_after(),
+        };
+        Moment(now.monotonic.0.saturating_add(window))
+    }
+
+    /// The length of the day or month that a calendar's rule counts in.
+    pub(super) fn period(&self, now: Reading) -> Option<Duration> {
+        match self {
+            Self::Calendar(calendar) => Some(calendar.period(now).length()),
+            Self::Gcra(_) | Self::Sliding(_) => None,
+        }
+    }
+}
+
+// === impl CounterState ===
+
+impl CounterState {
+    /// Whether it says no more than a new one would.
+    pub(super) fn is_idle(&self, now: Reading) -> bool {
+        match self {
+            Self::Gcra(state) => state.when_full() <= now.monotonic,
+            Self::Sliding(state) => state.is_idle(now.monotonic),
+            Self::Calendar(state) => state.is_idle(now),
+        }
+    }
+
+    /// A state for somebody who may have been charged in this one, and whose own may have been
+    /// forgotten up to `forgot_at`.
+    pub(super) fn successor(&self, forgot_at: Moment) -> Self {
+        match self {
+            Self::Gcra(state) => Self::Gcra(GcraState::full_at(forgot_at.max(state.when_full()))),
+            Self::Sliding(state) => Self::Sliding(Box::new(state.successor(forgot_at))),
+            Self::Calendar(state) => Self::Calendar(state.successor()),
+        }
+    }
+}
+
+/// A state is only ever shown to the counter that made it. Were it not so, nobody would pass.
+const WRONG_STATE_WAIT: Duration = Duration::from_secs(3600);

@@ -1,0 +1,54 @@
+//! Who asks, and by what of it a rule counts.
+
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+
+use crate::gate::request::credential::KeyDigest;
+
+/// Who asks, and for what.
+pub(crate) struct Caller<'a> {
+    pub(crate) key: KeySubject,
+    pub(crate) resource: &'a str,
+    /// The client's address, canonical and cut to its prefix, if it has one. Nobody looks at it
+    /// where no rule of the set counts by address.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// What a per-key rule counts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum KeySubject {
+    ApiKey(i64),
+    /// An OAuth access token, by its digest.
+    Token(KeyDigest),
+}
+
+/// What one counter belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// The rule's number.
+    pub(crate) rule: u64,
+    pub(crate) key: Option<KeySubject>,
+    pub(crate) address: Option<IpAddr>,
+    /// The fingerprint of the resource, where resources are counted apart, else 0.
+    pub(crate) resource: u64,
+}
+
+// === impl Subject ===
+
+// In as few words as tell subjects of one rule apart: this runs on every request.
+impl Hash for Subject {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.rule);
+        match self.key {
+            None => {}
+            Some(KeySubject::ApiKey(id)) => state.write_i64(id),
+            Some(KeySubject::Token(digest)) => digest.hash(state),
+        }
+        match self.address {
+            None => {}
+            Some(IpAddr::V4(address)) => state.write_u32(address.to_bits()),
+            Some(IpAddr::V6(address)) => state.write_u128(address.to_bits()),
+        }
+        state.write_u64(self.resource);
+    }
+}

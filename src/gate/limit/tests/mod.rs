@@ -1,0 +1,138 @@
+//! The limiter as the pipeline meets it.
+
+mod changes;
+mod headers;
+mod limits;
+mod lookups;
+mod modes;
+mod races;
+mod room;
+mod schemes;
+mod windows;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+
+use super::admit::{ChargeOutcome, LimitRefusal, Limiter, charge_all};
+use super::counters::{CalendarUnit, Reading, Window};
+use super::fields::{RateLimitHeaders, RuleStates};
+use super::limits::{Algorithm, Limits};
+use super::rule::{Mode, RuleSpec};
+use super::rule_set::RuleSet;
+use super::subjects::{Caller, KeySubject};
+use crate::clock::Now;
+use crate::gate::request::credential::KeyDigest;
+
+const START: Now = Now {
+    monotonic: Duration::from_secs(1_000),
+    unix: Duration::ZERO,
+};
+const MINUTE: Duration = Duration::from_secs(60);
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::Gcra, Algorithm::SlidingWindow];
+
+fn later(by: Duration) -> Now {
+    Now {
+        monotonic: START.monotonic + by,
+        ..START
+    }
+}
+
+fn spec(mode: Mode, max_requests: u32, window: impl Into<Window>) -> RuleSpec {
+    RuleSpec {
+        mode,
+        max_requests,
+        window: window.into(),
+        endpoints: None,
+        priority: 0,
+    }
+}
+
+fn only(endpoints: &[&str], rule: RuleSpec) -> RuleSpec {
+    let endpoints = endpoints
+        .iter()
+        .map(|endpoint| Box::from(*endpoint))
+        .collect();
+    RuleSpec {
+        endpoints: Some(endpoints),
+        ..rule
+    }
+}
+
+fn app(name: &str) -> Arc<str> {
+    Arc::from(name)
+}
+
+/// One request at a time, by whom and from where the test says.
+struct Gate {
+    limiter: Limiter,
+    rules: RuleSet,
+}
+
+impl Gate {
+    fn new(rules: &[RuleSpec]) -> Self {
+        let limiter = Limiter::new(&Limits::local());
+        let rules = limiter.ruleset(1, &app("shop"), rules, None, START);
+        Self { limiter, rules }
+    }
+
+    fn ask(&self, key: i64, ip: u32, resource: &str, now: Now) -> ChargeOutcome {
+        ask(&self.limiter, &self.rules, key, ip, resource, now)
+    }
+
+    fn expect_admitted(&self, key: i64, ip: u32, resource: &str) -> RuleStates {
+        expect_charged(self.ask(key, ip, resource, START))
+    }
+
+    fn expect_refused(&self, key: i64, ip: u32, resource: &str) -> LimitRefusal {
+        expect_limited(self.ask(key, ip, resource, START))
+    }
+
+    fn headers(&self, states: &RuleStates, chosen: RateLimitHeaders) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        self.rules.fields(states, chosen).write(&mut headers);
+        headers
+    }
+}
+
+fn ask(
+    limiter: &Limiter,
+    rules: &RuleSet,
+    key: i64,
+    ip: u32,
+    resource: &str,
+    now: Now,
+) -> ChargeOutcome {
+    let caller = Caller {
+        key: KeySubject::ApiKey(key),
+        resource,
+        address: Some(IpAddr::from(Ipv4Addr::from_bits(ip))),
+    };
+    limiter.admit(rules, &caller, now)
+}
+
+impl ChargeOutcome {
+    fn is_charged(&self) -> bool {
+        matches!(self, Self::Charged(_))
+    }
+}
+
+fn expect_charged(outcome: ChargeOutcome) -> RuleStates {
+    match outcome {
+        ChargeOutcome::Charged(states) => states,
+        other => panic!("expected to be admitted, got {other:?}"),
+    }
+}
+
+fn expect_limited(outcome: ChargeOutcome) -> LimitRefusal {
+    match outcome {
+        ChargeOutcome::Limited(refusal) => *refusal,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn left(states: &RuleStates) -> Vec<u32> {
+    states.iter().map(|state| state.remaining).collect()
+}

@@ -1,0 +1,54 @@
+//! The scheme `Bearer` of `Authorization`.
+
+/// What follows the scheme word, if that is `Bearer`; empty when the two are not set apart by
+/// spaces, so that it is malformed and not merely absent.
+pub(super) fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+    const BEARER: &[u8] = b"bearer";
+    let (scheme, rest) = value.split_at_checked(BEARER.len())?;
+    if !scheme.eq_ignore_ascii_case(BEARER) {
+        return None;
+    }
+    match rest {
+        [b' ', token @ ..] => Some(without_leading_spaces(token)),
+        // The word goes on: another scheme.
+        [byte, ..] if is_token_byte(*byte) => None,
+        _ => Some(&[]),
+    }
+}
+
+/// `tchar` of RFC 9110, section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn without_leading_spaces(mut value: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = value {
+        value = rest;
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// RFC 9110, section 11.4: the scheme is a token, and what follows stands after spaces.
+        #[test]
+        fn the_scheme_is_all_that_stands_before_the_first_byte_that_is_none_of_a_token(
+            value in r"[ \t]{0,2}([Bb][Ee][Aa][Rr][Ee][Rr]|Bear|Basic|)[ \t,=/X~\xe9]{0,3}[ -~\t]{0,8}"
+        ) {
+            let trimmed = value.trim_matches([' ', '\t']);
+            let is_of_token = |c: char| c.is_ascii() && is_token_byte(c as u8);
+            let end = trimmed.find(|c| !is_of_token(c)).unwrap_or(trimmed.len());
+            let (scheme, rest) = trimmed.split_at(end);
+            let expected = scheme.eq_ignore_ascii_case("bearer").then(|| {
+                let token = rest.trim_start_matches(' ');
+                if token.len() < rest.len() { token } else { "" }
+            });
+            prop_assert_eq!(bearer_token(trimmed.as_bytes()), expected.map(str::as_bytes));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One yes of the gateway, and how far it may be used.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Now, nanoseconds};
+use crate::gate::directory::App;
+use crate::gate::request::credential::KeyDigest;
+use crate::gate::verdict::identity::{Identity, PrincipalKind};
+use crate::gate::verdict::policy::CachePolicy;
+use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent, Subject};
+use crate::gate::verdict::state_id::StateId;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What a verdict is filed under: never the key itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VerdictKey {
+    pub(crate) digest: KeyDigest,
+    pub(crate) kind: PrincipalKind,
+}
+
+impl Hash for VerdictKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // One key is hardly ever asked about as both kinds.
+        self.digest.hash(state);
+    }
+}
+
+/// A yes of the gateway, about a key of our own deployment.
+pub(crate) struct Verdict {
+    digest: KeyDigest,
+    pub(crate) identity: Identity,
+    /// The app whose policy judges the key.
+    pub(crate) app: Arc<App>,
+    /// Whose verdict it is.
+    pub(crate) state: StateId,
+    end: End,
+    subject: Subject,
+    // A later check said no: whoever still holds the `Arc` must not use it.
+    withdrawn: AtomicBool,
+    // No longer in moka. A request that has found it before may use it, the hot cache may not hand
+    // it out. Std's in models, too: moka sets it while it holds a lock.
+    evicted: std::sync::atomic::AtomicBool,
+    // The last refresh was answered, but not understood: the gateway is up, so the grace for
+    // outages does not apply.
+    indeterminate: AtomicBool,
+    refreshing: AtomicBool,
+    // Monotonic nanoseconds before which no further refresh is sent. Not zero only when the last
+    // one failed.
+    retry_at: AtomicU64,
+}
+
+/// When the credential itself ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The gateway does not say so of API keys.
+    Unknown,
+    /// At this time since 1970.
+    At(Duration),
+    /// It should have been said and was not: the answer is good for those who wait for it.
+    Now,
+}
+
+/// How far a verdict may be used now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// Use it.
+    Fresh,
+    /// Use it and ask again in the background.
+    Stale,
+    /// Use it only if asking again fails for want of a gateway.
+    StaleIfError,
+    /// Do not use it.
+    Over,
+}
+
+impl Age {
+    /// Whether a request may go on with it at once.
+    pub(crate) fn is_usable(self) -> bool {
+        matches!(self, Self::Fresh | Self::Stale)
+    }
+}
+
+impl Verdict {
+    pub(crate) fn new(
+        digest: KeyDigest,
+        identity: Identity,
+        app: Arc<App>,
+        state: StateId,
+        end: End,
+        sent: Sent,
+        revocations: &Revocations,
+    ) -> Self {
+        Self {
+            subject: Subject::new(revocations, &digest, &identity, sent),
+            digest,
+            identity,
+            app,
+            state,
+            end,
+            withdrawn: AtomicBool::new(false),
+            evicted: std::sync::atomic::AtomicBool::new(false),
+            indeterminate: AtomicBool::new(false),
+            refreshing: AtomicBool::new(false),
+            retry_at: AtomicU64::new(0),
+        }
+    }
+
+    /// What speaks against using it, whatever its age, for a request that came after the event
+    /// `asked`. To be looked at on every admission.
+    pub(crate) fn contradiction(
+        &self,
+        revocations: &Revocations,
+        asked: EventNumber,
+        now: Now,
+    ) -> Option<Contradiction> {
+        match self.withdrawn.load(Ordering::Acquire) {
+            true => Some(Contradiction::Withdrawn),
+            false => revocations.contradiction(&self.subject, asked, now),
+        }
+    }
+
+    /// How far it may be used now; `is_failing` says whether the gateway is known to fail now.
+    pub(crate) fn age(&self, policy: &CachePolicy, is_failing: bool, now: Now) -> Age {
+        let age = self.elapsed(now);
+        if self.end == End::Now || self.has_ended(now) {
+            return Age::Over;
+        }
+        if age < policy.fresh_for {
+            return Age::Fresh;
+        }
+        let stale = age - policy.fresh_for;
+        let in_grace = stale < policy.stale_if_error && !self.indeterminate.load(Ordering::Acquire);
+        if stale < policy.stale_while_revalidate || (in_grace && is_failing) {
+            // In a known outage nobody waits for another failure: one probe is sent behind.
+            Age::Stale
+        } else if in_grace {
+            Age::StaleIfError
+        } else {
+            Age::Over
+        }
+    }
+
+    /// Whether it is past the time in which a refresh behind it is all that is due: what makes it
+    /// usable still is that the gateway fails.
+    pub(crate) fn is_past_revalidation(&self, policy: &CachePolicy, now: Now) -> bool {
+        let span = policy
+            .fresh_for
+            .saturating_add(policy.stale_while_revalidate);
+        self.elapsed(now) >= span
+    }
+
+    /// Whether the end that the gateway stated has come.
+    pub(crate) fn has_ended(&self, now: Now) -> bool {
+        match self.end {
+            End::Unknown | End::Now => false,
+            End::At(end) => end.saturating_sub(self.sent().unix) <= self.elapsed(now),
+        }
+    }
+
+    /// When its check was sent.
+    pub(super) fn sent(&self) -> Now {
+        self.subject.sent().at
+    }
+
+    /// The time since the check was sent.
+    fn elapsed(&self, now: Now) -> Duration {
+        let sent = self.sent();
+        // A suspended machine stops the monotonic clock; an administrator sets the wall clock
+        // back. Whichever says that it was longer ago is believed.
+        now.monotonic
+            .saturating_sub(sent.monotonic)
+            .max(now.unix.saturating_sub(sent.unix))
+    }
+
+    /// Whether the caller may send the one refresh of this verdict.
+    pub(crate) fn claim_refresh(&self, now: Now) -> bool {
+        self.retry_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic)
+            && !self.refreshing.swap(true, Ordering::AcqRel)
+    }
+
+    /// The refresh was answered by nobody.
+    pub(crate) fn refresh_failed(&self, retry_at: Duration) {
+        self.retry_at
+            .store(nanoseconds(retry_at), Ordering::Release);
+    }
+
+    /// The refresh was answered by something that is neither yes nor no.
+    pub(crate) fn refresh_indeterminate(&self, retry_at: Duration) {
+        self.indeterminate.store(true, Ordering::Release);
+        self.retry_at
+            .store(nanoseconds(retry_at), Ordering::Release);
+    }
+
+    pub(crate) fn refresh_over(&self) {
+        self.refreshing.store(false, Ordering::Release);
+    }
+
+    /// What it is filed under.
+    pub(crate) fn key(&self) -> VerdictKey {
+        VerdictKey {
+            digest: self.digest,
+            kind: self.identity.kind,
+        }
+    }
+
+    /// Whether it is what the gateway said of this key.
+    pub(super) fn is_of(&self, key: &VerdictKey) -> bool {
+        self.digest == key.digest && self.identity.kind == key.kind
+    }
+
+    /// Tells whoever points to it that moka does not hold it any more.
+    pub(super) fn mark_evicted(&self) {
+        self.evicted
+            .store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Takes it back for good: a later check said no.
+    pub(super) fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Release);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire)
+    }
+
+    /// Bytes that an entry takes, near enough to bound the cache by.
+    pub(super) fn weight(&self) -> u32 {
+        // The verdict, its `Arc`, its key and moka's own bookkeeping.
+        const FIXED: usize = size_of::<Verdict>() + 16 + size_of::<VerdictKey>() + 256;
+        let identity = &self.identity;
+        let bytes = FIXED
+            + identity.key_name.len()
+            + identity.permissions.weight()
+            + json_weight(&identity.metadata);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verdict")
+            .field("key_id", &self.identity.key_id)
+            .field("sent", &self.sent().monotonic)
+            .finish_non_exhaustive()
+    }
+}
+
+fn json_weight(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| 32 + json_weight(item)).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| 96 + name.len() + json_weight(value))
+            .sum(),
+    }
+}
