@@ -75,6 +75,7 @@ struct Used {
     look_up: Option<LookUp>,
     /// Not looked up before this time: the last answer said nothing about it.
     ask_again_at: Duration,
+    /// The reading under way, or the last one, when its first key was shown.
     since: u32,
 }
 
@@ -136,10 +137,11 @@ impl Apps {
         &mut self,
         deployment: i64,
         slug: &str,
+        since: Reading,
         with: With<'_>,
     ) -> Option<Arc<App>> {
-        let (slug, entry) = self.entry(slug)?;
-        entry.is_known().then(|| entry.app(deployment, slug, with))
+        let is_known = self.entries.get(slug)?.is_known();
+        is_known.then(|| self.app(deployment, slug, since, with))
     }
 
     /// The app with this slug, whatever is known of it.
@@ -158,11 +160,11 @@ impl Apps {
             .entries
             .entry(Arc::clone(&slug))
             .or_insert_with(Entry::new);
-        let app = entry.app(deployment, slug, with);
-        if let Some(used) = &mut entry.used {
-            used.since = used.since.min(since.number);
+        if entry.used.is_none() && entry.row.is_some() {
+            let bytes = entry.weight(&slug);
+            self.unused_bytes = self.unused_bytes.saturating_sub(bytes);
         }
-        app
+        entry.app(deployment, slug, since, with)
     }
 
     /// The app with this slug, if a key of it was shown.
@@ -199,7 +201,7 @@ impl Apps {
     /// key was shown of, it is not kept.
     pub(super) fn take(&mut self, app: ApiAuthApp, sent: Sent, reading: Reading, with: With<'_>) {
         if !self.entries.contains_key(&*app.app_slug) {
-            let bytes = Entry::weight(&app.app_slug);
+            let bytes = Entry::new().weight(&app.app_slug);
             if self.unused_bytes + self.rules.bytes() + bytes > self.unused_max {
                 return;
             }
@@ -335,50 +337,43 @@ impl Apps {
         in_use.map(|(slug, _)| slug)
     }
 
-    /// Forgets what nobody needs: apps of which nothing is known and no key is in use, and beyond
-    /// the bound the compiled rules of those not in use.
+    /// Forgets what nobody needs: apps of which nothing is known and no key is in use. Beyond the
+    /// bound, the compiled rules of apps not in use go first, and then these apps.
     pub(super) fn sweep(&mut self, now: Now) {
-        self.unused_bytes = 0;
-        let mut idle_bytes = 0;
-        self.entries.retain(|slug, entry| {
-            let is_over = |changing: &Changing| !changing.holds_back(now.monotonic);
-            if entry.changing.as_deref().is_some_and(is_over) {
-                entry.changing = None;
-            }
-            if entry.is_in_use() {
-                return true;
-            }
-            if entry.row.is_none() && entry.changing.is_none() {
-                return false;
-            }
-            self.unused_bytes += Entry::weight(slug);
-            if entry.used.is_some() {
-                idle_bytes += Used::WEIGHT;
-            }
-            true
+        self.entries.retain(|_, entry| {
+            let is_settled = |changing: &mut Box<Changing>| !changing.holds_back(now.monotonic);
+            entry.changing.take_if(is_settled);
+            entry.is_in_use() || entry.row.is_some() || entry.changing.is_some()
         });
         self.rules.sweep();
-        if self.unused_bytes + self.rules.bytes() + idle_bytes > self.unused_max {
-            for entry in self.entries.values_mut() {
-                if !entry.is_in_use() {
-                    entry.used = None;
-                }
-            }
-        } else {
-            self.unused_bytes += idle_bytes;
+        let room = self.unused_max.saturating_sub(self.rules.bytes());
+        if self.weigh_unused() > room {
+            let unused = self.entries.values_mut().filter(|entry| !entry.is_in_use());
+            unused.for_each(|entry| entry.used = None);
         }
+        if self.weigh_unused() > room {
+            let mut left = room;
+            self.entries.retain(|slug, entry| {
+                if entry.is_in_use() || entry.changing.is_some() {
+                    return true;
+                }
+                let rest = left.checked_sub(entry.weight(slug));
+                left = rest.unwrap_or(left);
+                rest.is_some()
+            });
+        }
+        self.unused_bytes = self.weigh_unused();
         self.entries.shrink_to(self.entries.len() * 2);
+    }
+
+    fn weigh_unused(&self) -> usize {
+        let unused = self.entries.iter().filter(|(_, entry)| !entry.is_in_use());
+        unused.map(|(slug, entry)| entry.weight(slug)).sum()
     }
 
     /// How many apps something is known of.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    fn entry(&mut self, slug: &str) -> Option<(Arc<str>, &mut Entry)> {
-        let slug = Arc::clone(self.entries.get_key_value(slug)?.0);
-        let entry = self.entries.get_mut(&slug)?;
-        Some((slug, entry))
     }
 
     fn used_mut(&mut self, slug: &str) -> Option<&mut Used> {
@@ -398,10 +393,10 @@ impl Entry {
         }
     }
 
-    /// Bytes that the entry of an app without keys takes, near enough to bound them by: the map
-    /// grows by doubling.
-    fn weight(slug: &str) -> usize {
-        2 * mem::size_of::<(Arc<str>, Self)>() + 32 + slug.len()
+    /// Bytes that it takes, near enough to bound them by: the map grows by doubling.
+    fn weight(&self, slug: &str) -> usize {
+        let used = self.used.as_ref().map_or(0, |_| Used::WEIGHT);
+        2 * mem::size_of::<(Arc<str>, Self)>() + 32 + slug.len() + used
     }
 
     fn is_known(&self) -> bool {
@@ -425,10 +420,10 @@ impl Entry {
             && !changing.is_some_and(|changing| changing.holds_back(sent.at.monotonic))
     }
 
-    fn app(&mut self, deployment: i64, slug: Arc<str>, with: With<'_>) -> Arc<App> {
+    fn app(&mut self, deployment: i64, slug: Arc<str>, since: Reading, with: With<'_>) -> Arc<App> {
         let (row, used) = (&self.row, &mut self.used);
         let used = used.get_or_insert_with(|| {
-            let mut used = Used::new(App::new(deployment, slug));
+            let mut used = Used::new(App::new(deployment, slug), since);
             if let Some(row) = row {
                 used.judge_by(row, with);
             }
@@ -486,6 +481,8 @@ impl Entry {
             }
         }
         if let Some(used) = &mut self.used {
+            // One that is under way was sent before.
+            used.look_up = None;
             used.ask_again_at = Duration::ZERO;
         }
     }
@@ -497,14 +494,14 @@ impl Used {
     /// Bytes that one takes beside its entry, its rules compiled, near enough to bound them by.
     const WEIGHT: usize = 2048;
 
-    fn new(app: App) -> Self {
+    fn new(app: App, since: Reading) -> Self {
         Self {
             app: Arc::new(app),
             compiled: None,
             counted: None,
             look_up: None,
             ask_again_at: Duration::ZERO,
-            since: u32::MAX,
+            since: since.number,
         }
     }
 

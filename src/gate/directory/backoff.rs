@@ -24,7 +24,9 @@ impl Backoff {
 
     pub(super) fn failed(&mut self, now: Now) {
         self.wait = (self.wait * 2).clamp(MIN, MAX);
-        self.not_before = now.monotonic.saturating_add(self.wait);
+        let not_before = now.monotonic.saturating_add(self.wait);
+        // Some answers come late.
+        self.not_before = self.not_before.max(not_before);
     }
 
     pub(super) fn clear(&mut self) {

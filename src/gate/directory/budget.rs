@@ -60,8 +60,10 @@ impl Budget {
 
     /// The management API has said that it was called too often, by whomever.
     pub(super) fn too_many(&mut self, now: Now) {
-        self.paused_until = now.monotonic.saturating_add(PAUSE);
-        self.halved_until = now.monotonic.saturating_add(HALVED_FOR);
+        // Some answers come late.
+        let later = |until: Duration, by| until.max(now.monotonic.saturating_add(by));
+        self.paused_until = later(self.paused_until, PAUSE);
+        self.halved_until = later(self.halved_until, HALVED_FOR);
     }
 
     fn limit(&self, now: Now) -> usize {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::Directory;
 use super::Known;
@@ -20,7 +21,8 @@ use crate::clock::Now;
 /// An app that is being asked for. The look-up is over when this is dropped.
 pub(super) struct AskedApp {
     directory: Weak<Directory>,
-    slug: Arc<str>,
+    /// In use for as long as it is asked for.
+    app: Arc<App>,
     sent: Sent,
     over: watch::Sender<()>,
 }
@@ -61,8 +63,10 @@ impl Directory {
     }
 
     fn known_app(&self, deployment: i64, slug: &str) -> Option<Arc<App>> {
-        let now = self.clock.now();
-        self.known().apps.known(deployment, slug, self.with(now))
+        let with = self.with(self.clock.now());
+        let mut known = self.known();
+        let reading = known.reader.reading();
+        known.apps.known(deployment, slug, reading, with)
     }
 
     fn app_of(&self, known: &mut Known, deployment: i64, slug: &str) -> Arc<App> {
@@ -118,25 +122,25 @@ impl Directory {
         }
         known.backoff.may_try(now).ok()?;
         known.budget.spend_look_up(now).ok()?;
-        let asked = self.ask(&mut known, Arc::clone(app.slug()), now);
+        let asked = self.ask(&mut known, app, now);
         let over = asked.over.subscribe();
         drop(known);
-        runtime.spawn(asked.send());
+        runtime.spawn(asked.send().in_current_span());
         Some(over)
     }
 
     /// Notes that the app is being asked for from now on.
-    pub(super) fn ask(self: &Arc<Self>, known: &mut Known, slug: Arc<str>, now: Now) -> AskedApp {
+    pub(super) fn ask(self: &Arc<Self>, known: &mut Known, app: Arc<App>, now: Now) -> AskedApp {
         let (over, watched) = watch::channel(());
         let look_up = LookUp {
             over: watched,
             lapses_at: self.lapses_at(now),
         };
-        known.apps.begin_look_up(&slug, look_up);
+        known.apps.begin_look_up(app.slug(), look_up);
         AskedApp {
             directory: Arc::downgrade(self),
             sent: known.sent(now),
-            slug,
+            app,
             over,
         }
     }
@@ -187,10 +191,10 @@ impl AskedApp {
         };
         let (client, deadline) = (directory.client.clone(), directory.deadline);
         drop(directory);
-        let app = client.api_keys().get_api_auth_app(&*self.slug);
+        let app = client.api_keys().get_api_auth_app(&**self.app.slug());
         let answer = NoAnswer::within(deadline, app.without_retries().send()).await;
         if let Some(directory) = self.directory.upgrade() {
-            directory.take_look_up(&self.slug, self.sent, answer);
+            directory.take_look_up(self.app.slug(), self.sent, answer);
         }
     }
 }

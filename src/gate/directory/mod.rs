@@ -22,6 +22,9 @@ mod rules;
 mod tenancy;
 mod trouble;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::hash::BuildHasher;
 use std::hash::RandomState;

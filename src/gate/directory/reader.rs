@@ -239,6 +239,9 @@ impl Directory {
             }));
         }
         while let Some(slug) = known.reader.wanted.pop_front() {
+            let Some(app) = known.apps.used(&slug) else {
+                continue;
+            };
             if !may_be_looked_up(&slug) || known.apps.look_up(&slug, now).is_err() {
                 continue;
             }
@@ -246,7 +249,7 @@ impl Directory {
                 known.reader.wanted.push_front(slug);
                 return Err(due_at);
             }
-            return Ok(Step::App(self.ask(known, slug, now)));
+            return Ok(Step::App(self.ask(known, app, now)));
         }
         Err(known.reader.next_at)
     }
