@@ -121,10 +121,14 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A duration as an atomic can hold it: 584 years are enough for a clock.
+/// A duration as an atomic can hold it, and as governor can bear it: [`LONGEST`] at most.
 pub(crate) fn nanoseconds(since: Duration) -> u64 {
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    u64::try_from(since.as_nanos()).map_or(LONGEST, |nanoseconds| nanoseconds.min(LONGEST))
 }
+
+/// About 146 years, in nanoseconds, are enough for a clock. governor adds three of these at most, and
+/// panics on overflow.
+pub(crate) const LONGEST: u64 = 1 << 62;
 
 /// A clock that stands still until it is moved, for tests.
 ///
@@ -309,6 +313,19 @@ mod tests {
         let last = Duration::from_nanos(i64::MAX.unsigned_abs());
         assert_eq!(wall(i64::MAX, until).at(Duration::from_secs(1)), last);
         let _ = wall(0, 0).at(Duration::MAX);
+    }
+
+    #[test]
+    fn no_duration_is_too_long_for_governor() {
+        for (duration, expected) in [
+            (Duration::ZERO, 0),
+            (Duration::from_nanos(LONGEST - 1), LONGEST - 1),
+            (Duration::from_nanos(LONGEST), LONGEST),
+            (Duration::from_nanos(u64::MAX), LONGEST),
+            (Duration::MAX, LONGEST),
+        ] {
+            assert_eq!(nanoseconds(duration), expected);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use wacht_auth::{
     AuthContext, CachePolicy, ClientIp, Limits, PeerAddr, RateLimitHeaders, RejectionKind,
 };
 
-use crate::scene::{Echo, Met, Scene, eventually, get};
+use crate::scene::{Echo, Met, Scene, eventually, get, made_up};
 
 const POLICY: &str = "ratelimit-policy";
 const STATE: &str = "ratelimit";
@@ -154,6 +154,34 @@ async fn what_is_refused_for_other_reasons_is_not_charged() {
     let echo = Echo::behind(layer);
     echo.get(key.secret()).await.assert_ok();
     assert_limited(&echo.get(key.secret()).await, 3600);
+}
+
+#[tokio::test]
+async fn limits_hold_however_late_the_clock_says_it_is() {
+    let centuries = seconds(1_000 * 365 * 86_400);
+    for late in [centuries, Duration::MAX] {
+        for mode in [
+            DevRule::per_key(3, "hour", 1),
+            DevRule::per_app(3, "calendar_month", 1),
+        ] {
+            let scene = scene_with([mode]).await;
+            let layer = scene.builder().client_ip(ClientIp::peer()).build().unwrap();
+            let echo = Echo::behind(layer);
+            let key = scene.key();
+            // Met before, and met after.
+            echo.get(key.secret()).await.assert_ok();
+            scene.clock.advance(late);
+            for _ in 0..3 {
+                echo.get(key.secret()).await.assert_ok();
+            }
+            let met = echo.get(key.secret()).await;
+            met.assert_refused(RejectionKind::RateLimited);
+            let met = echo.get(&made_up(1)).await;
+            met.assert_refused(RejectionKind::InvalidKey);
+            let fresh = scene.wacht.issue_key("billing").issue();
+            echo.get(fresh.secret()).await.assert_ok();
+        }
+    }
 }
 
 // --- several rules ---

@@ -15,8 +15,8 @@ use governor::nanos::Nanos;
 use governor::state::NotKeyed;
 use governor::state::StateStore;
 
-use super::reading::{LONGEST, Level, Moment};
-use crate::clock::nanoseconds;
+use super::reading::{Level, Moment};
+use crate::clock::{LONGEST, nanoseconds};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// `max_requests` at once, refilled evenly over the window.
@@ -44,8 +44,7 @@ pub(crate) struct GcraState {
 
 impl GcraCounter {
     pub(crate) fn new(max_requests: u32, window: Duration) -> Self {
-        let window = u64::try_from(window.as_nanos()).unwrap_or(LONGEST);
-        let window = window.clamp(1, LONGEST);
+        let window = nanoseconds(window).max(1);
         // Rounded up, so that a window never refills by more than `max_requests`.
         let interval = window.div_ceil(u64::from(max_requests).max(1));
         Self {

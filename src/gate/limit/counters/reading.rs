@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::clock::Now;
+use crate::clock::{Now, nanoseconds};
 
-/// A point on the monotonic clock, in nanoseconds; none is after [`LONGEST`].
+/// A point on the monotonic clock, in nanoseconds; none is after [`LONGEST`](crate::clock::LONGEST).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(pub(crate) u64);
 
@@ -12,6 +12,7 @@ pub(crate) struct Moment(pub(crate) u64);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     pub(crate) monotonic: Moment,
+    /// Never after [`LATEST`].
     pub(crate) unix: Duration,
 }
 
@@ -28,8 +29,7 @@ pub(crate) struct Level {
 
 impl From<Now> for Moment {
     fn from(now: Now) -> Self {
-        let nanos = u64::try_from(now.monotonic.as_nanos()).unwrap_or(LONGEST);
-        Self(nanos.min(LONGEST))
+        Self(nanoseconds(now.monotonic))
     }
 }
 
@@ -39,10 +39,10 @@ impl From<Now> for Reading {
     fn from(now: Now) -> Self {
         Self {
             monotonic: now.into(),
-            unix: now.unix,
+            unix: now.unix.min(LATEST),
         }
     }
 }
 
-/// About 146 years. governor adds three of these at most, and panics on overflow.
-pub(crate) const LONGEST: u64 = 1 << 62;
+/// Later than any calendar goes, and early enough that days and months after it have an end.
+const LATEST: Duration = Duration::from_secs(1 << 62);

@@ -11,7 +11,8 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::reading::{LONGEST, Level, Moment};
+use super::reading::{Level, Moment};
+use crate::clock::nanoseconds;
 
 /// How many runs a log holds at most.
 pub(crate) const RUNS: u32 = 32;
@@ -56,8 +57,7 @@ struct Run {
 
 impl SlidingCounter {
     pub(crate) fn new(max_requests: u32, window: Duration) -> Self {
-        let window = u64::try_from(window.as_nanos()).unwrap_or(LONGEST);
-        let window = window.clamp(1, LONGEST);
+        let window = nanoseconds(window).max(1);
         Self {
             max_requests,
             window,

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::reading::Moment;
 use super::*;
+use crate::clock::Now;
 
 const HOUR: u64 = 3_600;
 
@@ -221,6 +222,19 @@ fn no_clock_is_so_wrong_that_it_panics() {
             let _ = counter.calendar.period(reading).length();
             counter.state.is_idle(reading);
         }
+    }
+}
+
+#[test]
+fn the_last_day_and_month_of_all_have_a_limit_too() {
+    for unit in [CalendarUnit::Day, CalendarUnit::Month] {
+        let counter = Counter::new(unit, 1);
+        let reading = Reading::from(Now {
+            monotonic: Duration::MAX,
+            unix: Duration::MAX,
+        });
+        assert!(counter.calendar.charge(&counter.state, reading).is_ok());
+        assert!(counter.calendar.charge(&counter.state, reading).is_err());
     }
 }
 

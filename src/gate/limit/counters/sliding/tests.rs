@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::LONGEST;
 
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: Duration = Duration::from_secs(60);
