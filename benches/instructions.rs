@@ -66,8 +66,9 @@ fn main() -> ExitCode {
 
 const BARE: &str = "bare inner service";
 
-const CASES: [&str; 8] = [
+const CASES: [&str; 9] = [
     "hit, limits off",
+    "hit, 10000 keys revoked",
     "hit, one rule, no headers",
     "hit, one rule",
     "hit, three rules",
@@ -99,6 +100,14 @@ fn case(wacht: &DevGateway, name: &str) -> Case {
     let of_app = || DevRule::per_app(2_000_000_000, "minute", 1);
     let (layer, secret, meets) = match name {
         "hit, limits off" => (layer.limits(Limits::off()), key(vec![plenty()]), None),
+        "hit, 10000 keys revoked" => {
+            let layer = layer.limits(Limits::off());
+            // Of nobody: no id is negative.
+            for key_id in 1..=10_000 {
+                layer.handle().revoke_key_id(-key_id);
+            }
+            (layer, key(vec![plenty()]), None)
+        }
         "hit, one rule, no headers" => (
             layer.rate_limit_headers(RateLimitHeaders::None),
             key(vec![plenty()]),

@@ -333,7 +333,7 @@ impl Gate {
         if let Outcome::Valid(verdict) | Outcome::Limited(verdict, _) | Outcome::Denied(verdict) =
             &arrived.outcome
         {
-            match verdict.contradiction(&state.cache.revocations, arrived.asked, now) {
+            match verdict.contradiction(&state.cache.revocations, arrived.came, now) {
                 None => {}
                 Some(Contradiction::Revoked | Contradiction::Withdrawn) => {
                     return self.refused(Rejection::invalid_key(), source);

@@ -59,7 +59,7 @@ impl Listener for State {
             self.expire_policy(slug);
         }
         match revoked_by(event) {
-            Some(name) => self.cache.revocations.begin(name, self.clock.now()),
+            Some(name) => self.cache.revocations.record(name, self.clock.now()),
             None => RevocationId::default(),
         }
     }

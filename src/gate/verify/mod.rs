@@ -79,7 +79,7 @@ pub(crate) struct Arrived {
     /// Whether the check that brought it was this very request's, or one it had joined.
     pub(crate) is_own: bool,
     /// The last event before the request came.
-    pub(crate) asked: EventNumber,
+    pub(crate) came: EventNumber,
 }
 
 /// Describes a request that did not come over HTTP: what it is about, its method, the caller's
@@ -488,7 +488,7 @@ fn token_expiry(metadata: &serde_json::Value) -> Option<Duration> {
 /// A check of its own for one request: neither joined nor answered from memory. What it brings is
 /// filed all the same.
 pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
-    let asked = state.cache.revocations.latest();
+    let came = state.cache.revocations.latest();
     let outcome = match Handle::try_current() {
         Ok(runtime) => {
             // A panic ends the task alone. With the caller it ends, too.
@@ -504,7 +504,7 @@ pub(crate) async fn ask(state: Arc<State>, check: Check) -> Arrived {
     Arrived {
         outcome,
         is_own: true,
-        asked,
+        came,
     }
 }
 
@@ -552,7 +552,7 @@ pub(crate) fn join(
     state: &Arc<State>,
     check: Check,
 ) -> impl Future<Output = Arrived> + Send + 'static {
-    let asked = state.cache.revocations.latest();
+    let came = state.cache.revocations.latest();
     let boarded = take_off(state, check, None);
     async move {
         let (mut landing, is_own) = match boarded {
@@ -561,7 +561,7 @@ pub(crate) fn join(
                 return Arrived {
                     outcome,
                     is_own: false,
-                    asked,
+                    came,
                 };
             }
         };
@@ -573,7 +573,7 @@ pub(crate) fn join(
         Arrived {
             outcome: outcome.unwrap_or(Outcome::Unknown(RETRY_AFTER)),
             is_own,
-            asked,
+            came,
         }
     }
 }
