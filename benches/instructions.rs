@@ -66,8 +66,9 @@ fn main() -> ExitCode {
 
 const BARE: &str = "bare inner service";
 
-const CASES: [&str; 8] = [
+const CASES: [&str; 9] = [
     "hit, limits off",
+    "hit, 10000 keys revoked",
     "hit, one rule, no headers",
     "hit, one rule",
     "hit, three rules",
@@ -101,6 +102,14 @@ fn case(wacht: &DevGateway, name: &str) -> Case {
     let (layer, secret, meets) = match name {
         "hit, limits off" => {
             let layer = builder.limits(Limits::off()).build().unwrap();
+            (layer, key(vec![plenty()]), None)
+        }
+        "hit, 10000 keys revoked" => {
+            let layer = builder.limits(Limits::off()).build().unwrap();
+            // Of nobody: no id is negative.
+            for key_id in 1..=10_000 {
+                layer.handle().revoke_key_id(-key_id);
+            }
             (layer, key(vec![plenty()]), None)
         }
         "hit, one rule, no headers" => (

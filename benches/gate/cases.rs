@@ -157,6 +157,14 @@ impl Stage<'_> {
         let fields = |fields| self.layer().rate_limit_headers(fields);
         let none = fields(RateLimitHeaders::None);
         let required = self.layer().require("orders:read").unwrap();
+        let revoked = |keys| {
+            let layer = self.layer();
+            // Of nobody: no id is negative.
+            for key_id in 1..=keys {
+                layer.handle().revoke_key_id(-key_id);
+            }
+            layer
+        };
         let cases = [
             (
                 "hit, limits off",
@@ -166,6 +174,12 @@ impl Stage<'_> {
             ("hit, no rule matches", self.layer(), elsewhere),
             ("hit, one rule, no headers", none.clone(), one.clone()),
             ("hit, one rule", self.layer(), one.clone()),
+            ("hit, one rule, 1 key revoked", revoked(1), one.clone()),
+            (
+                "hit, one rule, 10000 keys revoked",
+                revoked(10_000),
+                one.clone(),
+            ),
             (
                 "hit, one rule, Wacht's headers",
                 fields(RateLimitHeaders::Wacht),

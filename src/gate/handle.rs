@@ -77,7 +77,7 @@ impl AuthHandle {
         self.gate.state.verifier.forget_secret(secret);
     }
 
-    /// Forgets what is known of the API key with this id. Walks the whole cache.
+    /// Forgets what is known of the API key with this id: the next request with it is verified anew.
     ///
     /// ```
     /// use wacht_auth::dev::DevGateway;
@@ -93,7 +93,8 @@ impl AuthHandle {
     /// gate.authenticate_key(key.secret(), &context).await?;
     ///
     /// gate.invalidate_key_id(key.key_id());
-    /// assert_eq!(gate.stats().cached_keys, 0);
+    /// gate.authenticate_key(key.secret(), &context).await?;
+    /// assert_eq!(wacht.journal().checks(), 2);
     /// # Ok(()) }
     /// ```
     pub fn invalidate_key_id(&self, key_id: impl Into<KeyId>) {
@@ -104,7 +105,7 @@ impl AuthHandle {
         self.gate.state.verifier.forget_key_id(id);
     }
 
-    /// Forgets all keys of an app, and lets its policy be asked for again. Walks the whole cache.
+    /// Forgets all keys of an app, and lets its policy be asked for again.
     ///
     /// For a change of an app that was made elsewhere:
     ///
@@ -162,10 +163,12 @@ impl AuthHandle {
         self.gate.state.verifier.forget_all();
     }
 
-    /// Refuses a key from now on, for the 3 minutes in which the gateway might still say yes, in
-    /// every gate that is or will be built on the client of this one or a clone of it.
+    /// Refuses a key from now on, in every gate that is or will be built on the client of this one
+    /// or a clone of it, for as long as a yes from before might still be used: 60 s that the gateway
+    /// repeats itself, [`fresh_for`](crate::CachePolicy::fresh_for), the longer grace after it, and
+    /// what checks may take. By default that is 460 s; it may last twice as long.
     ///
-    /// It does not revoke the key at Wacht.
+    /// It does not revoke the key at Wacht, which decides again after that.
     ///
     /// A key found in a public repository is refused before anybody has looked it up:
     ///
@@ -192,9 +195,9 @@ impl AuthHandle {
         events.publish(ManagementEvent::RevokeDigest(digest));
     }
 
-    /// Refuses the API key with this id from now on, for the 3 minutes in which the gateway might
-    /// still say yes, in every gate that is or will be built on the client of this one or a clone
-    /// of it.
+    /// Refuses the API key with this id from now on, whatever its app, in every gate that is or will
+    /// be built on the client of this one or a clone of it, for as long as
+    /// [`revoke_secret`](Self::revoke_secret) does.
     ///
     /// It does not revoke the key at Wacht.
     ///

@@ -15,7 +15,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use wacht_auth::dev::{DevKey, DevRule};
 use wacht_auth::{Limits, RateLimitHeaders, WachtAuthLayer};
 
-use crate::scene::Scene;
+use crate::scene::{Echo, Scene};
 
 #[tokio::test]
 async fn a_hit_allocates_nothing_and_once_for_the_rate_limit_fields_however_many_rules_there_are() {
@@ -33,6 +33,55 @@ async fn a_hit_allocates_nothing_where_nobody_counts() {
     let stage = Stage::new(one_rule()).await;
     let uncounted = stage.uncounted().layer(inner());
     assert_eq!(stage.of_hit(uncounted).await - of_http(&[]), 0);
+}
+
+#[tokio::test]
+async fn a_hit_allocates_nothing_more_however_many_keys_are_revoked() {
+    let stage = Stage::new(one_rule()).await;
+    let layer = stage.silent();
+    let mut silent = layer.clone().layer(inner());
+    stage.of_hit(silent.clone()).await;
+    for revoked in [1, 10_000] {
+        // Of nobody: no id is negative.
+        for key_id in 1..=revoked {
+            layer.handle().revoke_key_id(-key_id);
+            layer.handle().invalidate_key_id(-key_id - revoked);
+        }
+        // The first looks at what is new, the others know.
+        for _ in 0..2 {
+            let request = stage.request();
+            let first = count(|| {
+                let answer = silent.call(request).now_or_never().unwrap().unwrap();
+                assert_eq!(answer.status(), StatusCode::OK);
+            });
+            assert_eq!(first - of_http(&[]), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn to_revoke_and_to_invalidate_costs_the_same_with_many_keys_as_with_one() {
+    let mut costs = Vec::new();
+    for keys in [1, 500] {
+        let scene = Scene::new().await;
+        let layer = scene.layer();
+        for _ in 0..keys {
+            let echo = Echo::behind(layer.clone());
+            echo.get(scene.key().secret()).await.assert_ok();
+        }
+        let handle = layer.handle();
+        let of_all = || {
+            handle.revoke_key_id(1);
+            handle.revoke_secret("a key");
+            handle.invalidate_key_id(2);
+            handle.invalidate_secret("another key");
+            handle.invalidate_app("billing");
+        };
+        // Makes the table.
+        of_all();
+        costs.push(count(of_all));
+    }
+    assert_eq!(costs[0], costs[1]);
 }
 
 #[tokio::test]

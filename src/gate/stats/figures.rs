@@ -34,7 +34,8 @@ use crate::gate::refusal::RejectionKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuthStats {
-    /// Keys known to be good.
+    /// Keys that were good when they were last asked about. One that was revoked or invalidated
+    /// since is not used, and counts until it has to make room or is asked about again.
     pub cached_keys: u64,
     /// What the keys known to be good take in memory, in bytes, as
     /// [`capacity_bytes`](crate::CachePolicy::capacity_bytes) counts them.

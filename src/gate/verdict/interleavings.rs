@@ -95,18 +95,18 @@ fn asked(revocations: &Revocations, now: Now) -> Arc<Verdict> {
 }
 
 /// Revokes what is named, by a call that is answered at once.
-fn record(revocations: &Revocations, name: Name<'_>, now: Now) {
-    let id = revocations.begin(name, now);
+fn revoke(revocations: &Revocations, name: Name<'_>, now: Now) {
+    let id = revocations.record(name, now);
     revocations.confirm(name, id, None, now);
 }
 
 /// Every way in which a key is revoked.
 const REVOCATIONS: [fn(&Revocations); 3] = [
     |revocations| {
-        revocations.begin(BY_KEY, at(1));
+        revocations.record(BY_KEY, at(1));
     },
-    |revocations| record(revocations, BY_KEY, at(1)),
-    |revocations| record(revocations, Name::Digest(key().digest), at(1)),
+    |revocations| revoke(revocations, BY_KEY, at(1)),
+    |revocations| revoke(revocations, Name::Digest(key().digest), at(1)),
 ];
 
 /// Every way in which a key is invalidated.
@@ -132,9 +132,7 @@ fn nobody_passes_with_a_key_once_it_is_revoked() {
         many(move || {
             let key = InUse::new();
             let (revoking, missing) = (Arc::clone(&key), Arc::clone(&key));
-            let miss = thread::spawn(move || {
-                missing.miss(at(1));
-            });
+            let miss = thread::spawn(move || missing.miss(at(1)));
             both(
                 move || revoking.end(revoke),
                 || {
@@ -156,7 +154,7 @@ fn a_revocation_is_found_while_the_table_grows() {
         let (revoking, crowding) = (Arc::clone(&key), Arc::clone(&key));
         let crowd = thread::spawn(move || {
             for key_id in 100..103 {
-                record(&crowding.revocations, Name::KeyId(key_id), at(1));
+                revoke(&crowding.revocations, Name::KeyId(key_id), at(1));
             }
         });
         both(
@@ -179,7 +177,7 @@ fn a_revocation_is_found_while_the_generations_turn() {
         key.end(REVOCATIONS[0]);
         let (turning, tidying) = (Arc::clone(&key), Arc::clone(&key));
         let later = at(1 + LIFETIME);
-        let turn = thread::spawn(move || record(&turning.revocations, Name::KeyId(100), later));
+        let turn = thread::spawn(move || revoke(&turning.revocations, Name::KeyId(100), later));
         both(
             move || tidying.revocations.expire(later),
             || {
@@ -196,13 +194,13 @@ fn a_revocation_is_found_while_the_generations_turn() {
 fn a_new_revocation_is_found_while_the_old_ones_are_forgotten() {
     many(|| {
         let key = InUse::new();
-        record(&key.revocations, Name::KeyId(100), at(1));
+        revoke(&key.revocations, Name::KeyId(100), at(1));
         let now = at(1 + 2 * LIFETIME);
         let tidying = Arc::clone(&key);
         both(
             move || tidying.revocations.expire(now),
             || {
-                key.end(|revocations| record(revocations, BY_KEY, now));
+                key.end(|revocations| revoke(revocations, BY_KEY, now));
                 key.miss(now);
             },
         );
@@ -218,11 +216,11 @@ fn a_call_that_has_revoked_nothing_takes_no_other_revocation_with_it() {
         let mut other = None;
         both(
             move || {
-                let id = failing.revocations.begin(BY_KEY, at(1));
+                let id = failing.revocations.record(BY_KEY, at(1));
                 failing.revocations.undo(id);
             },
             || {
-                other = Some(key.revocations.begin(BY_KEY, at(1)));
+                other = Some(key.revocations.record(BY_KEY, at(1)));
                 key.is_ended.store(true, Ordering::SeqCst);
                 key.hit(at(1));
             },
@@ -236,10 +234,16 @@ fn a_call_that_has_revoked_nothing_takes_no_other_revocation_with_it() {
 
 #[test]
 fn a_key_is_refused_without_a_gap_from_the_call_to_its_outcome() {
-    for now in [at(1), at(1 + LIFETIME)] {
+    let (same, next) = (at(1), at(1 + LIFETIME));
+    // The outcome comes in the same generation, in one that it begins, and in one that has begun
+    // and is full.
+    for (now, crowd) in [(same, 0), (next, 0), (next, 1), (next, 2)] {
         many(move || {
             let key = InUse::new();
-            let id = key.revocations.begin(BY_KEY, at(1));
+            let id = key.revocations.record(BY_KEY, at(1));
+            for key_id in 0..crowd {
+                key.revocations.record(Name::KeyId(100 + key_id), now);
+            }
             key.is_ended.store(true, Ordering::SeqCst);
             let settling = Arc::clone(&key);
             both(
@@ -249,6 +253,7 @@ fn a_key_is_refused_without_a_gap_from_the_call_to_its_outcome() {
                     key.miss(now);
                 },
             );
+            key.miss(now);
         });
     }
 }
@@ -258,7 +263,7 @@ fn an_app_that_is_closed_again_while_it_is_opened_stays_closed() {
     many(|| {
         let key = InUse::new();
         let close = |key: &InUse, answered| {
-            let id = key.revocations.begin(Name::App(APP), at(1));
+            let id = key.revocations.record(Name::App(APP), at(1));
             let answered = Some(Order(answered));
             key.revocations.confirm(Name::App(APP), id, answered, at(1));
         };
@@ -297,20 +302,21 @@ fn nobody_passes_with_a_yes_from_before_its_key_was_invalidated() {
     }
 }
 
+/// Two fences, and so no room for a third.
+fn fill(revocations: &Revocations) {
+    revocations.fence(BY_KEY, at(1));
+    revocations.fence(Name::KeyId(100), at(1));
+}
+
 #[test]
-fn an_invalidation_is_found_while_others_take_its_room() {
+fn an_invalidation_is_found_while_another_takes_its_room() {
     many(|| {
         let key = InUse::new();
-        key.end(FENCES[0]);
+        key.end(fill);
         let crowding = Arc::clone(&key);
         both(
-            move || {
-                for key_id in 100..103 {
-                    crowding.revocations.fence(Name::KeyId(key_id), at(1));
-                }
-            },
+            move || crowding.revocations.fence(Name::KeyId(101), at(1)),
             || {
-                key.hit(at(1));
                 key.hit(at(1));
             },
         );
@@ -322,18 +328,12 @@ fn an_invalidation_is_found_while_others_take_its_room() {
 fn a_revocation_outlives_the_fences_that_go_to_make_room() {
     many(|| {
         let key = InUse::new();
+        fill(&key.revocations);
         key.end(REVOCATIONS[0]);
         let crowding = Arc::clone(&key);
         both(
-            move || {
-                for key_id in 100..103 {
-                    crowding.revocations.fence(Name::KeyId(key_id), at(1));
-                }
-            },
-            || {
-                key.miss(at(1));
-                key.miss(at(1));
-            },
+            move || crowding.revocations.fence(Name::KeyId(101), at(1)),
+            || key.miss(at(1)),
         );
         key.miss(at(1));
     });
@@ -428,7 +428,7 @@ fn a_yes_that_arrives_while_its_key_is_revoked_is_kept_and_refused() {
         let revoking = Arc::clone(&gate);
         let mut verdict = None;
         both(
-            move || revoking.end(|cache| record(&cache.revocations, BY_KEY, at(1))),
+            move || revoking.end(|cache| revoke(&cache.revocations, BY_KEY, at(1))),
             || {
                 verdict = Some(checked(&gate.cache, key(), at(1)));
                 gate.hit(at(1));

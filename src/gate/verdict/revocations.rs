@@ -13,8 +13,8 @@
 //! table, without a lock.
 //!
 //! Names are 64 bits of a hash whose seed is random and never leaves the process. With 10⁶ names
-//! standing and 10⁶ keys in use, of which each has four names, two of them are the same with a
-//! probability of 4·10¹² / 2⁶⁴: one in four million. Then one key is refused, or asked about once
+//! standing and 10⁶ keys in use, of which each has four names, one of each is the same with a
+//! probability of 4·10¹² / 2⁶⁴, less than one in four million. Then one key is refused, or asked about once
 //! more, until that event is forgotten. Nobody can choose names that meet, as nobody knows the seed.
 //!
 //! # How long it lasts
@@ -30,6 +30,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::BuildHasher;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,11 +157,11 @@ impl Revocations {
     }
 
     /// Refuses what is named, as a call is about to be sent that may revoke it.
-    pub(crate) fn begin(&self, name: Name<'_>, now: Now) -> RevocationId {
+    pub(crate) fn record(&self, name: Name<'_>, now: Now) -> RevocationId {
         let name = self.fingerprint(name);
         self.write(now, |ledgers, number| {
             let id = RevocationId(number);
-            ledgers.begin(name, id);
+            ledgers.record(name, id);
             id
         })
     }
@@ -169,7 +170,7 @@ impl Revocations {
     /// as long as if it had been sent now.
     pub(crate) fn keep(&self, name: Name<'_>, id: RevocationId, now: Now) {
         let name = self.fingerprint(name);
-        self.write(now, |ledgers, _| ledgers.begin(name, id));
+        self.write(now, |ledgers, _| ledgers.record(name, id));
     }
 
     /// The call has revoked what is named, and was answered then: nothing takes that back any more,
@@ -190,12 +191,12 @@ impl Revocations {
                     *last = answered.max(*last);
                 }
             }
-            // Not before, so that there is no gap.
-            ledgers.undo(id);
         });
+        // Not before that is an event, so that there is no gap.
+        self.undo(id);
     }
 
-    /// Takes back what a call has begun: it has revoked nothing.
+    /// Takes back what was recorded for a call: it has revoked nothing.
     pub(crate) fn undo(&self, id: RevocationId) {
         self.ledgers().undo(id);
     }
@@ -246,46 +247,81 @@ impl Revocations {
         EventNumber(self.latest.load(Ordering::SeqCst))
     }
 
-    /// What speaks against a verdict, for a request that came after the event `asked`.
+    /// What speaks against a verdict, for a request that came after the event `came`.
     ///
     /// A check that was sent later than that is good for the request whatever was invalidated
     /// meanwhile, so that nobody has to ask twice for himself.
     pub(crate) fn contradiction(
         &self,
         subject: &Subject,
-        asked: EventNumber,
+        came: EventNumber,
         now: Now,
     ) -> Option<Contradiction> {
-        // Before the table is looked at: what it says is true up to this event.
-        let latest = self.latest.load(Ordering::SeqCst);
-        if subject.cleared.load(Ordering::Relaxed) == latest {
-            return None;
+        match subject.cleared.load(Ordering::Relaxed) == self.latest.load(Ordering::SeqCst) {
+            true => None,
+            false => self.look_up_subject(subject, came, now),
         }
-        self.look_up(subject, latest, asked, now)
+    }
+
+    #[cold]
+    fn look_up_subject(
+        &self,
+        subject: &Subject,
+        came: EventNumber,
+        now: Now,
+    ) -> Option<Contradiction> {
+        let (latest, found) = self.look_up(|| subject.names(), now);
+        if found.stands() {
+            return Some(Contradiction::Revoked);
+        }
+        let sent = &subject.sent;
+        if self.is_beyond_memory(sent, now) {
+            return Some(Contradiction::Forgotten);
+        }
+        if found.fence > sent.after.0 {
+            return (sent.after < came).then_some(Contradiction::Forgotten);
+        }
+        subject.cleared.store(latest, Ordering::Relaxed);
+        None
     }
 
     /// Whether a credential is revoked as such.
     pub(crate) fn is_revoked(&self, digest: &KeyDigest, now: Now) -> bool {
-        !self.is_over(now)
-            && self.generations.load().as_ref().is_some_and(|generations| {
-                let name = self.fingerprint(Name::Digest(*digest));
-                generations.entries(name, now).any(|entry| entry.stands())
-            })
+        !self.is_over(now) && self.look_up_digest(digest, now).stands()
     }
 
     /// Whether a credential as such, or everything, was invalidated after an event.
     pub(crate) fn is_fenced(&self, digest: &KeyDigest, after: EventNumber, now: Now) -> bool {
-        if self.latest() == after {
-            return false;
-        }
-        if let Some(generations) = &*self.generations.load() {
-            let name = self.fingerprint(Name::Digest(*digest));
-            let mut entries = generations.entries(name, now);
-            if entries.any(|entry| entry.fence > after.0) {
-                return true;
+        self.latest() != after && self.look_up_digest(digest, now).fence > after.0
+    }
+
+    fn look_up_digest(&self, digest: &KeyDigest, now: Now) -> Entry {
+        let name = self.fingerprint(Name::Digest(*digest));
+        let (_, found) = self.look_up(|| iter::once(name), now);
+        found
+    }
+
+    /// All that is against some names, up to the event that comes with it.
+    fn look_up<N>(&self, names: impl Fn() -> N, now: Now) -> (u64, Entry)
+    where
+        N: Iterator<Item = Fingerprint>,
+    {
+        loop {
+            let latest = self.latest.load(Ordering::SeqCst);
+            let mut found = Entry::default();
+            if let Some(generations) = &*self.generations.load() {
+                for name in names() {
+                    found = generations.entries(name, now).fold(found, Entry::and);
+                }
+            }
+            // After the table, from which fences go when everything is fenced in their place.
+            found.fence = found.fence.max(self.all.load(Ordering::SeqCst));
+            // A revocation may have gone on from where it was still to be found to where it had
+            // been looked for already. Then an event has come in between.
+            if found.stands() || self.latest.load(Ordering::SeqCst) == latest {
+                return (latest, found);
             }
         }
-        self.all.load(Ordering::SeqCst) > after.0
     }
 
     /// Gives back the memory once all is forgotten. Not for a request: it may be much.
@@ -300,38 +336,6 @@ impl Revocations {
     /// Whether nothing is remembered any more.
     fn is_over(&self, now: Now) -> bool {
         self.over_at.load(Ordering::SeqCst) <= nanoseconds(now.monotonic)
-    }
-
-    #[cold]
-    fn look_up(
-        &self,
-        subject: &Subject,
-        latest: u64,
-        asked: EventNumber,
-        now: Now,
-    ) -> Option<Contradiction> {
-        let mut fence = 0;
-        if let Some(generations) = &*self.generations.load() {
-            for entry in subject
-                .names()
-                .flat_map(|name| generations.entries(name, now))
-            {
-                if entry.stands() {
-                    return Some(Contradiction::Revoked);
-                }
-                fence = fence.max(entry.fence);
-            }
-        }
-        if self.is_beyond_memory(&subject.sent, now) {
-            return Some(Contradiction::Forgotten);
-        }
-        // After the table, from which fences go when everything is fenced in their place.
-        fence = fence.max(self.all.load(Ordering::SeqCst));
-        if fence > subject.sent.after.0 {
-            return (subject.sent.after < asked).then_some(Contradiction::Forgotten);
-        }
-        subject.cleared.store(latest, Ordering::Relaxed);
-        None
     }
 
     /// Whether an event that contradicts the answer to a check may be forgotten already. No cached
@@ -474,11 +478,11 @@ impl Ledgers {
         self.0.iter_mut().flatten()
     }
 
-    fn begin(&mut self, name: Fingerprint, id: RevocationId) {
+    fn record(&mut self, name: Fingerprint, id: RevocationId) {
         if let Some(recent) = self.recent()
             && recent.undecided.insert(id.0, name).is_none()
         {
-            recent.change(name, Entry::begin);
+            recent.change(name, Entry::record);
         }
     }
 

@@ -158,7 +158,7 @@ fn a_key_that_is_revoked_is_refused_from_memory_and_good_again_when_that_is_take
         if known_before {
             checked(&cache, key(), at(1));
         }
-        let id = revocations.begin(Name::KeyId(KEY_ID), at(2));
+        let id = revocations.record(Name::KeyId(KEY_ID), at(2));
         if !known_before {
             checked(&cache, key(), at(2));
         }

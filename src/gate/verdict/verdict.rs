@@ -109,16 +109,16 @@ impl Verdict {
     }
 
     /// What speaks against using it, whatever its age, for a request that came after the event
-    /// `asked`. To be looked at on every admission.
+    /// `came`. To be looked at on every admission.
     pub(crate) fn contradiction(
         &self,
         revocations: &Revocations,
-        asked: EventNumber,
+        came: EventNumber,
         now: Now,
     ) -> Option<Contradiction> {
         match self.withdrawn.load(Ordering::Acquire) {
             true => Some(Contradiction::Withdrawn),
-            false => revocations.contradiction(&self.subject, asked, now),
+            false => revocations.contradiction(&self.subject, came, now),
         }
     }
 

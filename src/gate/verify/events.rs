@@ -45,7 +45,7 @@ impl Listener for Verifier {
             self.directory.change_sent(slug);
         }
         match revoked_by(event) {
-            Some(name) => self.cache.revocations.begin(name, self.clock.now()),
+            Some(name) => self.cache.revocations.record(name, self.clock.now()),
             None => RevocationId::default(),
         }
     }

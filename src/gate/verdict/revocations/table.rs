@@ -1,4 +1,7 @@
 //! Names and what stands against them: any number of readers, one writer at a time.
+//!
+//! A change may be seen at any time while it is made. It has to be seen by those who know the number
+//! of its event, and that is made known when the change is complete.
 
 use std::num::NonZeroU64;
 
@@ -77,12 +80,11 @@ impl Table {
     /// is no slot left. For one writer at a time.
     pub(super) fn set(&self, name: Fingerprint, entry: Entry) -> Option<bool> {
         let (slot, taken) = self.slot(name)?;
-        slot.entry.store(entry.packed(), Ordering::Release);
         let is_new = taken == 0;
         if is_new {
-            // After the entry, so that nobody finds the name without it.
             slot.name.store(name.0.get(), Ordering::Release);
         }
+        slot.entry.store(entry.packed(), Ordering::Release);
         Some(is_new)
     }
 
@@ -115,7 +117,16 @@ impl Entry {
         self.is_revoked || self.undecided > 0
     }
 
-    pub(super) fn begin(&mut self) {
+    /// What is in either.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            undecided: self.undecided.max(other.undecided),
+            is_revoked: self.is_revoked || other.is_revoked,
+            fence: self.fence.max(other.fence),
+        }
+    }
+
+    pub(super) fn record(&mut self) {
         self.undecided = (self.undecided + 1).min(Self::MOST_UNDECIDED);
     }
 
@@ -208,11 +219,11 @@ mod tests {
     #[test]
     fn what_was_counted_too_often_to_count_stays() {
         let mut entry = Entry::default();
-        entry.begin();
+        entry.record();
         entry.undo();
         assert!(!entry.stands());
         for _ in 0..100_000 {
-            entry.begin();
+            entry.record();
         }
         for _ in 0..100_000 {
             entry.undo();

@@ -14,14 +14,14 @@ fn revocations() -> Revocations {
 }
 
 /// Revokes what is named, by a call that is answered at once.
-fn record(revocations: &Revocations, name: Name<'_>, now: Now) {
-    let id = revocations.begin(name, now);
+fn revoke(revocations: &Revocations, name: Name<'_>, now: Now) {
+    let id = revocations.record(name, now);
     revocations.confirm(name, id, None, now);
 }
 
 /// Closes the app, by a call that is answered as this news.
 fn close(revocations: &Revocations, answered: u64, now: Now) {
-    let id = revocations.begin(Name::App(APP), now);
+    let id = revocations.record(Name::App(APP), now);
     revocations.confirm(Name::App(APP), id, Some(Order(answered)), now);
 }
 
@@ -82,7 +82,7 @@ fn a_name_is_about_those_it_names_and_about_nobody_else() {
             [key(), token].map(|key| yes(revocations, key, sent(revocations, 1)))
         };
         let (of_revoked, of_fenced) = (verdicts(&revoked), verdicts(&fenced));
-        record(&revoked, name, at(1));
+        revoke(&revoked, name, at(1));
         fenced.fence(name, at(1));
         for (verdict, is_named) in of_revoked.iter().zip(named) {
             let expected = is_named.then_some(Contradiction::Revoked);
@@ -103,9 +103,9 @@ fn a_revocation_lasts_for_a_lifetime_at_least_and_leaves_nothing_after_two() {
     for (recorded, gone) in [(0, 200), (99, 200), (100, 300)] {
         let revocations = revocations();
         // Begins the generation.
-        record(&revocations, SOMEBODY_ELSE, at(0));
-        record(&revocations, BY_KEY, at(recorded));
-        record(&revocations, Name::Digest(key().digest), at(recorded));
+        revoke(&revocations, SOMEBODY_ELSE, at(0));
+        revoke(&revocations, BY_KEY, at(recorded));
+        revoke(&revocations, Name::Digest(key().digest), at(recorded));
         for seconds in [recorded, recorded + 100, gone - 1] {
             let young = verdict(&revocations, seconds);
             assert_eq!(against(&revocations, &young, seconds), REVOKED);
@@ -124,8 +124,8 @@ fn a_revocation_lasts_for_a_lifetime_at_least_and_leaves_nothing_after_two() {
 #[test]
 fn a_revocation_that_comes_late_begins_a_generation_of_its_own() {
     let revocations = revocations();
-    record(&revocations, SOMEBODY_ELSE, at(0));
-    record(&revocations, BY_KEY, at(1_000));
+    revoke(&revocations, SOMEBODY_ELSE, at(0));
+    revoke(&revocations, BY_KEY, at(1_000));
     let verdict = verdict(&revocations, 1_099);
     assert_eq!(against(&revocations, &verdict, 1_099), REVOKED);
 }
@@ -134,15 +134,15 @@ fn a_revocation_that_comes_late_begins_a_generation_of_its_own() {
 fn an_endless_policy_makes_endless_revocations() {
     let revocations = Revocations::new(Duration::MAX);
     for seconds in 0..5 {
-        record(
+        revoke(
             &revocations,
             Name::KeyId(100 + seconds),
             at(seconds.unsigned_abs()),
         );
     }
-    record(&revocations, BY_KEY, at(5));
+    revoke(&revocations, BY_KEY, at(5));
     for number in 100..105 {
-        record(&revocations, Name::KeyId(number), at(6));
+        revoke(&revocations, Name::KeyId(number), at(6));
     }
     let verdict = verdict(&revocations, 1 << 40);
     assert_eq!(against(&revocations, &verdict, 1 << 40), REVOKED);
@@ -153,8 +153,8 @@ fn of_several_calls_each_takes_back_its_own() {
     let revocations = revocations();
     let verdict = verdict(&revocations, 1);
     let (one, other) = (
-        revocations.begin(BY_KEY, at(1)),
-        revocations.begin(BY_KEY, at(1)),
+        revocations.record(BY_KEY, at(1)),
+        revocations.record(BY_KEY, at(1)),
     );
     revocations.keep(BY_KEY, other, at(1));
     revocations.undo(one);
@@ -165,7 +165,7 @@ fn of_several_calls_each_takes_back_its_own() {
     assert_eq!(against(&revocations, &verdict, 1), REVOKED);
     revocations.undo(other);
     assert_eq!(against(&revocations, &verdict, 1), None);
-    revocations.begin(BY_KEY, at(2));
+    revocations.record(BY_KEY, at(2));
     assert_eq!(against(&revocations, &verdict, 2), REVOKED);
 }
 
@@ -174,8 +174,8 @@ fn what_was_answered_is_taken_back_by_nobody() {
     let revocations = revocations();
     let verdict = verdict(&revocations, 1);
     let (one, other) = (
-        revocations.begin(BY_KEY, at(1)),
-        revocations.begin(BY_KEY, at(1)),
+        revocations.record(BY_KEY, at(1)),
+        revocations.record(BY_KEY, at(1)),
     );
     revocations.confirm(BY_KEY, one, None, at(2));
     revocations.undo(one);
@@ -187,8 +187,8 @@ fn what_was_answered_is_taken_back_by_nobody() {
 fn a_call_is_taken_back_in_whichever_generation_it_began() {
     let revocations = revocations();
     let (one, other) = (
-        revocations.begin(BY_KEY, at(0)),
-        revocations.begin(BY_KEY, at(0)),
+        revocations.record(BY_KEY, at(0)),
+        revocations.record(BY_KEY, at(0)),
     );
     // Given up so late that it goes on into the next generation.
     revocations.keep(BY_KEY, other, at(150));
@@ -232,14 +232,14 @@ fn an_app_is_opened_by_a_call_that_was_sent_after_each_that_closed_it_was_answer
 fn opening_an_app_takes_back_no_closing_that_is_not_answered_and_no_key() {
     let revocations = revocations();
     let verdict = verdict(&revocations, 1);
-    let id = revocations.begin(Name::App(APP), at(1));
+    let id = revocations.record(Name::App(APP), at(1));
     revocations.reopen(APP, Order(2));
     assert_eq!(against(&revocations, &verdict, 1), REVOKED);
     revocations.keep(Name::App(APP), id, at(1));
     revocations.reopen(APP, Order(2));
     assert_eq!(against(&revocations, &verdict, 1), REVOKED);
     revocations.confirm(Name::App(APP), id, Some(Order(3)), at(1));
-    record(&revocations, BY_KEY, at(1));
+    revoke(&revocations, BY_KEY, at(1));
     revocations.reopen(APP, Order(4));
     assert_eq!(against(&revocations, &verdict, 1), REVOKED, "the key is");
 }
@@ -283,7 +283,7 @@ fn who_asked_before_the_check_was_sent_may_use_its_answer_whatever_is_forgotten_
         FORGOTTEN,
         "once was not for good"
     );
-    record(&revocations, BY_KEY, at(1));
+    revoke(&revocations, BY_KEY, at(1));
     assert_eq!(against(asked), REVOKED);
 }
 
@@ -291,7 +291,7 @@ fn who_asked_before_the_check_was_sent_may_use_its_answer_whatever_is_forgotten_
 fn a_verdict_from_further_back_than_anything_is_remembered_is_forgotten() {
     let revocations = revocations();
     let verdict = verdict(&revocations, 10);
-    record(&revocations, SOMEBODY_ELSE, at(10));
+    revoke(&revocations, SOMEBODY_ELSE, at(10));
     // A lifetime less the gateway's lag.
     assert_eq!(against(&revocations, &verdict, 10 + 41), FORGOTTEN);
     assert_eq!(against(&revocations, &verdict, 10 + 40), None);
@@ -302,7 +302,7 @@ fn names_are_found_after_growth_and_through_both_generations() {
     let revocations = revocations();
     let names = |from: i64| from..from + 5_000;
     for key_id in names(0) {
-        record(&revocations, Name::KeyId(key_id), at(1));
+        revoke(&revocations, Name::KeyId(key_id), at(1));
     }
     let EventNumber(before) = revocations.latest();
     for key_id in names(10_000) {
@@ -329,7 +329,7 @@ fn a_million_revocations_take_64_mib_at_most_while_the_table_grows_too() {
     let revocations = revocations();
     let taken = allocation_counter::measure(|| {
         for key_id in 0..MILLION {
-            record(&revocations, Name::Key { app: APP, key_id }, at(1));
+            revoke(&revocations, Name::Key { app: APP, key_id }, at(1));
         }
     });
     assert!(taken.bytes_max <= 64 << 20, "{} bytes", taken.bytes_max);
@@ -347,8 +347,8 @@ fn a_million_revocations_take_64_mib_at_most_while_the_table_grows_too() {
 #[test]
 fn more_fences_than_there_is_room_for_forget_everything_once_and_take_no_more_room() {
     let revocations = revocations();
-    record(&revocations, BY_KEY, at(1));
-    let closing = revocations.begin(Name::App(APP), at(1));
+    revoke(&revocations, BY_KEY, at(1));
+    let closing = revocations.record(Name::App(APP), at(1));
     let many = i64::try_from(MOST_FENCES).unwrap();
     for key_id in 0..many {
         revocations.fence(Name::KeyId(key_id + 1_000), at(1));
