@@ -613,7 +613,11 @@ async fn what_a_program_does_wrong_on_every_request_is_an_error_once() {
     let levels = || -> Vec<Level> {
         let seen = trace.take().into_iter();
         seen.filter_map(|seen| match seen {
-            Seen::Event { target, level, .. } if target == "wacht_auth::gate" => Some(level),
+            Seen::Event {
+                target: "wacht_auth::gate",
+                level,
+                ..
+            } => Some(level),
             _ => None,
         })
         .collect()

@@ -151,6 +151,9 @@ impl Rejection {
 
     /// Lets the answer take a gate's realm, `Vary` and `on_reject`.
     pub(crate) fn with_answers(self, answers: &Answers) -> Self {
+        if answers.0.is_none() && self.0.answers.0.is_none() {
+            return self;
+        }
         self.with(|details| details.answers = answers.clone())
     }
 

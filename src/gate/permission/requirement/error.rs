@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::client::{ConfigError, ConfigErrorKind, Error};
 
-/// Why a text is no [`Requirement`], and where.
+/// Why a text is no [`Requirement`](crate::Requirement), and where.
 ///
 /// ```
 /// use wacht_auth::{Requirement, RequirementErrorKind};
@@ -23,7 +23,7 @@ pub struct RequirementError {
     found: Option<Box<str>>,
 }
 
-/// What is wrong with a text that is no [`Requirement`].
+/// What is wrong with a text that is no [`Requirement`](crate::Requirement).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequirementErrorKind {

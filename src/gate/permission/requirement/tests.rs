@@ -290,9 +290,11 @@ proptest! {
     fn what_is_written_to_a_file_is_read_from_it(text in expression()) {
         let parsed = requirement(&text);
         let written = serde_json::to_string(&parsed).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Requirement>(&written).unwrap(), parsed.clone());
+        let read = serde_json::from_str::<Requirement>(&written).unwrap();
+        prop_assert_eq!(&read, &parsed);
         // Also where the text cannot be borrowed from what is read.
         let value = serde_json::to_value(&parsed).unwrap();
-        prop_assert_eq!(serde_json::from_value::<Requirement>(value).unwrap(), parsed);
+        let read = serde_json::from_value::<Requirement>(value).unwrap();
+        prop_assert_eq!(&read, &parsed);
     }
 }
