@@ -1,17 +1,22 @@
 //! The apps of the deployment: how they are read, what a change of one does, and what is asked of
 //! the management API for it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::field::Field;
+use tracing::subscriber::DefaultGuard;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use wacht_auth::dev::{DevGateway, DevKey, DevRule, Fault, ManualClock, On};
+use wacht_auth::dev::{DevGateway, DevKey, DevRule, Entry, Fault, ManualClock, On};
 use wacht_auth::models::{CreateApiAuthAppRequest, UpdateApiAuthAppRequest};
-use wacht_auth::{AuthHandle, CachePolicy, RejectionKind, WachtAuthLayer, WachtClient};
+use wacht_auth::{
+    AuthHandle, CachePolicy, RejectionKind, WachtAuthLayer, WachtAuthLayerBuilder, WachtClient,
+};
 
 use crate::scene::{Echo, Scene, eventually, landed};
 
@@ -23,31 +28,45 @@ const DUE: Duration = Duration::from_secs(72);
 const NOT_DUE: Duration = Duration::from_secs(47);
 const INVALID: Option<RejectionKind> = Some(RejectionKind::InvalidKey);
 
-/// Keeps yeses, so that only what becomes of an app can end them.
-fn lasting() -> CachePolicy {
-    CachePolicy::default().fresh_for(Duration::from_secs(24 * 3600))
-}
-
-/// How often the gate has read the list to its end and taken in what it says, on this thread.
+/// What the gate says in the log on this thread.
 #[derive(Clone, Default)]
-struct Readings(Arc<AtomicUsize>);
+struct Log(Arc<Mutex<Vec<(Level, String)>>>);
 
-impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Readings {
-    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-        event.record(
-            &mut |_: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-                if format!("{value:?}") == "the apps of the deployment have been read" {
-                    self.0.fetch_add(1, Ordering::SeqCst);
-                }
-            },
-        );
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Log {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() != "wacht_auth::gate" {
+            return;
+        }
+        let level = *event.metadata().level();
+        event.record(&mut |field: &Field, value: &dyn Debug| {
+            if field.name() == "message" {
+                let said = format!("{value:?}");
+                self.0.lock().unwrap().push((level, said));
+            }
+        });
     }
 }
 
-/// A gate for all apps, on a clock that it has in common with its Wacht.
+impl Log {
+    fn count(&self, message: &str) -> usize {
+        let said = self.0.lock().unwrap();
+        said.iter().filter(|(_, said)| said == message).count()
+    }
+
+    /// What needs a person, and is about the apps of the deployment.
+    fn warnings(&self) -> Vec<String> {
+        let said = self.0.lock().unwrap();
+        let loud = said.iter().filter(|(level, _)| *level <= Level::WARN);
+        let loud = loud.map(|(_, said)| said.clone());
+        loud.filter(|said| !said.starts_with("keys of every app"))
+            .collect()
+    }
+}
+
+/// A gate, on a clock that it has in common with its Wacht.
 struct Stage {
-    readings: Readings,
-    _guard: tracing::subscriber::DefaultGuard,
+    log: Log,
+    _guard: DefaultGuard,
     wacht: DevGateway,
     clock: ManualClock,
     client: WachtClient,
@@ -56,31 +75,29 @@ struct Stage {
 }
 
 impl Stage {
+    /// With every default but the deadline, as in [`Scene::builder`].
     async fn new() -> Self {
-        let clock = ManualClock::new();
-        let wacht = DevGateway::start().await.clock(&clock);
-        Self::with(wacht, clock, CachePolicy::default())
+        Self::with(|builder| builder).await
     }
 
+    /// With verdicts that last, so that only what becomes of an app can end them.
     async fn lasting() -> Self {
-        let clock = ManualClock::new();
-        let wacht = DevGateway::start().await.clock(&clock);
-        Self::with(wacht, clock, lasting())
+        Self::with(|builder| builder.cache(lasting())).await
     }
 
-    fn with(wacht: DevGateway, clock: ManualClock, cache: CachePolicy) -> Self {
+    async fn with(settings: impl FnOnce(WachtAuthLayerBuilder) -> WachtAuthLayerBuilder) -> Self {
+        let clock = ManualClock::new();
+        let wacht = DevGateway::start().await.clock(&clock);
         let client = wacht.client();
-        let layer = WachtAuthLayer::builder(client.clone())
+        let builder = WachtAuthLayer::builder(client.clone())
             .clock(&clock)
-            .cache(cache)
-            .deadline(60 * SECOND)
-            .build()
-            .unwrap();
-        let readings = Readings::default();
-        let subscriber = tracing_subscriber::registry().with(readings.clone());
+            .deadline(60 * SECOND);
+        let layer = settings(builder).build().unwrap();
+        let log = Log::default();
+        let subscriber = tracing_subscriber::registry().with(log.clone());
         Self {
             _guard: subscriber.set_default(),
-            readings,
+            log,
             echo: Echo::behind(layer.clone()),
             wacht,
             clock,
@@ -97,7 +114,7 @@ impl Stage {
 
     /// The calls of the list that were answered with a page.
     fn pages(&self) -> usize {
-        let is_page = |entry: &&wacht_auth::dev::Entry| {
+        let is_page = |entry: &&Entry| {
             entry.method == "GET" && entry.path == LIST && entry.status == Some(200)
         };
         self.wacht
@@ -143,8 +160,9 @@ impl Stage {
         }
     }
 
+    /// How often the gate has read the list to its end and taken in what it says.
     fn readings(&self) -> usize {
-        self.readings.0.load(Ordering::SeqCst)
+        self.log.count("the apps of the deployment have been read")
     }
 
     /// Lets the list be read once more, for the sake of this key.
@@ -157,6 +175,10 @@ impl Stage {
         })
         .await;
     }
+}
+
+fn lasting() -> CachePolicy {
+    CachePolicy::default().fresh_for(Duration::from_secs(24 * 3600))
 }
 
 fn handle(stage: &Stage) -> AuthHandle {
@@ -341,6 +363,58 @@ async fn few_apps_in_use_of_a_long_list_are_read_singly() {
     stage.admit(&keys[3..12]).await;
     stage.reread(&keys[3]).await;
     assert_eq!(stage.pages(), 18);
+}
+
+#[tokio::test]
+async fn of_apps_named_on_the_builder_no_more_is_read_than_has_them() {
+    let stage = Stage::with(|builder| builder.cache(lasting()).apps(["app-99", "app-85"])).await;
+    stage.wacht.page_limit(20);
+    let keys = stage.apps(100);
+    stage.admit(&[keys[99].clone(), keys[85].clone()]).await;
+    assert_eq!(handle(&stage).stats().cached_keys, 2);
+    for _ in 0..3 {
+        stage.reread(&keys[99]).await;
+    }
+    assert_eq!(stage.asked(), [(500, 0); 4], "both are on the first page");
+    let other = stage.echo.get(keys[98].secret()).await;
+    assert_eq!(other.kind(), INVALID);
+    assert_eq!(stage.look_ups(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_trouble_is_told_once_however_often_it_is_met() {
+    let stage = Stage::new().await;
+    let keys = stage.apps(100);
+    stage.admit(&keys).await;
+    let told = "could not read the apps of the deployment: changes of them are not seen";
+    for (status, times) in [(500, 1), (503, 1), (429, 2)] {
+        stage.wacht.fault(On::Management, Fault::Status(status));
+        stage.wacht.journal().clear();
+        for _ in 0..30 {
+            stage.clock.advance(20 * SECOND);
+            stage.admit(&keys).await;
+            landed(&stage.layer).await;
+        }
+        assert!(stage.wacht.journal().management_calls() >= 5);
+        assert_eq!(stage.log.warnings(), vec![told; times], "{status}");
+        stage.wacht.clear_faults();
+    }
+    stage.clock.advance(60 * SECOND);
+    stage.reread(&keys[0]).await;
+    assert_eq!(
+        stage
+            .log
+            .count("the apps of the deployment are up to date again"),
+        1
+    );
+    // And from then on it is told again.
+    stage.wacht.fault(On::Management, Fault::Status(500));
+    stage.clock.advance(DUE);
+    eventually(async || {
+        stage.echo.get(keys[0].secret()).await;
+        stage.log.warnings().len() == 3
+    })
+    .await;
 }
 
 // --- how the list is read ---
@@ -637,7 +711,7 @@ async fn only_the_apps_own_404_says_that_it_is_gone() {
         stage.wacht.fault(list, empty);
         stage.wacht.fault(app, fault.clone());
         stage.clock.advance(DUE);
-        let is_answered = |entry: &wacht_auth::dev::Entry| {
+        let is_answered = |entry: &Entry| {
             entry.path == ORDERS && (entry.status.is_some() || matches!(fault, Fault::Drop))
         };
         eventually(async || {

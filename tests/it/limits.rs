@@ -609,7 +609,7 @@ async fn what_the_gateway_counts_is_charged_once_and_needs_the_gateway() {
 async fn of_many_at_once_each_is_counted_once_by_the_gateway() {
     let scene = scene_with([DevRule::per_key(7, "hour", 1)]).await;
     let echo = Echo::behind(scene.builder().limits(one_of_ten()).build().unwrap());
-    // The policy is known and the key is not.
+    // The app is known and the key is not.
     echo.get(scene.key().secret()).await.assert_ok();
     let (key, journal) = (scene.key(), scene.wacht.journal());
     journal.clear();

@@ -135,7 +135,7 @@ impl DevGateway {
 
     /// Sets the rate-limit rules of an app of the main deployment. See [`DevApp::scheme`].
     ///
-    /// While a service runs, which sees it when it asks for the policy of the app again:
+    /// While a service runs, which sees it when it reads the apps again:
     ///
     /// ```
     /// use std::time::Duration;

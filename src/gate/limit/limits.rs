@@ -39,7 +39,7 @@ use crate::models::{RateLimitMode, RateLimitRule};
 ///
 /// # When the scheme changes
 ///
-/// A change is seen with the app's policy, within about a minute. A rule that stays the same
+/// A change is seen when the apps are read again, within about a minute. A rule that stays the same
 /// keeps its counters, wherever it stands, and so does one that comes back. A rule that is new
 /// starts with nothing used. A rule that goes keeps counting and refusing for one more window of
 /// its own, without a name of its own, beside those that are in its place: rules of the same mode

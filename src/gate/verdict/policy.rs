@@ -229,7 +229,7 @@ impl CachePolicy {
 /// How long the gateway goes on saying yes after a key was revoked.
 pub(crate) const GATEWAY_LAG: Duration = Duration::from_secs(60);
 
-/// A check waits for the gateway, then for the tenancy and the policy, each of which may have to
+/// A check waits for the gateway, then for the deployment and the app, each of which may have to
 /// wait for another's call first.
 const DEADLINES_OF_A_CHECK: u32 = 5;
 
