@@ -146,7 +146,7 @@ impl DevGateway {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let clock = ManualClock::new();
     /// let wacht = DevGateway::start().await.clock(&clock);
-    /// wacht.set_scheme("orders", [DevRule::per_key(1000, "minute", 1)]);
+    /// wacht.set_scheme("orders", [DevRule::per_key(1_000_000, "minute", 1)]);
     /// let key = wacht.issue_key("orders").issue();
     /// let gate = WachtAuthLayer::builder(wacht.client()).clock(&clock).build()?.app("orders");
     /// let gate = gate.handle();
@@ -154,9 +154,14 @@ impl DevGateway {
     /// gate.authenticate_key(key.secret(), &context).await?;
     ///
     /// wacht.set_scheme("orders", [DevRule::per_key(1, "minute", 1)]);
-    /// clock.advance(Duration::from_secs(15 * 60)); // older than any verdict and policy is used
-    /// gate.authenticate_key(key.secret(), &context).await?;
-    /// assert!(gate.authenticate_key(key.secret(), &context).await.is_err());
+    /// clock.advance(Duration::from_secs(75)); // the apps are read again behind the next request
+    /// let refused = loop {
+    ///     match gate.authenticate_key(key.secret(), &context).await {
+    ///         Ok(_) => tokio::task::yield_now().await,
+    ///         Err(refused) => break refused,
+    ///     }
+    /// };
+    /// assert!(refused.violated_policies().eq(["per_key:1/60s"]));
     /// # Ok(()) }
     /// ```
     pub fn set_scheme(&self, app_slug: &str, rules: impl IntoIterator<Item = DevRule>) {

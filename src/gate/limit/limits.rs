@@ -22,6 +22,7 @@ use crate::models::{RateLimitMode, RateLimitRule};
 /// assert_ne!(limits, Limits::default());
 /// let gate = WachtAuthLayer::builder(WachtClient::new("wk_live_...")).limits(limits).build()?;
 /// # let _ = gate;
+/// # Ok::<(), wacht_auth::Error>(())
 /// ```
 ///
 /// # Which rules are counted here

@@ -113,10 +113,10 @@ impl UnknownKeyLimit {
     /// let wacht = DevGateway::start().await;
     /// wacht.app("orders");
     /// let gate = WachtAuthLayer::builder(wacht.client())
-    ///     .client_ip(ClientIp::trusted_proxies(["10.0.0.0/8"])?)
+    ///     .client_ip(ClientIp::trusted_proxies(["10.0.0.0/8"])?) // which would switch it on
+    ///     .unknown_key_limit(UnknownKeyLimit::off())
     ///     .build()?
-    ///     .app("orders") // which would switch it on
-    ///     .unknown_key_limit(UnknownKeyLimit::off());
+    ///     .app("orders");
     /// let gate = gate.handle();
     /// let from = AuthContext::new("/orders").client_ip(IpAddr::from([192, 0, 2, 7]));
     /// for guess in 0..120 {

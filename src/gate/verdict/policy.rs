@@ -22,6 +22,7 @@ use std::time::Duration;
 /// assert_ne!(strict, CachePolicy::default());
 /// let gate = WachtAuthLayer::builder(WachtClient::new("wk_live_...")).cache(strict).build()?;
 /// # let _ = gate;
+/// # Ok::<(), wacht_auth::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
