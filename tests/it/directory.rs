@@ -997,7 +997,7 @@ async fn an_app_made_through_the_client_is_known_with_its_first_key() {
         .await
         .unwrap();
     let key = stage.wacht.issue_key("new").issue();
-    stage.admit(&[key.clone()]).await;
+    stage.admit(std::slice::from_ref(&key)).await;
     assert_eq!(stage.look_ups(), ["new"]);
     api_keys.delete_api_auth_app("new").send().await.unwrap();
     stage

@@ -219,3 +219,24 @@ async fn with_the_cache_off_every_request_asks_and_concurrent_ones_share() {
     other.assert_ok();
     assert_eq!(scene.wacht.journal().checks(), 4);
 }
+
+#[tokio::test]
+async fn a_management_api_that_hangs_takes_no_place_of_a_check() {
+    let scene = Scene::new().await;
+    let layer = scene.layer();
+    let echo = Echo::behind(layer.clone());
+    echo.get(scene.key().secret()).await.assert_ok();
+    // An app made since the list was read: its keys wait for a look-up that is not answered.
+    scene.wacht.app("new");
+    let held = scene.wacht.hold(On::Path("/api-auth/apps/new".to_owned()));
+    let waiting: Vec<_> = (0..200)
+        .map(|_| echo.spawn_get(scene.wacht.issue_key("new").issue().secret()))
+        .collect();
+    // More than there are places: each is given back when the gateway has answered.
+    scene.wacht.journal().wait_for_checks(201).await;
+    echo.get(scene.key().secret()).await.assert_ok();
+    held.release();
+    for waiting in waiting {
+        waiting.await.unwrap().assert_ok();
+    }
+}

@@ -4,11 +4,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use wacht_auth::client::ConfigErrorKind;
-use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
+use wacht_auth::dev::{DevGateway, DevRule, Fault, ManualClock, On};
 use wacht_auth::models::{RateLimit, RateLimitMode, RateLimitUnit};
 use wacht_auth::{Algorithm, Error, Limits, RejectionKind, WachtAuthLayer};
 
-use crate::scene::{Echo, Met, Scene, eventually, get};
+use crate::scene::{Echo, Met, Scene, eventually, get, landed};
 
 const POLICY: &str = "ratelimit-policy";
 const STATE: &str = "ratelimit";
@@ -424,5 +424,72 @@ async fn flipping_schemes_admits_no_more_than_the_strictest() {
         // A day after the last change, the limit is what the scheme says and nothing else.
         scene.clock.advance(seconds(86_400));
         assert_eq!(echo.admitted(key.secret(), 20).await, 10);
+    }
+}
+
+// --- who counts, where the scheme cannot be mirrored ---
+
+/// Rules of the program's own, or a shadow, beside a scheme that only the gateway can count.
+fn counted_here_whatever_the_scheme_says() -> [Limits; 3] {
+    let rules = [rule(RateLimitUnit::Hour, 1_000, RateLimitMode::PerKey)];
+    [
+        Limits::local().rules(rules).unwrap(),
+        Limits::local().shadow(),
+        Limits::off(),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_not_counted_by_the_gateway_is_refreshed_behind_the_request_and_not_its_own_check()
+{
+    for limits in counted_here_whatever_the_scheme_says() {
+        let scene = scene_with([DevRule::per_key(1_000, "fortnight", 1)]).await;
+        let key = scene.key();
+        let layer = scene.builder().limits(limits).build().unwrap();
+        let echo = Echo::behind(layer.clone());
+        let journal = scene.wacht.journal();
+        for _ in 0..5 {
+            echo.get(key.secret()).await.assert_ok();
+        }
+        assert_eq!(journal.checks(), 1, "no request is a check of its own");
+
+        scene.clock.advance(Duration::from_secs(31));
+        let held = scene.wacht.hold_checks();
+        echo.get(key.secret()).await.assert_ok();
+        journal.wait_for_checks(2).await;
+        held.release();
+        landed(&layer).await;
+
+        // The check that a request waits for says nothing that a caller chose, either.
+        scene.clock.advance(Duration::from_secs(61));
+        let mut odd = get(key.secret());
+        *odd.method_mut() = http::Method::DELETE;
+        odd.headers_mut()
+            .insert("user-agent", "chosen".parse().unwrap());
+        echo.call(odd).await.assert_ok();
+        for check in &journal.checks_asked()[1..] {
+            assert_eq!((&*check.method, &*check.resource), ("POST", "/"));
+            assert_eq!(check.user_agent, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_failure_buys_no_time_where_the_gateway_does_not_count() {
+    for limits in counted_here_whatever_the_scheme_says() {
+        let scene = scene_with([DevRule::per_key(1_000, "fortnight", 1)]).await;
+        let key = scene.key();
+        let layer = scene.builder().limits(limits).build().unwrap();
+        let echo = Echo::behind(layer.clone());
+        echo.get(key.secret()).await.assert_ok();
+        scene.clock.advance(Duration::from_secs(35));
+        scene.wacht.fault(On::Checks, Fault::Status(503));
+        echo.get(key.secret()).await.assert_ok();
+        landed(&layer).await;
+        scene.wacht.clear_faults();
+        scene.wacht.revoke(key.key_id());
+        scene.clock.advance(Duration::from_secs(65));
+        let met = echo.get(key.secret()).await;
+        met.assert_refused(RejectionKind::InvalidKey);
     }
 }

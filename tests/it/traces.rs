@@ -506,7 +506,7 @@ async fn trouble_of_the_management_api() {
     echo.get(since.secret()).await.assert_ok();
     scene.clock.advance(72 * SECOND);
     let again = || echo.get(since.secret());
-    eventually(async || again().await.header("ratelimit") != "").await;
+    eventually(async || !again().await.header("ratelimit").is_empty()).await;
 
     let rule = DevRule::per_key(1, "fortnight", 1);
     scene.wacht.set_scheme("orders", [rule]);
