@@ -23,7 +23,7 @@ use crate::log::GATE;
 /// Of an app whose keys nobody has shown, a row is all that is kept; its rules are compiled when
 /// its first key is seen.
 pub(super) struct Apps {
-    entries: HashMap<Arc<str>, Entry>,
+    entries: HashMap<Arc<str>, AppEntry>,
     rules: RuleLists,
     /// About how many bytes the entries of apps take that no key of is in use.
     unused_bytes: usize,
@@ -33,7 +33,7 @@ pub(super) struct Apps {
 
 /// When a call was sent: its place among the calls and events of a directory, and the time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
+pub(super) struct CallSent {
     pub(super) order: u64,
     pub(super) at: Now,
 }
@@ -44,16 +44,16 @@ pub(super) struct Reading {
     pub(super) number: u32,
 }
 
-struct Entry {
+struct AppEntry {
     /// The place of what is known among calls and events: what was sent before tells nothing new.
     order: u64,
-    row: Option<Row>,
+    row: Option<AppRow>,
     used: Option<Box<Used>>,
     changing: Option<Box<Changing>>,
 }
 
 /// What a list or a look-up said.
-struct Row {
+struct AppRow {
     rules: Arc<Rules>,
     is_active: bool,
     /// It is to be read again before it is used.
@@ -159,7 +159,7 @@ impl Apps {
         let entry = self
             .entries
             .entry(Arc::clone(&slug))
-            .or_insert_with(Entry::new);
+            .or_insert_with(AppEntry::new);
         if entry.used.is_none() && entry.row.is_some() {
             let bytes = entry.weight(&slug);
             self.unused_bytes = self.unused_bytes.saturating_sub(bytes);
@@ -199,15 +199,21 @@ impl Apps {
 
     /// Takes what the management API has said of an app. Where there is no room for one that no
     /// key was shown of, it is not kept.
-    pub(super) fn take(&mut self, app: ApiAuthApp, sent: Sent, reading: Reading, with: With<'_>) {
+    pub(super) fn take(
+        &mut self,
+        app: ApiAuthApp,
+        sent: CallSent,
+        reading: Reading,
+        with: With<'_>,
+    ) {
         if !self.entries.contains_key(&*app.app_slug) {
-            let bytes = Entry::new().weight(&app.app_slug);
+            let bytes = AppEntry::new().weight(&app.app_slug);
             if self.unused_bytes + self.rules.bytes() + bytes > self.unused_max {
                 return;
             }
             self.unused_bytes += bytes;
             let slug = app.app_slug.as_str().into();
-            self.entries.insert(slug, Entry::new());
+            self.entries.insert(slug, AppEntry::new());
         }
         let Some(entry) = self.entries.get_mut(&*app.app_slug) else {
             return;
@@ -225,7 +231,7 @@ impl Apps {
     }
 
     /// The management API has said that there is no such app.
-    pub(super) fn take_gone(&mut self, slug: &str, sent: Sent) {
+    pub(super) fn take_gone(&mut self, slug: &str, sent: CallSent) {
         let Some(entry) = self.entries.get_mut(slug) else {
             return;
         };
@@ -240,7 +246,10 @@ impl Apps {
 
     /// Our own client is about to send a call that changes the app.
     pub(super) fn change_sent(&mut self, slug: &str, now: Now) {
-        let entry = self.entries.entry(slug.into()).or_insert_with(Entry::new);
+        let entry = self
+            .entries
+            .entry(slug.into())
+            .or_insert_with(AppEntry::new);
         let changing = entry.changing.get_or_insert_default();
         changing.in_flight += 1;
         changing.lapses_at = now
@@ -383,7 +392,7 @@ impl Apps {
 
 // === impl Entry ===
 
-impl Entry {
+impl AppEntry {
     fn new() -> Self {
         Self {
             order: 0,
@@ -414,7 +423,7 @@ impl Entry {
     }
 
     /// Whether what comes of a call that was sent then is news.
-    fn admits(&self, sent: Sent) -> bool {
+    fn admits(&self, sent: CallSent) -> bool {
         let changing = self.changing.as_ref();
         sent.order > self.order
             && !changing.is_some_and(|changing| changing.holds_back(sent.at.monotonic))
@@ -436,14 +445,14 @@ impl Entry {
         &mut self,
         rules: Arc<Rules>,
         is_active: bool,
-        sent: Sent,
+        sent: CallSent,
         reading: Reading,
         with: With<'_>,
     ) {
         // Made again: keys of the one before are none of this one's.
         self.used.take_if(|used| used.app.is_gone());
         let since = self.row.as_ref().map_or(reading.number, |row| row.since);
-        let row = self.row.insert(Row {
+        let row = self.row.insert(AppRow {
             rules,
             is_active,
             is_unread: false,
@@ -507,7 +516,7 @@ impl Used {
 
     /// Lets the app's keys be judged by the row. Where it says what it said before, nothing
     /// changes.
-    fn judge_by(&mut self, row: &Row, with: With<'_>) {
+    fn judge_by(&mut self, row: &AppRow, with: With<'_>) {
         let is_same = |(rules, _): &(Arc<Rules>, Compiled)| Arc::ptr_eq(rules, &row.rules);
         let has_same_rules = self.compiled.as_ref().is_some_and(is_same);
         match (&**self.app.status(), row.is_active) {

@@ -8,12 +8,12 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use super::Contents;
 use super::Directory;
-use super::Known;
 use super::app::App;
 use super::app::may_be_looked_up;
+use super::apps::CallSent;
 use super::apps::LookUp;
-use super::apps::Sent;
 use super::trouble::NoAnswer;
 use crate::api::api_keys::ApiAuthApp;
 use crate::clock::Now;
@@ -23,7 +23,7 @@ pub(super) struct AskedApp {
     directory: Weak<Directory>,
     /// In use for as long as it is asked for.
     app: Arc<App>,
-    sent: Sent,
+    sent: CallSent,
     over: watch::Sender<()>,
 }
 
@@ -69,7 +69,7 @@ impl Directory {
         known.apps.known(deployment, slug, reading, with)
     }
 
-    fn app_of(&self, known: &mut Known, deployment: i64, slug: &str) -> Arc<App> {
+    fn app_of(&self, known: &mut Contents, deployment: i64, slug: &str) -> Arc<App> {
         let reading = known.reader.reading();
         let with = self.with(self.clock.now());
         known.apps.app(deployment, slug, reading, with)
@@ -130,7 +130,7 @@ impl Directory {
     }
 
     /// Notes that the app is being asked for from now on.
-    pub(super) fn ask(self: &Arc<Self>, known: &mut Known, app: Arc<App>, now: Now) -> AskedApp {
+    pub(super) fn ask(self: &Arc<Self>, known: &mut Contents, app: Arc<App>, now: Now) -> AskedApp {
         let (over, watched) = watch::channel(());
         let look_up = LookUp {
             over: watched,
@@ -145,7 +145,7 @@ impl Directory {
         }
     }
 
-    fn take_look_up(&self, slug: &str, sent: Sent, answer: Result<ApiAuthApp, NoAnswer>) {
+    fn take_look_up(&self, slug: &str, sent: CallSent, answer: Result<ApiAuthApp, NoAnswer>) {
         let now = self.clock.now();
         let mut known = self.known();
         let reason = match answer {
@@ -174,7 +174,7 @@ impl Directory {
         );
     }
 
-    fn answered(&self, known: &mut Known) {
+    fn answered(&self, known: &mut Contents) {
         known.backoff.clear();
         if known.reader.is_done() {
             self.troubles.over();

@@ -37,8 +37,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use self::apps::Apps;
+use self::apps::CallSent;
 use self::apps::Reading;
-use self::apps::Sent;
 use self::apps::With;
 use self::backoff::Backoff;
 use self::budget::Budget;
@@ -72,11 +72,11 @@ pub(crate) struct Directory {
     troubles: Troubles,
     /// Monotonic nanoseconds: when there is something to do, for those who only want to know.
     due_at: AtomicU64,
-    known: Mutex<Known>,
+    known: Mutex<Contents>,
 }
 
 /// What changes.
-struct Known {
+struct Contents {
     apps: Apps,
     reader: Reader,
     budget: Budget,
@@ -105,7 +105,7 @@ impl Directory {
             limiter,
             troubles: Troubles::default(),
             due_at: AtomicU64::new(0),
-            known: Mutex::new(Known {
+            known: Mutex::new(Contents {
                 apps: Apps::new(UNUSED_MAX),
                 reader: Reader::new(),
                 budget: Budget::new(CALLS_A_MINUTE),
@@ -165,7 +165,7 @@ impl Directory {
         self.wake(&known);
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Contents> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -187,7 +187,14 @@ impl Directory {
         self.accepted.has(slug)
     }
 
-    fn take_app(&self, known: &mut Known, app: ApiAuthApp, sent: Sent, reading: Reading, now: Now) {
+    fn take_app(
+        &self,
+        known: &mut Contents,
+        app: ApiAuthApp,
+        sent: CallSent,
+        reading: Reading,
+        now: Now,
+    ) {
         // One key of the management API finds the apps of one deployment.
         if Some(app.deployment_id) == self.deployment() && self.accepts(&app.app_slug) {
             known.apps.take(app, sent, reading, self.with(now));
@@ -196,7 +203,7 @@ impl Directory {
 
     /// A call has failed as the next one would. How long none is made counts from when it was
     /// sent, which is the time of the request that it was sent for.
-    fn failed(&self, known: &mut Known, reason: &NoAnswer, sent: Sent) {
+    fn failed(&self, known: &mut Contents, reason: &NoAnswer, sent: CallSent) {
         if reason.is_too_many() {
             known.budget.too_many(sent.at);
         } else {
@@ -223,15 +230,15 @@ impl fmt::Debug for Directory {
     }
 }
 
-impl Known {
+impl Contents {
     /// The place of the next call or event among all.
     fn next(&mut self) -> u64 {
         self.order += 1;
         self.order
     }
 
-    fn sent(&mut self, now: Now) -> Sent {
-        Sent {
+    fn sent(&mut self, now: Now) -> CallSent {
+        CallSent {
             order: self.next(),
             at: now,
         }

@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::Contents;
 use super::Directory;
-use super::Known;
 use super::app::may_be_looked_up;
+use super::apps::CallSent;
 use super::apps::Reading;
-use super::apps::Sent;
 use super::fraction;
 use super::look_up::AskedApp;
 use super::trouble::NoAnswer;
@@ -94,7 +94,7 @@ struct AskedPage {
     reading: Reading,
     limit: u32,
     offset: u64,
-    sent: Sent,
+    sent: CallSent,
 }
 
 // === impl Directory ===
@@ -112,7 +112,7 @@ impl Directory {
     }
 
     /// Lets the reader look what there is to do.
-    pub(super) fn wake(&self, known: &Known) {
+    pub(super) fn wake(&self, known: &Contents) {
         if known.reader.claim.is_none() {
             self.set_due(Duration::ZERO);
         }
@@ -164,7 +164,7 @@ impl Directory {
     pub(super) async fn read_until(
         self: &Arc<Self>,
         wait: Duration,
-        holds: impl Fn(&Known, Now) -> bool,
+        holds: impl Fn(&Contents, Now) -> bool,
     ) {
         let mut reader = None;
         let half = wait / 2;
@@ -180,7 +180,7 @@ impl Directory {
 
     async fn steps_until(
         self: &Arc<Self>,
-        holds: impl Fn(&Known, Now) -> bool,
+        holds: impl Fn(&Contents, Now) -> bool,
         reader: &mut Option<u64>,
     ) {
         loop {
@@ -223,7 +223,7 @@ impl Directory {
     }
 
     /// What to ask next, or when there will be something.
-    fn step(self: &Arc<Self>, known: &mut Known, now: Now) -> Result<Step, Duration> {
+    fn step(self: &Arc<Self>, known: &mut Contents, now: Now) -> Result<Step, Duration> {
         known.backoff.may_try(now)?;
         if known.reader.list.is_none() && known.reader.next_at <= now.monotonic {
             self.begin(known, now);
@@ -256,8 +256,8 @@ impl Directory {
 
     /// Begins the list that is due. Where fewer apps are in use than it has pages, these are
     /// looked up singly in its place: a deployment may have an app for each of its users.
-    fn begin(&self, known: &mut Known, now: Now) {
-        let Known { apps, reader, .. } = known;
+    fn begin(&self, known: &mut Contents, now: Now) {
+        let Contents { apps, reader, .. } = known;
         if reader.pages <= 1 || apps.in_use().count() >= reader.pages {
             reader.number = reader.number.saturating_add(1);
             let accepted = self.accepted.named().map_or(0, <[_]>::len);
@@ -308,7 +308,7 @@ impl Directory {
     }
 
     /// The first list is long, and fewer of its apps are in use than it has had pages.
-    fn leave_long_list(&self, known: &mut Known, now: Now) {
+    fn leave_long_list(&self, known: &mut Contents, now: Now) {
         let pages = known.reader.list.as_ref().map_or(0, |list| list.pages);
         if pages >= LONG && known.apps.in_use().take(pages).count() < pages {
             self.end(known, false, now);
@@ -316,8 +316,8 @@ impl Directory {
     }
 
     /// The list has been read, to its end or as far as it is of use.
-    fn end(&self, known: &mut Known, is_whole: bool, now: Now) {
-        let Known { apps, reader, .. } = known;
+    fn end(&self, known: &mut Contents, is_whole: bool, now: Now) {
+        let Contents { apps, reader, .. } = known;
         let Some(list) = reader.list.take() else {
             return;
         };

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Contents;
 use super::Directory;
-use super::Known;
 use crate::clock::Now;
 use crate::log::GATE;
 
@@ -72,7 +72,7 @@ impl Directory {
         learned.is_some() && learned.copied() == self.deployment()
     }
 
-    fn known_ours(&self, known: &Known, now: Now) -> Option<Ours> {
+    fn known_ours(&self, known: &Contents, now: Now) -> Option<Ours> {
         if let Some(deployment) = self.deployment() {
             return Some(Ours::Deployment(deployment));
         }

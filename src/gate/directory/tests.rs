@@ -9,8 +9,8 @@ use super::App;
 use super::AppChange;
 use super::AppStatus;
 use super::apps::Apps;
+use super::apps::CallSent;
 use super::apps::Reading;
-use super::apps::Sent;
 use super::apps::With;
 use crate::api::api_keys::ApiAuthApp;
 use crate::clock::Now;
@@ -66,14 +66,14 @@ impl Stage {
         self.order
     }
 
-    fn sent(&mut self) -> Sent {
-        Sent {
+    fn sent(&mut self) -> CallSent {
+        CallSent {
             order: self.next(),
             at: self.now(),
         }
     }
 
-    fn take(&mut self, app: ApiAuthApp, sent: Sent) {
+    fn take(&mut self, app: ApiAuthApp, sent: CallSent) {
         let (now, reading) = (self.now(), self.reading);
         let limiter = &self.limiter;
         self.apps.take(app, sent, reading, With { limiter, now });

@@ -31,7 +31,7 @@ pub(super) struct Troubles {
 
 /// What is told apart in the log.
 #[derive(Clone, Copy)]
-enum Kind {
+enum TroubleKind {
     /// The management key is refused, which waiting does not mend.
     KeyRefused,
     OtherDeployment,
@@ -58,28 +58,28 @@ impl NoAnswer {
         }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> TroubleKind {
         let error = match self {
-            Self::TimedOut => return Kind::Unavailable,
-            Self::OtherDeployment => return Kind::OtherDeployment,
-            Self::OtherApp => return Kind::Unusable,
+            Self::TimedOut => return TroubleKind::Unavailable,
+            Self::OtherDeployment => return TroubleKind::OtherDeployment,
+            Self::OtherApp => return TroubleKind::Unusable,
             Self::Failed(error) => error,
         };
         match error.status() {
-            Some(StatusCode::UNAUTHORIZED) => Kind::KeyRefused,
-            Some(StatusCode::TOO_MANY_REQUESTS) => Kind::TooMany,
-            _ if error.is_transient() => Kind::Unavailable,
-            _ => Kind::Unusable,
+            Some(StatusCode::UNAUTHORIZED) => TroubleKind::KeyRefused,
+            Some(StatusCode::TOO_MANY_REQUESTS) => TroubleKind::TooMany,
+            _ if error.is_transient() => TroubleKind::Unavailable,
+            _ => TroubleKind::Unusable,
         }
     }
 
     pub(super) fn is_too_many(&self) -> bool {
-        matches!(self.kind(), Kind::TooMany)
+        matches!(self.kind(), TroubleKind::TooMany)
     }
 
     /// Whether another call of the same kind would end no better.
     pub(super) fn is_about_all(&self) -> bool {
-        !matches!(self.kind(), Kind::Unusable)
+        !matches!(self.kind(), TroubleKind::Unusable)
     }
 }
 
@@ -97,12 +97,12 @@ impl Troubles {
             return;
         }
         match kind {
-            Kind::KeyRefused => tracing::error!(
+            TroubleKind::KeyRefused => tracing::error!(
                 target: GATE,
                 hint = "the management API does not accept the key of the client (WACHT_API_KEY)",
                 "{what}"
             ),
-            Kind::OtherDeployment => tracing::error!(
+            TroubleKind::OtherDeployment => tracing::error!(
                 target: GATE,
                 "the management key belongs to another deployment than the gate"
             ),

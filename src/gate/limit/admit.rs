@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::counters::{CounterState, Level, Reading, Receipt};
+use super::counters::{ClockReading, CounterState, Level, Receipt};
 use super::fields::{INLINE_RULES, RuleState, RuleStates, seconds_up};
 use super::limits::{Enforcement, Limits};
 use super::rule::{Mode, Rule, RuleKey, RuleSpec};
@@ -126,7 +126,7 @@ impl Limiter {
             .into_iter()
             .map(|spec| RuleKey::new(deployment, app, spec));
 
-        let now = Reading::from(now);
+        let now = ClockReading::from(now);
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let rules: Vec<Arc<Rule>> = keys.map(|key| registry.rule(key)).collect();
         registry.prune_when_large(now);
@@ -140,7 +140,7 @@ impl Limiter {
         let Some(first) = matching.next() else {
             return ChargeOutcome::Charged(RuleStates::default());
         };
-        let now = Reading::from(now);
+        let now = ClockReading::from(now);
         let resource = self.fingerprint(caller);
         match matching.next() {
             None if first.1.departed.is_empty() => {
@@ -172,7 +172,7 @@ impl Limiter {
         (place, RuleEntry { rule, .. }): (u32, &RuleEntry),
         caller: &Caller<'_>,
         resource: u64,
-        now: Reading,
+        now: ClockReading,
     ) -> Option<ChargeOutcome> {
         if rule.lacks_address(caller) {
             return Some(ChargeOutcome::MissingAddress);
@@ -207,7 +207,7 @@ impl Limiter {
         matching: &[(u32, &RuleEntry)],
         caller: &Caller<'_>,
         resource: u64,
-        now: Reading,
+        now: ClockReading,
     ) -> ChargeOutcome {
         if matching
             .iter()
@@ -235,7 +235,7 @@ impl Limiter {
         matching: &[(u32, &'a RuleEntry)],
         caller: &Caller<'_>,
         resource: u64,
-        now: Reading,
+        now: ClockReading,
     ) -> MatchedRules<'a> {
         let find = |place, rule: &'a Rule| {
             let shared = StateRef::Shared(&rule.shared);
@@ -271,7 +271,7 @@ impl Limiter {
         &self,
         rules: &'a RuleSet,
         caller: &Caller<'_>,
-        now: Reading,
+        now: ClockReading,
     ) -> MatchedRules<'a> {
         let matching: Matching<'_> = rules.matching(caller.resource).collect();
         self.find_states(&matching, caller, self.fingerprint(caller), now)
@@ -295,7 +295,7 @@ impl fmt::Debug for Limiter {
 pub(super) fn charge_all(
     rules: &RuleSet,
     matched: &[MatchedRule<'_>],
-    now: Reading,
+    now: ClockReading,
 ) -> ChargeOutcome {
     let mut states = RuleStates::default();
     let mut receipts = SmallVec::<[Receipt; INLINE_RULES]>::new();
@@ -321,7 +321,7 @@ fn refuse(
     rules: &RuleSet,
     matched: &[MatchedRule<'_>],
     (decided_by, wait): (usize, Duration),
-    now: Reading,
+    now: ClockReading,
 ) -> ChargeOutcome {
     let mut refusal = LimitRefusal::by(matched[decided_by].rule);
     for (index, rule) in matched.iter().enumerate() {
@@ -370,11 +370,11 @@ impl LimitRefusal {
 // === impl MatchedRule ===
 
 impl MatchedRule<'_> {
-    pub(super) fn look(&self, now: Reading) -> Result<(), Duration> {
+    pub(super) fn look(&self, now: ClockReading) -> Result<(), Duration> {
         self.rule.counter.look(&self.state, now)
     }
 
-    fn rule_state(&self, level: Level, now: Reading) -> RuleState {
+    fn rule_state(&self, level: Level, now: ClockReading) -> RuleState {
         RuleState::new(self.place, level, self.rule.counter.period(now))
     }
 }

@@ -233,7 +233,7 @@ impl Labels {
             .collect();
         let varies = labels.iter().any(|label| label.varies);
         let policy = (!varies).then(|| {
-            let mut text = Text::new();
+            let mut text = FieldText::new();
             for label in &labels {
                 next_item(&mut text, &label.policy);
             }
@@ -278,7 +278,7 @@ impl Labels {
         if let (Some(policy), true) = (&self.policy, states.0.len() == self.labels.len()) {
             return policy.local().clone();
         }
-        let mut text = Text::new();
+        let mut text = FieldText::new();
         for state in &states.0 {
             if let Some(label) = self.of(state.place) {
                 next_item(&mut text, &label.policy);
@@ -291,7 +291,7 @@ impl Labels {
     }
 
     fn rate_limit(&self, states: &RuleStates) -> HeaderValue {
-        let mut text = Text::new();
+        let mut text = FieldText::new();
         for state in &states.0 {
             if let Some(label) = self.of(state.place) {
                 next_item(&mut text, &label.remaining);
@@ -401,7 +401,7 @@ fn value(text: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).expect("a valid header value")
 }
 
-fn next_item(text: &mut Text, item: &str) {
+fn next_item(text: &mut FieldText, item: &str) {
     if !text.is_empty() {
         text.extend_from_slice(b", ");
     }
@@ -409,12 +409,12 @@ fn next_item(text: &mut Text, item: &str) {
 }
 
 /// Decimal digits, without the cost of `fmt`: this runs on every answer.
-fn write_number(text: &mut Text, number: u32) {
+fn write_number(text: &mut FieldText, number: u32) {
     text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Room for the entries of a few rules without allocating.
-type Text = SmallVec<[u8; 256]>;
+type FieldText = SmallVec<[u8; 256]>;
 
 /// Up to this many matching rules, admitting allocates nothing.
 pub(super) const INLINE_RULES: usize = 4;
@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn numbers_are_written_in_decimal() {
         for number in [0, 1, 9, 10, 99, 100, 1_234_567, u32::MAX] {
-            let mut text = Text::from_slice(b"r=");
+            let mut text = FieldText::from_slice(b"r=");
             write_number(&mut text, number);
             assert_eq!(&*text, format!("r={number}").as_bytes());
         }

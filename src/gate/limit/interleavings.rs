@@ -1,7 +1,7 @@
-//! Models of one counter under requests at the same time: see [`crate::gate::verdict::interleavings`].
+//! Models of one counter under requests at the same time: see [`crate::sync::model`].
 //!
-//! Real here: [`GcraCounter`], its [`GcraState`] and governor's arithmetic, over shuttle's atomics. Made up:
-//! the threads, and the moments at which they have read the clock.
+//! Real here: [`GcraCounter`], its [`GcraState`] and governor's arithmetic, over shuttle's atomics.
+//! Made up: the threads, and the moments at which they have read the clock.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

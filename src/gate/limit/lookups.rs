@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::counters::{CounterState, GcraCounter, Reading};
-use super::subjects::{Subject, Subjects};
+use super::counters::{ClockReading, CounterState, GcraCounter};
+use super::subjects::{LimitSubject, Subjects};
 use crate::clock::Now;
 use crate::gate::request::client_ip::ClientIp;
 
@@ -184,7 +184,7 @@ impl FailedLookups {
             return;
         };
         let unused = CounterState::Gcra(Default::default());
-        let state = subjects.state(&source.subject(), &unused, Reading::from(now));
+        let state = subjects.state(&source.subject(), &unused, ClockReading::from(now));
         if let Some(CounterState::Gcra(state)) = state.as_deref() {
             gcra.book_debt(state, now.into(), LONGEST_DEBT);
         }
@@ -208,8 +208,8 @@ impl LookupSource {
         Self(client_ip.subject(address))
     }
 
-    fn subject(self) -> Subject {
-        Subject {
+    fn subject(self) -> LimitSubject {
+        LimitSubject {
             rule: 0,
             key: None,
             address: Some(self.0),

@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::counters::{CalendarUnit, CounterState, LimitCounter, Moment, Reading, Window};
-use super::subjects::{Caller, Subject};
+use super::counters::{CalendarUnit, ClockReading, CounterState, LimitCounter, Moment, Window};
+use super::subjects::{Caller, LimitSubject};
 use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
 
 /// One limit, in the gate's own terms.
@@ -158,14 +158,14 @@ impl Rule {
 
     /// Whom the caller is counted as, `None` for the rule's own counter. `resource` is the
     /// fingerprint of the caller's, where resources are counted apart, else 0.
-    pub(super) fn subject(&self, caller: &Caller<'_>, resource: u64) -> Option<Subject> {
+    pub(super) fn subject(&self, caller: &Caller<'_>, resource: u64) -> Option<LimitSubject> {
         let (key, address, resource) = match self.key.mode {
             Mode::App => return None,
             Mode::Key => (Some(caller.key), None, resource),
             Mode::KeyAndIp => (Some(caller.key), caller.address, resource),
             Mode::AppAndIp | Mode::Ip => (None, caller.address, 0),
         };
-        Some(Subject {
+        Some(LimitSubject {
             rule: self.number,
             key,
             address,
@@ -174,7 +174,7 @@ impl Rule {
     }
 
     /// Whether all that a rule unused since `since` has counted is certainly forgotten.
-    pub(super) fn is_idle(&self, since: Moment, now: Reading) -> bool {
+    pub(super) fn is_idle(&self, since: Moment, now: ClockReading) -> bool {
         match self.key.mode {
             Mode::App => self.shared.is_idle(now),
             _ => since.0.saturating_add(self.counter.idle_after()) <= now.monotonic.0,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::counters::{Calendars, LimitCounter, Moment, Reading, Window};
+use super::counters::{Calendars, ClockReading, LimitCounter, Moment, Window};
 use super::fields::{Labels, RateLimitFields, RateLimitHeaders, RuleStates};
 use super::limits::Algorithm;
 use super::rule::{Rule, RuleKey};
@@ -58,7 +58,7 @@ impl RuleSet {
     pub(super) fn new(
         rules: impl IntoIterator<Item = Arc<Rule>>,
         before: Option<&Self>,
-        now: Reading,
+        now: ClockReading,
     ) -> Self {
         let mut entries: Vec<RuleEntry> = Vec::new();
         for rule in rules {
@@ -85,7 +85,7 @@ impl RuleSet {
     }
 
     /// The rules of this set, and those that have gone before, which are not in the next one.
-    fn departed_from(&self, next: &[RuleEntry], now: Reading) -> Vec<DepartedRule> {
+    fn departed_from(&self, next: &[RuleEntry], now: ClockReading) -> Vec<DepartedRule> {
         let earlier = self.departed.iter().cloned();
         let just_now = self.entries.iter().map(|entry| DepartedRule {
             rule: Arc::clone(&entry.rule),
@@ -178,7 +178,7 @@ impl Registry {
     }
 
     /// Drops rules that no set holds and that have nothing left to remember.
-    pub(super) fn prune_when_large(&mut self, now: Reading) {
+    pub(super) fn prune_when_large(&mut self, now: ClockReading) {
         if self.rules.len() < self.prune_at {
             return;
         }

@@ -25,13 +25,13 @@ pin_project! {
         S: Service<Request<B>>,
     {
         #[pin]
-        state: State<S, B>,
+        state: FutureState<S, B>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<S, B>
+    enum FutureState<S, B>
     where
         S: Service<Request<B>>,
     {
@@ -57,13 +57,13 @@ where
 {
     pub(crate) fn inner(future: S::Future, fields: ResponseFields) -> Self {
         Self {
-            state: State::Inner { future, fields },
+            state: FutureState::Inner { future, fields },
         }
     }
 
     pub(crate) fn refused(response: Response<Bytes>) -> Self {
         Self {
-            state: State::Refused {
+            state: FutureState::Refused {
                 response: Some(response),
             },
         }
@@ -78,7 +78,7 @@ where
             body,
         };
         Self {
-            state: State::Waiting {
+            state: FutureState::Waiting {
                 held: Some(Box::new(held)),
             },
         }
@@ -127,17 +127,17 @@ where
                                 ..
                             } = *here;
                             let request = Request::from_parts(parts, body);
-                            State::Inner {
+                            FutureState::Inner {
                                 future: service.call(request),
                                 fields,
                             }
                         }
-                        Decision::Refuse(rejection) => State::Refused {
+                        Decision::Refuse(rejection) => FutureState::Refused {
                             response: Some(rejection.answer(&here.parts)),
                         },
                         Decision::Wait(wait) => {
                             here.wait = wait;
-                            State::Waiting { held: Some(here) }
+                            FutureState::Waiting { held: Some(here) }
                         }
                     }
                 }
@@ -153,9 +153,9 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
-            State::Inner { .. } => "ResponseFuture(inner)",
-            State::Refused { .. } => "ResponseFuture(refused)",
-            State::Waiting { .. } => "ResponseFuture(waiting)",
+            FutureState::Inner { .. } => "ResponseFuture(inner)",
+            FutureState::Refused { .. } => "ResponseFuture(refused)",
+            FutureState::Waiting { .. } => "ResponseFuture(waiting)",
         })
     }
 }

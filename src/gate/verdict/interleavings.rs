@@ -400,7 +400,7 @@ impl Gate {
     fn hit(&self, now: Now) -> bool {
         let is_too_late = self.is_ended.load(Ordering::SeqCst);
         let passes = match self.cache.look_up(&key(), now) {
-            Known::Good(yes) => yes.age(&self.cache.policy, now) == Age::Fresh,
+            Known::Good(yes) => yes.age(&self.cache.policy, false, now) == Age::Fresh,
             Known::Refused | Known::Nothing => false,
         };
         assert!(!(passes && is_too_late), "a request passed after the end");

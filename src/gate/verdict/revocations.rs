@@ -388,7 +388,7 @@ impl Revocations {
     }
 
     /// The memory that the tables take.
-    #[cfg(test)]
+    #[cfg(all(test, not(wacht_shuttle)))]
     fn bytes(&self) -> usize {
         let generations = self.generations.load();
         let generations = generations.as_deref().map(|Generations(of)| of);

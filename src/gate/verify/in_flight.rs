@@ -182,7 +182,7 @@ impl Verifier {
         );
         // A runtime that is shutting down drops the task at once, and its end takes the lock.
         drop(joined);
-        let entry = Entry {
+        let entry = InFlightEntry {
             verifier: Arc::clone(self),
             key,
             after,
@@ -234,14 +234,14 @@ fn refresh_span() -> Span {
 pub(super) const RESULT: &str = "wacht_auth.verification.result";
 
 /// Takes a verification off the map when its task ends, however it ends.
-struct Entry {
+struct InFlightEntry {
     verifier: Arc<Verifier>,
     key: VerdictKey,
     after: EventNumber,
     stale: Option<Arc<Verdict>>,
 }
 
-impl Drop for Entry {
+impl Drop for InFlightEntry {
     fn drop(&mut self) {
         let mut joined = self.verifier.in_flight.joined();
         if joined

@@ -12,7 +12,7 @@ use chrono::Months;
 use chrono::NaiveDate;
 use chrono::NaiveTime;
 
-use super::reading::{Level, Reading};
+use super::reading::{ClockReading, Level};
 
 /// What a calendar rule counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +107,7 @@ impl Calendar {
     /// A wall clock that has stepped back into an earlier one changes nothing, until the one
     /// entered has run its full length: a clock that was far ahead for a moment must not shut the
     /// gate for good.
-    pub(crate) fn period(&self, now: Reading) -> Period {
+    pub(crate) fn period(&self, now: ClockReading) -> Period {
         let known = **self.period.load();
         if !known.is_over(now) {
             return known;
@@ -119,7 +119,7 @@ impl Calendar {
         **self.period.load()
     }
 
-    fn next(&self, known: &Period, now: Reading) -> Period {
+    fn next(&self, known: &Period, now: ClockReading) -> Period {
         let (start, end) = self.unit.around(now.unix.as_secs());
         Period {
             number: known.number.saturating_add(1),
@@ -137,12 +137,12 @@ impl Period {
         Duration::from_secs(self.end - self.start)
     }
 
-    fn is_over(&self, now: Reading) -> bool {
+    fn is_over(&self, now: ClockReading) -> bool {
         self.rest(now).is_zero()
     }
 
     /// How long it still lasts.
-    pub(crate) fn rest(&self, now: Reading) -> Duration {
+    pub(crate) fn rest(&self, now: ClockReading) -> Duration {
         let since = Duration::from_nanos(now.monotonic.0.saturating_sub(self.entered));
         let full_length = self.length().saturating_sub(since);
         let then = now.unix.saturating_add(full_length);
@@ -175,12 +175,12 @@ impl CalendarCounter {
         self.calendar.unit
     }
 
-    pub(crate) fn period(&self, now: Reading) -> Period {
+    pub(crate) fn period(&self, now: ClockReading) -> Period {
         self.calendar.period(now)
     }
 
     /// Whether a request would pass now, and if not, how long until it would.
-    pub(crate) fn look(&self, state: &CalendarState, now: Reading) -> Result<(), Duration> {
+    pub(crate) fn look(&self, state: &CalendarState, now: ClockReading) -> Result<(), Duration> {
         let period = self.period(now);
         let used = used_in(state.used.load(Ordering::Acquire), period.number).used;
         match used < self.max_requests {
@@ -193,18 +193,18 @@ impl CalendarCounter {
     pub(crate) fn charge(
         &self,
         state: &CalendarState,
-        now: Reading,
+        now: ClockReading,
     ) -> Result<(Level, u32), Duration> {
         let period = self.period(now);
         let more = |word: u64| {
-            let Used { number, used } = used_in(word, period.number);
+            let PeriodUse { number, used } = used_in(word, period.number);
             (used < self.max_requests).then(|| word_of(number, used + 1))
         };
         let before = state
             .used
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
             .map_err(|_| period.rest(now))?;
-        let Used { number, used } = used_in(before, period.number);
+        let PeriodUse { number, used } = used_in(before, period.number);
         let level = self.level_of(used + 1, period, now);
         Ok((level, number))
     }
@@ -212,7 +212,7 @@ impl CalendarCounter {
     /// Gives back one charge made in the period of this number.
     pub(crate) fn refund(&self, state: &CalendarState, charged: u32) {
         let less = |word: u64| {
-            let Used { number, used } = used_in(word, charged);
+            let PeriodUse { number, used } = used_in(word, charged);
             (number == charged && used > 0).then(|| word_of(number, used - 1))
         };
         // Declined when the period is over: then there is nothing left to give back.
@@ -221,13 +221,13 @@ impl CalendarCounter {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
-    pub(crate) fn level(&self, state: &CalendarState, now: Reading) -> Level {
+    pub(crate) fn level(&self, state: &CalendarState, now: ClockReading) -> Level {
         let period = self.period(now);
         let used = used_in(state.used.load(Ordering::Acquire), period.number).used;
         self.level_of(used, period, now)
     }
 
-    fn level_of(&self, used: u32, period: Period, now: Reading) -> Level {
+    fn level_of(&self, used: u32, period: Period, now: ClockReading) -> Level {
         let remaining = self.max_requests.saturating_sub(used);
         Level {
             remaining,
@@ -242,7 +242,7 @@ impl CalendarCounter {
 // === impl CalendarState ===
 
 impl CalendarState {
-    pub(crate) fn is_idle(&self, now: Reading) -> bool {
+    pub(crate) fn is_idle(&self, now: ClockReading) -> bool {
         let word = self.used.load(Ordering::Acquire);
         used_in(word, self.calendar.period(now).number).used == 0
     }
@@ -256,19 +256,19 @@ impl CalendarState {
     }
 }
 
-struct Used {
+struct PeriodUse {
     number: u32,
     used: u32,
 }
 
 /// What is used in the period of this number, or in a later one that others are in already.
-fn used_in(word: u64, number: u32) -> Used {
-    let known = Used {
+fn used_in(word: u64, number: u32) -> PeriodUse {
+    let known = PeriodUse {
         number: (word >> 32) as u32,
         used: word as u32,
     };
     match known.number < number {
-        true => Used { number, used: 0 },
+        true => PeriodUse { number, used: 0 },
         false => known,
     }
 }

@@ -1,7 +1,7 @@
 //! How a rule counts, and what has been counted for one subject.
 //!
-//! In: a [`CounterState`] and a [`Reading`] of the clocks. Out: what is left, or how long until
-//! there is more.
+//! In: a [`CounterState`] and a [`ClockReading`]. Out: what is left, or how long until there is
+//! more.
 //!
 //! - [`gcra`]: rolling windows as governor counts them;
 //! - [`sliding`]: rolling windows that never admit more than the limit;
@@ -19,7 +19,7 @@ use crate::clock::nanoseconds;
 
 use self::calendar::{Calendar, CalendarCounter, CalendarState};
 pub(super) use self::gcra::{GcraCounter, GcraState};
-pub(super) use self::reading::{Level, Moment, Reading};
+pub(super) use self::reading::{ClockReading, Level, Moment};
 use self::sliding::{SlidingCounter, SlidingState};
 
 pub(crate) use self::calendar::CalendarUnit;
@@ -117,7 +117,7 @@ impl LimitCounter {
     }
 
     /// Whether a request would pass now, and if not, how long until it would.
-    pub(super) fn look(&self, state: &CounterState, now: Reading) -> Result<(), Duration> {
+    pub(super) fn look(&self, state: &CounterState, now: ClockReading) -> Result<(), Duration> {
         match (self, state) {
             (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra.look(state, now.monotonic),
             (Self::Sliding(sliding), CounterState::Sliding(state)) => {
@@ -132,7 +132,7 @@ impl LimitCounter {
     pub(super) fn charge(
         &self,
         state: &CounterState,
-        now: Reading,
+        now: ClockReading,
     ) -> Result<(Level, Receipt), Duration> {
         match (self, state) {
             (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra
@@ -164,7 +164,7 @@ impl LimitCounter {
         }
     }
 
-    pub(super) fn level(&self, state: &CounterState, now: Reading) -> Level {
+    pub(super) fn level(&self, state: &CounterState, now: ClockReading) -> Level {
         match (self, state) {
             (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra.level(state, now.monotonic),
             (Self::Sliding(sliding), CounterState::Sliding(state)) => {
@@ -188,7 +188,7 @@ impl LimitCounter {
     }
 
     /// When a window that begins now is over, or the current day or month.
-    pub(super) fn one_window_on(&self, now: Reading) -> Moment {
+    pub(super) fn one_window_on(&self, now: ClockReading) -> Moment {
         let window = match self {
             Self::Calendar(calendar) => nanoseconds(calendar.period(now).rest(now)),
             Self::Gcra(_) | Self::Sliding(_) => self.idle_after(),
@@ -197,7 +197,7 @@ impl LimitCounter {
     }
 
     /// The length of the day or month that a calendar's rule counts in.
-    pub(super) fn period(&self, now: Reading) -> Option<Duration> {
+    pub(super) fn period(&self, now: ClockReading) -> Option<Duration> {
         match self {
             Self::Calendar(calendar) => Some(calendar.period(now).length()),
             Self::Gcra(_) | Self::Sliding(_) => None,
@@ -209,7 +209,7 @@ impl LimitCounter {
 
 impl CounterState {
     /// Whether it says no more than a new one would.
-    pub(super) fn is_idle(&self, now: Reading) -> bool {
+    pub(super) fn is_idle(&self, now: ClockReading) -> bool {
         match self {
             Self::Gcra(state) => state.when_full() <= now.monotonic,
             Self::Sliding(state) => state.is_idle(now.monotonic),

@@ -10,7 +10,7 @@ pub(crate) struct Moment(pub(crate) u64);
 
 /// One reading of both clocks, as counters take it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct ClockReading {
     pub(crate) monotonic: Moment,
     /// Never after [`LATEST`].
     pub(crate) unix: Duration,
@@ -33,9 +33,9 @@ impl From<Now> for Moment {
     }
 }
 
-// === impl Reading ===
+// === impl ClockReading ===
 
-impl From<Now> for Reading {
+impl From<Now> for ClockReading {
     fn from(now: Now) -> Self {
         Self {
             monotonic: now.into(),

@@ -1,12 +1,12 @@
 //! The counters of keys and addresses: as many as fit, and no more.
 //!
-//! In: a [`Subject`], which is what a rule counts a [`Caller`] by. Out: its
+//! In: a [`LimitSubject`], which is what a rule counts a [`Caller`] by. Out: its
 //! [`CounterState`](super::counters::CounterState).
 
 mod room;
 mod subject;
 mod table;
 
-pub(super) use self::subject::Subject;
+pub(super) use self::subject::LimitSubject;
 pub(crate) use self::subject::{Caller, KeySubject};
 pub(super) use self::table::Subjects;

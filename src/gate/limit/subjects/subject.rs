@@ -24,7 +24,7 @@ pub(crate) enum KeySubject {
 
 /// What one counter belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Subject {
+pub(crate) struct LimitSubject {
     /// The rule's number.
     pub(crate) rule: u64,
     pub(crate) key: Option<KeySubject>,
@@ -33,9 +33,9 @@ pub(crate) struct Subject {
     pub(crate) resource: u64,
 }
 
-// === impl Subject ===
+// === impl LimitSubject ===
 
-impl Subject {
+impl LimitSubject {
     /// Whose share of the room it takes: all resources of a key, and all addresses of a network.
     pub(crate) fn owner(&self) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Subject {
 }
 
 // In as few words as tell subjects of one rule apart: this runs on every request.
-impl Hash for Subject {
+impl Hash for LimitSubject {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.rule);
         match self.key {

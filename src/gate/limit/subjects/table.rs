@@ -10,9 +10,9 @@ use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::RawEntryApiV1;
 
-use super::super::counters::{CounterState, Moment, Reading};
+use super::super::counters::{ClockReading, CounterState, Moment};
 use super::room::{Owner, Room};
-use super::subject::Subject;
+use super::subject::LimitSubject;
 
 /// As many subjects as there is [`Room`] for, each with its state.
 ///
@@ -26,7 +26,7 @@ pub(crate) struct Subjects {
 }
 
 struct Shard {
-    states: IndexMap<Subject, Arc<CounterState>, RandomState>,
+    states: IndexMap<LimitSubject, Arc<CounterState>, RandomState>,
     /// Where the search for idle states goes on.
     hand: usize,
     /// The latest moment at which one was forgotten.
@@ -56,7 +56,7 @@ impl Subjects {
     /// state nearby wait meanwhile.
     pub(crate) fn with_own<T>(
         &self,
-        subject: &Subject,
+        subject: &LimitSubject,
         read: impl FnOnce(&Arc<CounterState>) -> T,
     ) -> Option<T> {
         let hash = self.hasher.hash_one(subject);
@@ -64,7 +64,7 @@ impl Subjects {
     }
 
     /// The state that the subject is counted in, if there is one already.
-    pub(crate) fn known(&self, subject: &Subject) -> Option<Arc<CounterState>> {
+    pub(crate) fn known(&self, subject: &LimitSubject) -> Option<Arc<CounterState>> {
         self.with_own(subject, Arc::clone).or_else(|| {
             let overflow = self.overflow(subject, self.owner(subject));
             self.with_own(&overflow, Arc::clone)
@@ -78,9 +78,9 @@ impl Subjects {
     /// otherwise, as it may have been: an overflow state, or else `last`.
     pub(crate) fn state(
         &self,
-        subject: &Subject,
+        subject: &LimitSubject,
         last: &CounterState,
-        now: Reading,
+        now: ClockReading,
     ) -> Option<Arc<CounterState>> {
         self.with_own(subject, Arc::clone)
             .or_else(|| self.state_of_newcomer(subject, last, now))
@@ -89,9 +89,9 @@ impl Subjects {
     #[cold]
     fn state_of_newcomer(
         &self,
-        subject: &Subject,
+        subject: &LimitSubject,
         last: &CounterState,
-        now: Reading,
+        now: ClockReading,
     ) -> Option<Arc<CounterState>> {
         let hash = self.hasher.hash_one(subject);
         self.forget_some(&mut self.shard(hash), now);
@@ -123,7 +123,7 @@ impl Subjects {
 
     /// The state of exactly this subject. Where there is none, the moment up to which it may have
     /// been forgotten: a request that has read the clock before must not gain by it.
-    fn find(&self, subject: &Subject) -> (Option<Arc<CounterState>>, Moment) {
+    fn find(&self, subject: &LimitSubject) -> (Option<Arc<CounterState>>, Moment) {
         let hash = self.hasher.hash_one(subject);
         let shard = self.shard(hash);
         let state = shard.get(hash, subject).map(Arc::clone);
@@ -141,17 +141,17 @@ impl Subjects {
         (hash >> 32) as usize % self.shards.len()
     }
 
-    fn owner(&self, subject: &Subject) -> Owner {
+    fn owner(&self, subject: &LimitSubject) -> Owner {
         Owner(self.hasher.hash_one(subject.owner()))
     }
 
-    fn overflow(&self, subject: &Subject, owner: Owner) -> Subject {
-        Subject::overflow(subject.rule, owner.overflow_place())
+    fn overflow(&self, subject: &LimitSubject, owner: Owner) -> LimitSubject {
+        LimitSubject::overflow(subject.rule, owner.overflow_place())
     }
 
     /// Looks for idle states in the shards behind the one that this hash belongs to, and says
     /// whether it found one: who is turned away may find all of its owner's overflow used up.
-    fn forget_next_door(&self, hash: u64, now: Reading) -> bool {
+    fn forget_next_door(&self, hash: u64, now: ClockReading) -> bool {
         let neighbours = self.shards.iter().cycle().skip(self.home(hash) + 1);
         neighbours.take(SHARDS_PER_NEWCOMER).any(|neighbour| {
             // Nobody waits for one that is in use.
@@ -161,7 +161,7 @@ impl Subjects {
     }
 
     /// Drops a few idle states of the shard and gives their room back. Says whether there were any.
-    fn forget_some(&self, shard: &mut Shard, now: Reading) -> bool {
+    fn forget_some(&self, shard: &mut Shard, now: ClockReading) -> bool {
         let mut forgot = false;
         for _ in 0..LOOKS_PER_NEWCOMER {
             let Some(forgotten) = shard.forget_next(now) else {
@@ -191,7 +191,7 @@ impl Subjects {
 // === impl Shard ===
 
 impl Shard {
-    fn get(&self, hash: u64, subject: &Subject) -> Option<&Arc<CounterState>> {
+    fn get(&self, hash: u64, subject: &LimitSubject) -> Option<&Arc<CounterState>> {
         let entry = self
             .states
             .raw_entry_v1()
@@ -203,7 +203,7 @@ impl Shard {
     /// have been forgotten, nor earlier than `forgot_at`.
     fn insert(
         &mut self,
-        subject: Subject,
+        subject: LimitSubject,
         parent: &CounterState,
         forgot_at: Moment,
     ) -> Arc<CounterState> {
@@ -213,7 +213,7 @@ impl Shard {
     }
 
     /// Looks at the next state, and drops it if it is idle and nobody is about to charge it.
-    fn forget_next(&mut self, now: Reading) -> Option<Subject> {
+    fn forget_next(&mut self, now: ClockReading) -> Option<LimitSubject> {
         if self.hand >= self.states.len() {
             self.hand = 0;
         }

@@ -9,7 +9,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A gate whose scheme changes.
 struct Changing {
-    gate: Gate,
+    gate: TestGate,
 }
 
 impl Changing {
@@ -17,12 +17,12 @@ impl Changing {
         let limiter = Limiter::new(&Limits::local().algorithm(algorithm));
         let rules = limiter.ruleset(1, &app("shop"), rules, None, START);
         Self {
-            gate: Gate { limiter, rules },
+            gate: TestGate { limiter, rules },
         }
     }
 
     fn change(&mut self, rules: &[RuleSpec], now: Now) {
-        let Gate {
+        let TestGate {
             limiter,
             rules: before,
         } = &self.gate;

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn headers_of_an_admitted_request() {
-    let gate = Gate::new(&[spec(Mode::Key, 3, MINUTE)]);
+    let gate = TestGate::new(&[spec(Mode::Key, 3, MINUTE)]);
     let charged = gate.expect_admitted(1, 1, "/");
     let headers = gate.headers(&charged, RateLimitHeaders::default());
     assert_eq!(headers["ratelimit-policy"], "\"per_key:3/60s\";q=3;w=60");
@@ -23,7 +23,7 @@ fn headers_of_an_admitted_request() {
 
 #[test]
 fn headers_list_the_matching_rules_by_priority() {
-    let gate = Gate::new(&[
+    let gate = TestGate::new(&[
         RuleSpec {
             priority: 7,
             ..spec(Mode::App, 100, MINUTE)
@@ -69,7 +69,7 @@ fn headers_list_the_matching_rules_by_priority() {
 
 #[test]
 fn headers_of_a_refusal_show_what_the_other_rules_still_have() {
-    let gate = Gate::new(&[
+    let gate = TestGate::new(&[
         spec(Mode::Key, 1, MINUTE),
         spec(Mode::App, 4, MINUTE),
         spec(Mode::Ip, 6, MINUTE),
@@ -85,7 +85,7 @@ fn headers_of_a_refusal_show_what_the_other_rules_still_have() {
 
 #[test]
 fn an_unlimited_resource_has_no_headers_and_a_services_own_stay() {
-    let gate = Gate::new(&[only(&["/pay"], spec(Mode::Key, 1, MINUTE))]);
+    let gate = TestGate::new(&[only(&["/pay"], spec(Mode::Key, 1, MINUTE))]);
     let free = gate.expect_admitted(1, 1, "/");
     assert!(gate.headers(&free, RateLimitHeaders::Both).is_empty());
 
@@ -100,7 +100,7 @@ fn an_unlimited_resource_has_no_headers_and_a_services_own_stay() {
 
 #[test]
 fn a_rule_of_zero_requests_refuses_for_its_window() {
-    let gate = Gate::new(&[spec(Mode::Key, 0, MINUTE)]);
+    let gate = TestGate::new(&[spec(Mode::Key, 0, MINUTE)]);
     let refused = gate.expect_refused(1, 1, "/");
     assert_eq!(refused.retry_after, MINUTE);
     let headers = gate.headers(&refused.states, RateLimitHeaders::Draft);

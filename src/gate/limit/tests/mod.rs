@@ -17,7 +17,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 
 use super::admit::{ChargeOutcome, LimitRefusal, Limiter, charge_all};
-use super::counters::{CalendarUnit, Reading, Window};
+use super::counters::{CalendarUnit, ClockReading, Window};
 use super::fields::{RateLimitHeaders, RuleStates};
 use super::limits::{Algorithm, Limits};
 use super::rule::{Mode, RuleSpec};
@@ -66,12 +66,12 @@ fn app(name: &str) -> Arc<str> {
 }
 
 /// One request at a time, by whom and from where the test says.
-struct Gate {
+struct TestGate {
     limiter: Limiter,
     rules: RuleSet,
 }
 
-impl Gate {
+impl TestGate {
     fn new(rules: &[RuleSpec]) -> Self {
         let limiter = Limiter::new(&Limits::local());
         let rules = limiter.ruleset(1, &app("shop"), rules, None, START);

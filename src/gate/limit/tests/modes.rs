@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn three_pass_and_the_fourth_learns_when_to_come_back() {
-    let gate = Gate::new(&[spec(Mode::Key, 3, MINUTE)]);
+    let gate = TestGate::new(&[spec(Mode::Key, 3, MINUTE)]);
     for _ in 0..3 {
         gate.expect_admitted(1, 1, "/");
     }
@@ -26,7 +26,7 @@ fn three_pass_and_the_fourth_learns_when_to_come_back() {
 
 #[test]
 fn per_app_is_one_counter_for_all_keys_and_addresses() {
-    let gate = Gate::new(&[spec(Mode::App, 2, MINUTE)]);
+    let gate = TestGate::new(&[spec(Mode::App, 2, MINUTE)]);
     gate.expect_admitted(1, 1, "/a");
     gate.expect_admitted(2, 2, "/b");
     gate.expect_refused(3, 3, "/c");
@@ -44,7 +44,7 @@ fn per_app_is_one_counter_for_all_keys_and_addresses() {
 
 #[test]
 fn per_key_is_one_counter_per_key_over_all_resources() {
-    let gate = Gate::new(&[spec(Mode::Key, 1, MINUTE)]);
+    let gate = TestGate::new(&[spec(Mode::Key, 1, MINUTE)]);
     gate.expect_admitted(1, 1, "/a");
     gate.expect_refused(1, 2, "/b");
     gate.expect_admitted(2, 1, "/a");
@@ -52,7 +52,7 @@ fn per_key_is_one_counter_per_key_over_all_resources() {
 
 #[test]
 fn tokens_and_api_keys_are_counted_apart() {
-    let gate = Gate::new(&[spec(Mode::Key, 1, MINUTE)]);
+    let gate = TestGate::new(&[spec(Mode::Key, 1, MINUTE)]);
     let ask = |key| {
         let caller = Caller {
             key,
@@ -69,7 +69,7 @@ fn tokens_and_api_keys_are_counted_apart() {
 
 #[test]
 fn per_key_and_ip_counts_each_pair() {
-    let gate = Gate::new(&[spec(Mode::KeyAndIp, 1, MINUTE)]);
+    let gate = TestGate::new(&[spec(Mode::KeyAndIp, 1, MINUTE)]);
     gate.expect_admitted(1, 1, "/");
     gate.expect_admitted(1, 2, "/");
     gate.expect_admitted(2, 1, "/");
@@ -79,7 +79,7 @@ fn per_key_and_ip_counts_each_pair() {
 #[test]
 fn per_app_and_ip_counts_each_address_of_an_app() {
     let rules = [spec(Mode::AppAndIp, 1, MINUTE)];
-    let gate = Gate::new(&rules);
+    let gate = TestGate::new(&rules);
     gate.expect_admitted(1, 1, "/");
     gate.expect_refused(2, 1, "/");
     gate.expect_admitted(2, 2, "/");
@@ -90,7 +90,7 @@ fn per_app_and_ip_counts_each_address_of_an_app() {
 #[test]
 fn per_ip_is_shared_by_the_apps_of_a_deployment() {
     let rules = [spec(Mode::Ip, 1, MINUTE)];
-    let gate = Gate::new(&rules);
+    let gate = TestGate::new(&rules);
     gate.expect_admitted(1, 1, "/");
     let other = gate.limiter.ruleset(1, &app("blog"), &rules, None, START);
     assert!(!ask(&gate.limiter, &other, 9, 1, "/", START).is_charged());
@@ -110,7 +110,7 @@ fn a_refused_request_consumes_nothing_of_any_rule() {
             priority: second,
             ..spec(Mode::Key, 1, MINUTE)
         };
-        let gate = Gate::new(&[wide, narrow]);
+        let gate = TestGate::new(&[wide, narrow]);
         gate.expect_admitted(1, 1, "/");
         for _ in 0..100 {
             let refused = gate.expect_refused(1, 1, "/");
@@ -125,7 +125,7 @@ fn a_refused_request_consumes_nothing_of_any_rule() {
 
 #[test]
 fn a_refusal_names_every_rule_that_refuses_and_waits_for_the_slowest() {
-    let gate = Gate::new(&[
+    let gate = TestGate::new(&[
         spec(Mode::Key, 1, MINUTE),
         spec(Mode::App, 1, Duration::from_secs(3_600)),
         spec(Mode::Ip, 9, MINUTE),
@@ -142,7 +142,7 @@ fn a_refusal_names_every_rule_that_refuses_and_waits_for_the_slowest() {
 #[test]
 fn endpoints_match_exactly_or_by_star() {
     let key = || spec(Mode::Key, 1, MINUTE);
-    let gate = Gate::new(&[only(&["/pay", "/admin"], key())]);
+    let gate = TestGate::new(&[only(&["/pay", "/admin"], key())]);
     gate.expect_admitted(1, 1, "/pay");
     gate.expect_refused(1, 1, "/admin");
     for unmatched in ["/", "/pay/", "/Pay", "/pay/1", "pay", "*", ""] {
@@ -150,11 +150,11 @@ fn endpoints_match_exactly_or_by_star() {
         assert_eq!(states, RuleStates::default());
     }
 
-    let gate = Gate::new(&[only(&["/pay", "*"], key())]);
+    let gate = TestGate::new(&[only(&["/pay", "*"], key())]);
     gate.expect_admitted(1, 1, "/anything");
     gate.expect_refused(1, 1, "/else");
 
-    let gate = Gate::new(&[only(&[], key())]);
+    let gate = TestGate::new(&[only(&[], key())]);
     for _ in 0..5 {
         gate.expect_admitted(1, 1, "/");
     }
@@ -162,7 +162,7 @@ fn endpoints_match_exactly_or_by_star() {
 
 #[test]
 fn rules_that_differ_only_in_endpoints_count_apart() {
-    let gate = Gate::new(&[
+    let gate = TestGate::new(&[
         only(&["/a"], spec(Mode::Key, 1, MINUTE)),
         only(&["/b"], spec(Mode::Key, 1, MINUTE)),
     ]);
@@ -174,7 +174,7 @@ fn rules_that_differ_only_in_endpoints_count_apart() {
 
 #[test]
 fn a_repeated_rule_counts_once() {
-    let gate = Gate::new(&[
+    let gate = TestGate::new(&[
         spec(Mode::Key, 2, MINUTE),
         only(
             &["*"],
@@ -191,7 +191,7 @@ fn a_repeated_rule_counts_once() {
 
 #[test]
 fn an_app_without_rules_has_the_gateways_default() {
-    let gate = Gate::new(&Limits::local().specs(&[]).unwrap());
+    let gate = TestGate::new(&Limits::local().specs(&[]).unwrap());
     for key in 0..1_000 {
         gate.expect_admitted(key, 1, "/");
     }
@@ -202,7 +202,7 @@ fn an_app_without_rules_has_the_gateways_default() {
 
 #[test]
 fn unchanged_rules_keep_their_counters_and_changed_ones_start_afresh() {
-    let mut gate = Gate::new(&[spec(Mode::App, 1, MINUTE), spec(Mode::Key, 5, MINUTE)]);
+    let mut gate = TestGate::new(&[spec(Mode::App, 1, MINUTE), spec(Mode::Key, 5, MINUTE)]);
     gate.expect_admitted(1, 1, "/");
 
     let reordered = [
@@ -230,14 +230,14 @@ fn unchanged_rules_keep_their_counters_and_changed_ones_start_afresh() {
 
 #[test]
 fn an_address_is_needed_only_where_a_matching_rule_counts_by_it() {
-    let gate = Gate::new(&[
+    let gate = TestGate::new(&[
         spec(Mode::Key, 9, MINUTE),
         only(&["/pay"], spec(Mode::Ip, 9, MINUTE)),
         only(&["/pay"], spec(Mode::AppAndIp, 9, MINUTE)),
     ]);
     assert!(gate.rules.counts_by_address());
     assert!(
-        !Gate::new(&[spec(Mode::Key, 9, MINUTE)])
+        !TestGate::new(&[spec(Mode::Key, 9, MINUTE)])
             .rules
             .counts_by_address()
     );
@@ -260,7 +260,7 @@ fn an_address_is_needed_only_where_a_matching_rule_counts_by_it() {
 
 #[test]
 fn without_an_address_nothing_is_charged() {
-    let gate = Gate::new(&[spec(Mode::App, 1, MINUTE), spec(Mode::Ip, 1, MINUTE)]);
+    let gate = TestGate::new(&[spec(Mode::App, 1, MINUTE), spec(Mode::Ip, 1, MINUTE)]);
     let caller = Caller {
         key: KeySubject::ApiKey(1),
         resource: "/",

@@ -4,13 +4,13 @@ use super::*;
 
 #[test]
 fn who_loses_the_race_after_the_look_gets_everything_back() {
-    let gate = Gate::new(&[
+    let gate = TestGate::new(&[
         spec(Mode::Key, 5, MINUTE),
         spec(Mode::Ip, 5, MINUTE),
         spec(Mode::App, 1, MINUTE),
         spec(Mode::AppAndIp, 5, MINUTE),
     ]);
-    let now = Reading::from(START);
+    let now = ClockReading::from(START);
     let caller = Caller {
         key: KeySubject::ApiKey(1),
         resource: "/",
@@ -38,7 +38,7 @@ fn many_requests_at_one_instant_on_many_threads_admit_the_limit_exactly() {
     let narrow = spec(Mode::App, LIMIT as u32, MINUTE);
     let wide = spec(Mode::Key, 100_000, MINUTE);
     for rules in [[narrow.clone(), wide.clone()], [wide, narrow]] {
-        let gate = Gate::new(&rules);
+        let gate = TestGate::new(&rules);
         let admitted: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
@@ -63,7 +63,7 @@ fn many_requests_at_one_instant_on_many_threads_admit_the_limit_exactly() {
 
 #[test]
 fn two_narrow_rules_racing_never_exceed_either() {
-    let gate = Gate::new(&[spec(Mode::Key, 200, MINUTE), spec(Mode::App, 300, MINUTE)]);
+    let gate = TestGate::new(&[spec(Mode::Key, 200, MINUTE), spec(Mode::App, 300, MINUTE)]);
     let admitted: Vec<usize> = std::thread::scope(|scope| {
         let threads: Vec<_> = [1, 2, 1, 2]
             .map(|key| {

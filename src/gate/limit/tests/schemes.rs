@@ -182,7 +182,7 @@ proptest! {
             let old = limiter.ruleset(1, &app("shop"), &with(&before), None, START);
             let before = changes.then_some(&old);
             let rules = limiter.ruleset(1, &app("shop"), &with(&rule), before, START);
-            Gate { limiter, rules }
+            TestGate { limiter, rules }
         });
         let mut now = START;
         for (caller, resource, forward) in requests {

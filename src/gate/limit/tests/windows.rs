@@ -1,7 +1,7 @@
 //! Rules of different kinds in one set.
 
 use super::super::counters::CounterState;
-use super::super::subjects::Subject;
+use super::super::subjects::LimitSubject;
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -21,10 +21,10 @@ fn leap(by: Duration) -> Now {
     }
 }
 
-fn gate(limits: &Limits, rules: &[RuleSpec], now: Now) -> Gate {
+fn gate(limits: &Limits, rules: &[RuleSpec], now: Now) -> TestGate {
     let limiter = Limiter::new(limits);
     let rules = limiter.ruleset(1, &app("shop"), rules, None, now);
-    Gate { limiter, rules }
+    TestGate { limiter, rules }
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn who_loses_the_race_gets_everything_back_from_counters_of_every_kind() {
             spec(Mode::AppAndIp, 5, MINUTE),
         ];
         let gate = gate(&limits, &rules, LEAP);
-        let now = Reading::from(LEAP);
+        let now = ClockReading::from(LEAP);
         let caller = Caller {
             key: KeySubject::ApiKey(1),
             resource: "/",
@@ -242,6 +242,6 @@ fn counters_are_as_small_as_the_docs_say() {
         size_of::<CounterState>()
     );
     // The entry that finds a counter, with the counts of its references.
-    let entry = size_of::<(u64, Subject, Arc<CounterState>)>() + 2 * size_of::<usize>();
+    let entry = size_of::<(u64, LimitSubject, Arc<CounterState>)>() + 2 * size_of::<usize>();
     assert!(entry <= 136, "{entry}");
 }

@@ -31,11 +31,11 @@ pub(super) struct Entry {
 
 /// Open addressing over a power of two of slots. A name that has come stays until the table goes.
 pub(super) struct Table {
-    slots: Box<[Slot]>,
+    slots: Box<[TableSlot]>,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct TableSlot {
     // 0 while it is free. Set once.
     name: AtomicU64,
     entry: AtomicU64,
@@ -45,7 +45,7 @@ impl Table {
     pub(super) fn with_slots(slots: usize) -> Self {
         let slots = slots.next_power_of_two();
         Self {
-            slots: (0..slots).map(|_| Slot::default()).collect(),
+            slots: (0..slots).map(|_| TableSlot::default()).collect(),
         }
     }
 
@@ -58,7 +58,7 @@ impl Table {
         self.slots.len()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(wacht_shuttle)))]
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.slots)
     }
@@ -97,7 +97,7 @@ impl Table {
     }
 
     /// The slot of a name, or the free one where it belongs, and which name is in it.
-    fn slot(&self, name: Fingerprint) -> Option<(&Slot, u64)> {
+    fn slot(&self, name: Fingerprint) -> Option<(&TableSlot, u64)> {
         // The number of slots is a power of two.
         let home = name.0.get() as usize & (self.slots.len() - 1);
         let (before, from_home) = self.slots.split_at_checked(home)?;

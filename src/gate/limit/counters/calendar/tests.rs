@@ -35,8 +35,8 @@ impl Hand {
         self.unix = unix(text);
     }
 
-    fn reading(self) -> Reading {
-        Reading {
+    fn reading(self) -> ClockReading {
+        ClockReading {
             monotonic: Moment(self.monotonic * 1_000_000_000),
             unix: Duration::from_secs(self.unix),
         }
@@ -212,7 +212,7 @@ fn no_clock_is_so_wrong_that_it_panics() {
     for unit in [CalendarUnit::Day, CalendarUnit::Month] {
         let counter = Counter::new(unit, 1);
         for seconds in [0, 1, u64::MAX, 1 << 62, 1 << 40, 0, u64::MAX - 1] {
-            let reading = Reading {
+            let reading = ClockReading {
                 monotonic: Moment(5),
                 unix: Duration::from_secs(seconds),
             };
@@ -229,7 +229,7 @@ fn no_clock_is_so_wrong_that_it_panics() {
 fn the_last_day_and_month_of_all_have_a_limit_too() {
     for unit in [CalendarUnit::Day, CalendarUnit::Month] {
         let counter = Counter::new(unit, 1);
-        let reading = Reading::from(Now {
+        let reading = ClockReading::from(Now {
             monotonic: Duration::MAX,
             unix: Duration::MAX,
         });

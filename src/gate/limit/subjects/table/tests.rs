@@ -7,8 +7,8 @@ use super::*;
 use crate::gate::limit::counters::LimitCounter;
 
 /// Each of a network of its own.
-fn subject(number: u32) -> Subject {
-    Subject {
+fn subject(number: u32) -> LimitSubject {
+    LimitSubject {
         rule: 1,
         key: None,
         address: Some(Ipv4Addr::from_bits(number << 8).into()),
@@ -20,8 +20,8 @@ fn counter(max_requests: u32, nanos: u64) -> LimitCounter {
     LimitCounter::gcra(max_requests, Duration::from_nanos(nanos))
 }
 
-fn at(nanos: u64) -> Reading {
-    Reading {
+fn at(nanos: u64) -> ClockReading {
+    ClockReading {
         monotonic: Moment(nanos),
         unix: Duration::ZERO,
     }
@@ -134,7 +134,7 @@ fn who_finds_no_room_shares_a_state_with_its_owner_and_with_few_others() {
     let subjects = Subjects::new(0);
     let last = counter(1, 1).unused();
     let state = |subject| subjects.state(&subject, &last, at(1)).unwrap();
-    let of_network = |network: u32, host: u32| Subject {
+    let of_network = |network: u32, host: u32| LimitSubject {
         address: Some(Ipv4Addr::from_bits(network << 8 | host).into()),
         ..subject(0)
     };
@@ -142,7 +142,7 @@ fn who_finds_no_room_shares_a_state_with_its_owner_and_with_few_others() {
     for host in 1..256 {
         assert!(Arc::ptr_eq(&first, &state(of_network(0, host))));
     }
-    let another_rule = Subject {
+    let another_rule = LimitSubject {
         rule: 2,
         ..of_network(0, 0)
     };
@@ -158,11 +158,11 @@ fn who_finds_no_room_shares_a_state_with_its_owner_and_with_few_others() {
 
 #[test]
 fn all_addresses_of_a_network_and_all_resources_of_a_key_have_one_owner() {
-    let at_address = |address: &str| Subject {
+    let at_address = |address: &str| LimitSubject {
         address: Some(address.parse().unwrap()),
         ..subject(0)
     };
-    let has_one_owner = |one: Subject, other: Subject| one.owner() == other.owner();
+    let has_one_owner = |one: LimitSubject, other: LimitSubject| one.owner() == other.owner();
     for (address, neighbour, other) in [
         ("192.0.2.1", "192.0.2.255", "192.0.3.1"),
         ("2001:db8:1::", "2001:db8:1:ffff::", "2001:db8:2::"),
@@ -171,7 +171,7 @@ fn all_addresses_of_a_network_and_all_resources_of_a_key_have_one_owner() {
         assert!(has_one_owner(address, neighbour));
         assert!(!has_one_owner(address, other));
     }
-    let key = |id, resource| Subject {
+    let key = |id, resource| LimitSubject {
         key: Some(KeySubject::ApiKey(id)),
         address: None,
         resource,
@@ -179,7 +179,7 @@ fn all_addresses_of_a_network_and_all_resources_of_a_key_have_one_owner() {
     };
     assert!(has_one_owner(key(1, 3), key(1, 5)));
     assert!(!has_one_owner(key(1, 3), key(2, 3)));
-    let of_another_rule = Subject {
+    let of_another_rule = LimitSubject {
         rule: 2,
         ..key(1, 3)
     };
@@ -201,7 +201,7 @@ fn overflow_states_are_bounded_and_forgotten_when_they_are_idle() {
     };
     for rule in 0..3 {
         for number in 0..60_000 {
-            let other = Subject {
+            let other = LimitSubject {
                 rule,
                 ..subject(number)
             };
