@@ -1,8 +1,7 @@
 //! Runs models of races: the orders in which the steps of threads may come.
 //!
-//! ```text
-//! cargo rustc --all-features --lib --profile test -- --cfg wacht_shuttle
-//! <the executable it names> interleavings
+//! ```sh
+//! RUSTFLAGS="--cfg wacht_shuttle" cargo test --lib interleavings
 //! ```
 //!
 //! shuttle runs one step at a time: what weaker memory orders allow is not modelled.
