@@ -58,15 +58,15 @@ impl InUse {
     }
 
     /// A request that the gateway is asked for.
-    fn miss(&self, now: Now) -> bool {
+    fn miss(&self, now: Now) {
         let is_too_late = self.is_ended.load(Ordering::SeqCst);
         let came = self.revocations.latest();
         let verdict = asked(&self.revocations, now);
-        let passes = verdict
-            .contradiction(&self.revocations, came, now)
-            .is_none();
-        assert!(!(passes && is_too_late), "a request passed after the end");
-        passes
+        let against = verdict.contradiction(&self.revocations, came, now);
+        assert!(
+            !is_too_late || against.is_some(),
+            "a request passed after the end"
+        );
     }
 
     fn is_good_for(&self, came: EventNumber, now: Now, verdict: &Verdict) -> bool {
