@@ -4,9 +4,9 @@
 //! read in a queue that all threads share; here it loads a pointer and compares a digest.
 //!
 //! What is found here is what moka holds: whatever takes a verdict out of moka, be it a removal, a
-//! newer verdict or want of room, marks the verdict itself ([`Verdict::mark_evicted`]), and one
-//! that is marked is not found any more, whoever still points to it. Nor is it kept here: what moka does not
-//! hold is no part of the weight that bounds it.
+//! newer verdict or want of room, marks the verdict itself ([`Verdict::mark_evicted`]), and one that
+//! is marked is not found any more, whoever still points to it. Nor is it kept here: what moka does
+//! not hold is no part of the weight that bounds it.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
