@@ -50,8 +50,9 @@ pub(crate) enum Decision {
     /// To the inner service, whose answer gets these fields.
     Pass(ResponseFields),
     Refuse(Rejection),
-    /// Nothing is decided before the verification that this waits for has come.
-    Wait(Wait),
+    /// Nothing is decided before the verification that this waits for has come. Boxed, because it is
+    /// large, and one only when the network is asked.
+    Wait(Box<Wait>),
 }
 
 /// What a request waits for, and what was found out about it before.
@@ -63,8 +64,7 @@ pub(crate) struct Wait {
     pub(crate) resolved: Resolved,
 }
 
-/// What came, and whether the check that brought it was this very request's. Boxed, because it is
-/// one only when the network is asked.
+/// What came, and whether the check that brought it was this very request's.
 pub(crate) type Pending = Pin<Box<dyn Future<Output = (Verification, bool)> + Send>>;
 
 /// What the gate adds to the answer of the inner service.
@@ -127,6 +127,9 @@ impl Gate {
                 return self.refuse(Rejection::invalid_key(), VerdictSource::Negative);
             }
             Known::Nothing => {
+                if let Some(refusal) = self.refusal_in_memory(&key, now) {
+                    return refusal;
+                }
                 let secret = SecretString::from(credential.expose());
                 view.keep_secret(secret);
                 return self.ask(key, view, now);
@@ -145,7 +148,8 @@ impl Gate {
             self.refresh(key, &verdict, view);
         }
         if !age.is_usable() || self.asks_always() {
-            return self.ask(key, view, now);
+            let refusal = self.refusal_in_memory(&key, now);
+            return refusal.unwrap_or_else(|| self.ask(key, view, now));
         }
         let source = self.source(&verdict, age, now);
         let decision = self.judge(&verdict, &status, counted_by, None, view, now);
@@ -153,20 +157,22 @@ impl Gate {
         decision
     }
 
-    /// Step 3, unless something speaks against asking the gateway about this key now.
+    /// What speaks against asking the gateway about this key now.
+    fn refusal_in_memory(&self, key: &VerdictKey, now: Now) -> Option<Decision> {
+        let (kind, wait) = self.state.verifier.cache.negative(key, now)?;
+        let rejection = match kind {
+            NegativeKind::Invalid => Rejection::invalid_key(),
+            NegativeKind::Indeterminate => Rejection::unavailable(wait),
+        };
+        Some(self.refuse(rejection, VerdictSource::Negative))
+    }
+
+    /// Step 3, as far as whoever asks may have a key looked up that may be bad.
     fn ask(&self, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Decision {
-        match self.state.verifier.cache.negative(&key, now) {
-            Some((NegativeKind::Invalid, _)) => {
-                self.refuse(Rejection::invalid_key(), VerdictSource::Negative)
-            }
-            Some((NegativeKind::Indeterminate, wait)) => {
-                self.refuse(Rejection::unavailable(wait), VerdictSource::Negative)
-            }
-            None => match self.look_up_allowed(&key, view, now) {
-                Err(wait) => self.refuse_early(Rejection::rate_limited_plainly(wait)),
-                Ok(()) if self.asks_always() => self.wait_for_own_check(key, view),
-                Ok(()) => self.wait_for_verification(key, view),
-            },
+        match self.look_up_allowed(&key, view, now) {
+            Err(wait) => self.refuse_early(Rejection::rate_limited_plainly(wait)),
+            Ok(()) if self.asks_always() => self.wait_for_own_check(key, view),
+            Ok(()) => self.wait_for_verification(key, view),
         }
     }
 
@@ -684,12 +690,12 @@ fn wait(
     asked: EventNumber,
     view: &RequestView<'_>,
 ) -> Decision {
-    Decision::Wait(Wait {
+    Decision::Wait(Box::new(Wait {
         pending: Box::pin(pending),
         key,
         asked,
         resolved: view.resolved(),
-    })
+    }))
 }
 
 /// Why no request can be judged at all, and what tells so once.

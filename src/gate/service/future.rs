@@ -44,7 +44,7 @@ pin_project! {
 }
 
 struct Held<S, B> {
-    wait: Wait,
+    wait: Box<Wait>,
     service: S,
     gate: Arc<Gate>,
     parts: Parts,
@@ -69,7 +69,13 @@ where
         }
     }
 
-    pub(crate) fn waiting(wait: Wait, service: S, gate: Arc<Gate>, parts: Parts, body: B) -> Self {
+    pub(crate) fn waiting(
+        wait: Box<Wait>,
+        service: S,
+        gate: Arc<Gate>,
+        parts: Parts,
+        body: B,
+    ) -> Self {
         let held = Held {
             wait,
             service,
