@@ -3,24 +3,35 @@
 //! # One request, in order
 //!
 //! The whole walk is one file, `pipeline.rs`: `decide` takes a request as far as it goes without
-//! waiting, `resume` takes it on with what it has waited for.
+//! waiting, `resume` takes it on with what it has waited for. `service/future.rs` waits in between, or
+//! `handle.rs` for what is no HTTP request.
 //!
 //! 0. **Clean.** Inbound `x-wacht-*` headers are dropped on every way to the inner service, and
-//!    the credential's headers are marked as sensitive. Room: `request/`.
+//!    the credential's headers are marked as sensitive. A request that is skipped passes here; one
+//!    that a gate further out on the same state has admitted goes to 4, and is not charged again.
+//!    Room: `request/`.
 //! 1. **Credential.** The key is pulled from where the options say. None, more than one, and what
 //!    cannot be one of Wacht's keys are refused without asking anybody. From here on nobody holds
-//!    the key itself but those who wait: it goes by its SHA-256 digest. Room: `request/`.
-//! 2. **Cache.** What was revoked here or is known to be bad is refused first of all. A fresh
-//!    verdict goes on to 4; a stale one too, and one refresh is sent behind it. Room: `verdict/`.
-//! 3. **Verification.** An address whose look-ups failed too often is refused. Otherwise one flight
-//!    per digest, in a task of its own: the gateway's answer, whether the key is our deployment's,
-//!    what its app allows. What comes of it goes into the cache. Rooms: `verify/`, `directory/`.
+//!    the key itself but the request and the checks it needs: it goes by its SHA-256 digest. Room:
+//!    `request/`.
+//! 2. **Cache.** What was revoked here is refused first of all. A fresh verdict goes on to 4; a stale
+//!    one too, and one refresh is sent behind it, unless the gateway counts. Without one that may be
+//!    used, a key that is remembered as bad is refused without asking. Room: `verdict/`.
+//! 3. **Verification.** An address whose look-ups failed too often is refused. Otherwise one
+//!    verification per key in flight, in a task of its own, or where the gateway counts one for this
+//!    request alone: the gateway's answer, whether the key is our deployment's, what its app allows.
+//!    A yes, a no and an answer that means neither go into the cache. Rooms: `verify/`,
+//!    `directory/`, `limit/lookups.rs`.
 //! 4. **Permissions.** Is the key's app accepted here, and does the key hold what is required?
 //!    Decided before any limit is charged. Room: `permission/`.
 //! 5. **Limits.** All matching rules are looked at, then all are charged; a refused request
 //!    consumes nothing. Room: `limit/`.
 //! 6. **Extensions.** The [`Principal`] goes into the request, and the request to the inner
 //!    service. What is refused is answered from the table in `refusal/`.
+//!
+//! **Revocation.** What our own client ends is told to `verify/events.rs` by `client/events.rs` before
+//! the call is sent, and recorded in `verdict/revocations.rs`, where steps 2 and 3 look on every
+//! admission.
 //!
 //! Steps 0 to 2 and 4 to 6 are synchronous, take the time as an argument, and are the same code
 //! after a hit and after a verification.
@@ -32,8 +43,8 @@
 //! | room | what is there |
 //! |---|---|
 //! | `axum/`, `grpc.rs` | extractors and statuses; nothing else imports them |
-//! | `handle.rs` | the same walk for what is no HTTP request |
 //! | `service/` | tower's plumbing: layer, builder, service, future, body, guard; it decides nothing |
+//! | `handle.rs` | the same walk for what is no HTTP request |
 //! | `pipeline.rs` | the walk |
 //! | `state.rs`, `options.rs` | what all clones of a layer share, and what each view adds |
 //! | `verify/` | asking the gateway |

@@ -143,7 +143,8 @@ impl Gate {
             let secret = SecretString::from(credential.expose());
             view.keep_secret(secret);
         }
-        // A check of this request's own brings the same, and two would be charged twice.
+        // Where the gateway counts, the check that this request needs brings a new verdict, too; a
+        // refresh beside it would be charged to the caller as one more request.
         if age == Age::Stale && !counted_by_gateway && verdict.claim_refresh(now) {
             self.refresh(key, &verdict, view);
         }
@@ -167,7 +168,7 @@ impl Gate {
         Some(self.refuse(rejection, VerdictSource::Negative))
     }
 
-    /// Step 3, as far as whoever asks may have a key looked up that may be bad.
+    /// Step 3, unless the caller's address has had too many bad keys looked up.
     fn ask(&self, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Decision {
         match self.look_up_allowed(&key, view, now) {
             Err(wait) => self.refuse_early(Rejection::rate_limited_plainly(wait)),
@@ -328,7 +329,7 @@ impl Gate {
     ) -> Option<Decision> {
         let verifier = &self.state.verifier;
         view.extensions().remove::<Principal>();
-        if verdict.age(&verifier.cache.policy, true, now) == Age::Over
+        if verdict.is_over_for_good(&verifier.cache.policy, verifier.deadline, now)
             || verdict
                 .contradiction(&verifier.cache.revocations, EventNumber::LAST, now)
                 .is_some()
@@ -380,7 +381,7 @@ impl Gate {
         }
     }
 
-    /// What a verdict that is used is as a source.
+    /// As what the use of a verdict is counted.
     fn source(&self, verdict: &Verdict, age: Age, now: Now) -> VerdictSource {
         let policy = &self.state.verifier.cache.policy;
         match age {
@@ -502,7 +503,7 @@ impl Gate {
         }
     }
 
-    /// Whether whoever asks may have a key looked up that may be bad.
+    /// Whether the caller's address may have a key looked up that may be bad.
     fn look_up_allowed(
         &self,
         key: &VerdictKey,
@@ -528,7 +529,8 @@ impl Gate {
     /// Step 3: the joined verification of this key.
     fn wait_for_verification(&self, key: VerdictKey, view: &mut RequestView<'_>) -> Decision {
         let verifier = &self.state.verifier;
-        // An error that a caller chose would buy time for what is known of the key.
+        // Of a known key nothing that the caller says is sent: with it the caller might provoke an
+        // error, which would keep an old verdict in use.
         let is_known = verifier.cache.positive(&key).is_some_and(|verdict| {
             let status = verdict.app.status();
             let counted_by = self.counted_by(&status);
@@ -538,7 +540,7 @@ impl Gate {
             true => view
                 .secret()
                 .cloned()
-                .map(|secret| Check::refresh(key, secret)),
+                .map(|secret| Check::refresh(key, secret, self.options.apps.clone())),
             false => self.check(key, view),
         };
         let asked = verifier.cache.revocations.latest();
@@ -570,7 +572,7 @@ impl Gate {
     fn refresh(&self, key: VerdictKey, verdict: &Arc<Verdict>, view: &RequestView<'_>) {
         match view.secret().cloned() {
             Some(secret) => {
-                let check = Check::refresh(key, secret);
+                let check = Check::refresh(key, secret, self.options.apps.clone());
                 self.state.verifier.refresh(verdict, check);
             }
             None => verdict.refresh_over(),
@@ -623,7 +625,7 @@ impl Gate {
         })
     }
 
-    /// A refusal that the request alone decides.
+    /// A refusal for which no verdict was needed.
     fn refuse_early(&self, rejection: Rejection) -> Decision {
         self.refuse(rejection, VerdictSource::Request)
     }

@@ -23,8 +23,8 @@ use tower::ServiceExt;
 use tower_http::cors::{Any, CorsLayer};
 use wacht_auth::dev::{DevGateway, DevKey, DevRule};
 use wacht_auth::{
-    ClientIp, CredentialSource, Principal, Rejection, RejectionKind, RequirePermissionsLayer,
-    Requirement, WachtAuthLayer,
+    CachePolicy, ClientIp, CredentialSource, Principal, Rejection, RejectionKind,
+    RequirePermissionsLayer, Requirement, WachtAuthLayer,
 };
 
 use crate::scene::{Met, Scene};
@@ -199,6 +199,28 @@ async fn a_gate_within_its_own_clone_verifies_and_charges_once() {
         .await
         .assert_refused(RejectionKind::RateLimited);
     assert_eq!(scene.wacht.journal().checks(), 1);
+}
+
+#[tokio::test]
+async fn a_gate_within_its_own_clone_charges_once_without_a_cache_too() {
+    let scene = Scene::new().await;
+    let rule = DevRule::per_key(2, "minute", 1);
+    scene.wacht.set_scheme("orders", [rule]);
+    let key = scene.key();
+    let builder = scene.builder().cache(CachePolicy::disabled());
+    let gate = builder.build().unwrap();
+    let app = Router::new()
+        .route("/items", get(caller_name).layer(gate.clone()))
+        .layer(gate);
+    for checks in [1, 2] {
+        ask(&app, request("GET", "/items", Some(&key)))
+            .await
+            .assert_ok();
+        assert_eq!(scene.wacht.journal().checks(), checks, "the outer gate's");
+    }
+    ask(&app, request("GET", "/items", Some(&key)))
+        .await
+        .assert_refused(RejectionKind::RateLimited);
 }
 
 #[tokio::test]

@@ -149,7 +149,8 @@ impl WachtAuthLayer {
     }
 
     /// Lets requests pass unseen for which `predicate` is true, such as health checks. They have
-    /// no [`Principal`](crate::Principal), whatever key they carry.
+    /// no [`Principal`](crate::Principal) from this gate, whatever key they carry; one that a gate further
+    /// out on the same state has put there stays.
     ///
     /// For a gate inside axum's `nest`, the URI in the parts has lost its front: there `/health`
     /// is also `/admin/health`. The whole is in axum's `OriginalUri`, in the extensions.

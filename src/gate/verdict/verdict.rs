@@ -143,6 +143,18 @@ impl Verdict {
         }
     }
 
+    /// Whether it may not be used any more even in an outage. The request for which it was made may
+    /// use it for `at_least` so long, whatever the policy.
+    pub(crate) fn is_over_for_good(
+        &self,
+        policy: &CachePolicy,
+        at_least: Duration,
+        now: Now,
+    ) -> bool {
+        self.age(policy, true, now) == Age::Over
+            && (self.has_ended(now) || self.elapsed(now) >= at_least)
+    }
+
     /// Whether it is past the time in which a refresh behind it is all that is due: what makes it
     /// usable still is that the gateway fails.
     pub(crate) fn is_past_revalidation(&self, policy: &CachePolicy, now: Now) -> bool {

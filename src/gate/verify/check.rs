@@ -17,7 +17,7 @@ pub(crate) struct Check {
     pub(crate) context: AuthContext,
     pub(crate) required_permissions: Vec<String>,
     pub(crate) seen_good: bool,
-    /// The apps whose keys are worth more than the gateway's answer to who asks.
+    /// The apps whose keys are let in where it was shown. Of the others nothing is looked up.
     pub(crate) accepted: AcceptedApps,
     /// Who pays if it fails.
     pub(crate) charged_to: Option<LookupSource>,
@@ -25,15 +25,14 @@ pub(crate) struct Check {
 
 impl Check {
     /// A check in the background, of which the caller decides nothing but the key.
-    pub(crate) fn refresh(key: VerdictKey, secret: SecretString) -> Self {
+    pub(crate) fn refresh(key: VerdictKey, secret: SecretString, accepted: AcceptedApps) -> Self {
         Self {
             key,
             secret,
             context: AuthContext::refresh(),
             required_permissions: Vec::new(),
             seen_good: true,
-            // It was let in before, or it would not be known.
-            accepted: AcceptedApps::default(),
+            accepted,
             charged_to: None,
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Revocation is final here. From the moment that a call which ends a key is *sent*, the key is
 //! refused in every gate on that client or a clone of it. Only a definite answer that nothing was
-//! revoked takes that back; a time-out does not.
+//! revoked takes that back, or, for an app, that it is opened again; a time-out does not.
 
 use super::Verifier;
 use crate::client::events::{Listener, ManagementEvent, Order, Outcome, RevocationId, Settled};

@@ -4,6 +4,7 @@
 //! In comes a [`Check`], out goes a [`Verification`]; what is learned is filed under the key's digest
 //! in the cache of [`verdict`](super::verdict). On the way, the [`directory`](super::directory) says
 //! whose the key is. What waits for a verification is resumed in the [`pipeline`](super::pipeline).
+//! `events` takes what the gate's own client revokes and changes.
 
 pub(crate) mod breaker;
 pub(crate) mod check;
@@ -95,7 +96,7 @@ impl Verifier {
     ///
     /// `is_wanted` is asked once more right before the check is sent.
     async fn verify(self: &Arc<Self>, check: &Check, is_wanted: impl Fn() -> bool) -> Verification {
-        let verification = self.look_up(check, is_wanted).await;
+        let verification = self.ask_and_file(check, is_wanted).await;
         if let (Verification::Invalid, Some(source)) = (&verification, check.charged_to) {
             self.failed_lookups.charge(source, self.clock.now());
         }
@@ -106,7 +107,7 @@ impl Verifier {
     }
 
     /// Asks the gateway about one key and files what it says.
-    async fn look_up(
+    async fn ask_and_file(
         self: &Arc<Self>,
         check: &Check,
         is_wanted: impl Fn() -> bool,
