@@ -106,6 +106,9 @@ impl Gate {
         view.clean();
         let outer = self.outer_caller(view);
         if view.is_skipped() {
+            if outer.is_some_and(|outer| self.contradiction(&outer, now).is_some()) {
+                view.extensions().remove::<Principal>();
+            }
             return self.pass_anonymous(view);
         }
         if let Some(decision) = outer.and_then(|outer| self.decide_again(outer, view, now)) {
@@ -138,14 +141,14 @@ impl Gate {
         let age = self.age(&verdict, now);
         let status = verdict.app.status();
         let counted_by = self.counted_by(&status);
-        let counted_by_gateway = matches!(counted_by, CountedBy::Gateway);
-        if age != Age::Fresh || counted_by_gateway {
+        let asks_anyway = matches!(counted_by, CountedBy::Gateway) || self.asks_always();
+        if age != Age::Fresh || asks_anyway {
             let secret = SecretString::from(credential.expose());
             view.keep_secret(secret);
         }
         // Where the gateway counts, the check that this request needs brings a new verdict, too; a
         // refresh beside it would be charged to the caller as one more request.
-        if age == Age::Stale && !counted_by_gateway && verdict.claim_refresh(now) {
+        if age == Age::Stale && !asks_anyway && verdict.claim_refresh(now) {
             self.refresh(key, &verdict, view);
         }
         if !age.is_usable() || self.asks_always() {
@@ -318,6 +321,12 @@ impl Gate {
         None
     }
 
+    /// What has come to speak against a caller since a gate further out has let it in.
+    fn contradiction(&self, verdict: &Verdict, now: Now) -> Option<Contradiction> {
+        let revocations = &self.state.verifier.cache.revocations;
+        verdict.contradiction(revocations, EventNumber::LAST, now)
+    }
+
     /// A gate further out has verified and charged this request; this one's own conditions remain.
     /// What it has seen is looked at again: if it has ended since, the request is verified as if
     /// that gate were not there.
@@ -329,12 +338,15 @@ impl Gate {
     ) -> Option<Decision> {
         let verifier = &self.state.verifier;
         view.extensions().remove::<Principal>();
-        if verdict.is_over_for_good(&verifier.cache.policy, verifier.deadline, now)
-            || verdict
-                .contradiction(&verifier.cache.revocations, EventNumber::LAST, now)
-                .is_some()
-        {
-            return None;
+        match self.contradiction(&verdict, now) {
+            Some(Contradiction::Revoked | Contradiction::Withdrawn) => {
+                return Some(self.refuse_early(Rejection::invalid_key()));
+            }
+            Some(Contradiction::Forgotten) => return None,
+            None if verdict.is_over_for_good(&verifier.cache.policy, verifier.deadline, now) => {
+                return None;
+            }
+            None => {}
         }
         let status = verdict.app.status();
         Some(match self.admissible(&verdict, &status, view, now) {

@@ -286,6 +286,28 @@ async fn an_inner_gate_that_skips_leaves_what_the_outer_one_has_found() {
 }
 
 #[tokio::test]
+async fn a_key_that_ends_between_two_gates_does_not_pass_one_that_skips() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let gate = scene.layer();
+    let handle = gate.handle();
+    let key_id = key.key_id();
+    let app = Router::new()
+        .route("/items", get(caller_name))
+        .layer(gate.clone().skip(|_| true))
+        .layer(tower::util::MapRequestLayer::new(
+            move |request: Request<Body>| {
+                handle.revoke_key_id(key_id);
+                request
+            },
+        ))
+        .layer(gate);
+    ask(&app, request("GET", "/items", Some(&key)))
+        .await
+        .assert_refused(RejectionKind::MissingCredential);
+}
+
+#[tokio::test]
 async fn a_key_that_ends_between_two_gates_does_not_pass_the_second() {
     let scene = Scene::new().await;
     let (revoked, secret, old) = (scene.key(), scene.key(), scene.key());

@@ -493,3 +493,21 @@ async fn one_failure_buys_no_time_where_the_gateway_does_not_count() {
         met.assert_refused(RejectionKind::InvalidKey);
     }
 }
+
+#[tokio::test]
+async fn a_deleted_app_is_no_missing_key_where_the_gateway_counts() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let builder = scene.builder().limits(Limits::gateway());
+    let echo = Echo::behind(builder.build().unwrap());
+    echo.get(key.secret()).await.assert_ok();
+    scene.wacht.delete_app("orders");
+    scene.clock.advance(Duration::from_secs(20));
+    let invalid = Some(RejectionKind::InvalidKey);
+    for _ in 0..20 {
+        scene.clock.advance(Duration::from_secs(5));
+        let met = echo.get(key.secret()).await;
+        assert!(met.kind() == invalid || met.kind().is_none(), "{met:?}");
+    }
+    assert_eq!(echo.get(key.secret()).await.kind(), invalid);
+}

@@ -135,10 +135,13 @@ impl Directory {
         known
             .apps
             .change_answered(slug, change, order, self.with(now));
-        if change == AppChange::Opened && known.reader.is_list_empty {
-            known.reader.is_list_empty = false;
-            known.reader.next_at = now.monotonic;
-            self.wake(&known);
+        if change == AppChange::Opened {
+            known.reader.opened = order;
+            if known.reader.is_list_empty {
+                known.reader.is_list_empty = false;
+                known.reader.next_at = now.monotonic;
+                self.wake(&known);
+            }
         }
         drop(known);
         if change != AppChange::Nothing {

@@ -43,6 +43,8 @@ pub(super) struct Reader {
     pub(super) has_begun: bool,
     /// Whether the list was empty when last read.
     pub(super) is_list_empty: bool,
+    /// The order of the last call of our own client that made or activated an app.
+    pub(super) opened: u64,
     /// When the next list is due.
     pub(super) next_at: Duration,
     /// Apps to be looked up singly, between the lists.
@@ -291,11 +293,15 @@ impl Directory {
         let is_whole = is_next
             .then(|| known.reader.turn(&page, self.accepted.named()))
             .flatten();
-        if is_next && asked.offset == 0 {
-            let is_empty = page.items.is_empty() && !page.has_more;
-            known.reader.is_list_empty = is_empty;
+        let says_none = asked.offset == 0 && page.items.is_empty() && !page.has_more;
+        // Asked before our own client made an app: it says nothing of that one.
+        let is_overtaken = says_none && asked.sent.order < known.reader.opened;
+        if is_next {
             known.reader.has_begun = true;
-            self.troubles.no_apps(is_empty);
+            if asked.offset == 0 || !page.items.is_empty() {
+                known.reader.is_list_empty = says_none && !is_overtaken;
+                self.troubles.no_apps(known.reader.is_list_empty);
+            }
         }
         for app in page.items {
             self.take_app(&mut known, app, asked.sent, asked.reading, now);
@@ -304,6 +310,10 @@ impl Directory {
             Some(is_whole) => self.end(&mut known, is_whole, now),
             None if is_next => self.leave_long_list(&mut known, now),
             None => {}
+        }
+        if is_overtaken {
+            known.reader.next_at = now.monotonic;
+            self.wake(&known);
         }
     }
 
@@ -322,8 +332,9 @@ impl Directory {
             return;
         };
         if is_whole {
-            let missing = apps.missing(reader.reading());
-            reader.wanted.extend(missing);
+            for slug in apps.missing(reader.reading()) {
+                reader.want(slug);
+            }
         }
         reader.pages = list.pages;
         reader.rest(list.started_at, now);
@@ -360,6 +371,7 @@ impl Reader {
             limit: LIMIT,
             has_begun: false,
             is_list_empty: false,
+            opened: 0,
             next_at: Duration::ZERO,
             wanted: VecDeque::new(),
         }

@@ -61,7 +61,8 @@ impl OpenChecks {
 
     fn of(&self, key: &VerdictKey) -> MutexGuard<'_, Checks> {
         let [first, ..] = &self.0;
-        let lock = self.0.get(key.digest.place() as usize % LOCKS);
+        let home = (key.digest.place() as usize).checked_rem(self.0.len());
+        let lock = home.and_then(|home| self.0.get(home));
         lock.unwrap_or(first)
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

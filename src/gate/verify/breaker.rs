@@ -75,14 +75,14 @@ impl Breaker {
         (now.monotonic < until).then(|| until - now.monotonic)
     }
 
-    /// Whether the gateway is known to fail now: checks are held back, or the last finished one
-    /// failed for want of a gateway less than 30 s ago. Any answer ends it.
+    /// Whether the gateway is known to fail now: checks are held back this moment, or the last
+    /// finished one failed for want of a gateway less than 30 s ago. Any answer ends it.
     pub(crate) fn is_failing(&self, now: Now) -> bool {
         let record = self.record();
-        !matches!(record.circuit, Circuit::Closed(_))
-            || record
-                .last_outage
-                .is_some_and(|at| now.monotonic.saturating_sub(at) < FAILS_NOW)
+        let is_held_back =
+            matches!(record.circuit, Circuit::Open { until } if now.monotonic < until);
+        let failed = record.last_outage;
+        is_held_back || failed.is_some_and(|at| now.monotonic.saturating_sub(at) < FAILS_NOW)
     }
 
     /// Permission to send one check; it must be followed by [`answered`](Self::answered) or
@@ -330,11 +330,17 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_fails_as_long_as_checks_are_held_back() {
+    fn an_open_breaker_that_nobody_has_tried_for_long_says_nothing_of_now() {
         let breaker = opened(0);
-        assert!(breaker.is_failing(at(100_000)));
-        breaker.answered(at(100_000));
-        assert!(!breaker.is_failing(at(100_000)));
+        assert!(breaker.is_failing(at(1_999)));
+        assert!(breaker.is_failing(at(29_999)));
+        assert!(!breaker.is_failing(at(30_000)));
+        breaker.try_acquire(at(30_000)).unwrap();
+        breaker.failed(at(30_500));
+        assert!(breaker.is_failing(at(30_500)));
+        breaker.try_acquire(at(32_500)).unwrap();
+        breaker.indeterminate();
+        assert!(!breaker.is_failing(at(32_500)), "any answer ends it");
     }
 
     #[test]
