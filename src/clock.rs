@@ -133,7 +133,7 @@ pub(crate) const LONGEST: u64 = 1 << 62;
 /// A clock that stands still until it is moved, for tests.
 ///
 /// The gate and the dev gateway each have a clock of their own: give the same one to
-/// [`WachtAuthLayer::clock`](crate::WachtAuthLayer::clock) and to
+/// [`WachtAuthLayerBuilder::clock`](crate::WachtAuthLayerBuilder::clock) and to
 /// [`DevGateway::clock`](crate::dev::DevGateway::clock), or one of them stays behind.
 ///
 /// It drives everything in a gate that depends on the time of day or on ages: freshness of

@@ -36,7 +36,7 @@
 //!
 //! A test that moves the time gives the same [`ManualClock`] to the gateway
 //! ([`DevGateway::clock`]) and to the gate
-//! ([`WachtAuthLayer::clock`](crate::WachtAuthLayer::clock)). With it at the gateway alone, the
+//! ([`WachtAuthLayerBuilder::clock`](crate::WachtAuthLayerBuilder::clock)). With it at the gateway alone, the
 //! verdicts of the gate do not age; with it at the gate alone, keys end by the system's time.
 //! Time-outs and the delays of a [`Fault`] are real time.
 //!

@@ -18,7 +18,7 @@ use crate::gate::request::client_ip::ClientIp;
 /// as ever, and what is refused without a call (malformed, or known to be bad) still gets its 400
 /// or 401.
 ///
-/// Addresses are those of [`client_ip`](crate::WachtAuthLayer::client_ip), IPv6 ones cut to its
+/// Addresses are those of [`client_ip`](crate::WachtAuthLayerBuilder::client_ip), IPv6 ones cut to its
 /// prefix. A request without one is not limited. 16 384 addresses are counted apart at a time, and
 /// none of them is pushed out before its share is whole again. One network (a /48 of IPv6, a /24 of
 /// IPv4) has at most a 16th of what room there is; what finds none has one share for the whole of

@@ -23,7 +23,7 @@ use crate::gate::service::WachtAuth;
 /// request's extensions.
 ///
 /// `WachtAuthLayer::new(client)` is complete and safe: it takes `Authorization: Bearer` keys of
-/// the client's own deployment, caches verdicts as [`CachePolicy::default`] says, and applies the
+/// the client's own deployment, caches verdicts as [`CachePolicy::default`](crate::CachePolicy::default) says, and applies the
 /// app's rate-limit scheme in this process. Name your app with [`app`](Self::app), or keys of
 /// every app of the deployment are accepted.
 ///

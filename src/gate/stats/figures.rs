@@ -88,7 +88,7 @@ pub struct GatewayStats {
     pub indeterminate: u64,
     /// No connection, a connection that broke, a 429 or a 5xx.
     pub failed: u64,
-    /// No answer within the [`deadline`](crate::WachtAuthLayer::deadline).
+    /// No answer within the [`deadline`](crate::WachtAuthLayerBuilder::deadline).
     pub timed_out: u64,
     /// How long all of these took together.
     pub time: Duration,
