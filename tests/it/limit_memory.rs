@@ -182,7 +182,9 @@ async fn counters_at_rest_make_room_for_newcomers() {
         let met = stage.echo.ask(key.secret(), ipv6(number)).await;
         admitted += u32::from(met.status == 200);
     }
-    assert_eq!(admitted, newcomers);
+    // One in some hundred finds no room at once, and two of those share a counter by chance: once in
+    // some thousand runs.
+    assert!(admitted >= newcomers - 1, "{admitted} of {newcomers}");
     assert!(stage.subjects() <= CAPACITY);
 }
 

@@ -150,7 +150,7 @@ impl Subjects {
     }
 
     /// Looks for idle states in the shards behind the one that this hash belongs to, and says
-    /// whether it found one: who is turned away may find all of its owner's overflow used up.
+    /// whether that made room: who is turned away may find all of its owner's overflow used up.
     fn forget_next_door(&self, hash: u64, now: ClockReading) -> bool {
         let neighbours = self.shards.iter().cycle().skip(self.home(hash) + 1);
         neighbours.take(SHARDS_PER_NEWCOMER).any(|neighbour| {
@@ -160,20 +160,23 @@ impl Subjects {
         })
     }
 
-    /// Drops a few idle states of the shard and gives their room back. Says whether there were any.
+    /// Drops a few idle states of the shard and gives their room back. Says whether there is more
+    /// room now for a subject of its own: after a flood most idle states are overflow, which leaves
+    /// none.
     fn forget_some(&self, shard: &mut Shard, now: ClockReading) -> bool {
-        let mut forgot = false;
+        let mut made_room = false;
         for _ in 0..LOOKS_PER_NEWCOMER {
             let Some(forgotten) = shard.forget_next(now) else {
                 continue;
             };
-            forgot = true;
-            match forgotten.is_overflow() {
-                true => self.room.give_overflow_back(),
-                false => self.room.give_back(self.owner(&forgotten)),
+            if forgotten.is_overflow() {
+                self.room.give_overflow_back();
+            } else {
+                self.room.give_back(self.owner(&forgotten));
+                made_room = true;
             }
         }
-        forgot
+        made_room
     }
 
     /// A number that tells resources apart. Nobody outside can find two with the same.
