@@ -415,7 +415,8 @@ impl AuthHandle {
         context: &AuthContext,
     ) -> Result<Principal, Rejection> {
         let key = Detached { secret, context };
-        let mut view = self.gate.view_of_key(key);
+        let mut extensions = Extensions::new();
+        let mut view = self.gate.view_of_key(key, &mut extensions);
         let mut decision = self.gate.decide(&mut view, self.now());
         loop {
             match decision {

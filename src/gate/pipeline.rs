@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::header::VARY;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
 use crate::clock::Now;
@@ -96,8 +96,13 @@ impl Gate {
         )
     }
 
-    pub(crate) fn view_of_key<'a>(&'a self, key: Detached<'a>) -> RequestView<'a> {
-        RequestView::detached(key, &self.options.request, &self.state.client_ip)
+    pub(crate) fn view_of_key<'a>(
+        &'a self,
+        key: Detached<'a>,
+        extensions: &'a mut Extensions,
+    ) -> RequestView<'a> {
+        let options = &self.options.request;
+        RequestView::detached(key, extensions, options, &self.state.client_ip)
     }
 
     /// Steps 0 to 6 of a request, as far as they go without waiting.

@@ -29,7 +29,7 @@ enum Source<'a> {
     Http(&'a mut Parts),
     Detached {
         key: Detached<'a>,
-        extensions: Extensions,
+        extensions: &'a mut Extensions,
     },
 }
 
@@ -68,16 +68,15 @@ impl<'a> RequestView<'a> {
         }
     }
 
+    /// The caller is put into `extensions`, as those of a request.
     pub(crate) fn detached(
-        detached: Detached<'a>,
+        key: Detached<'a>,
+        extensions: &'a mut Extensions,
         options: &'a RequestOptions,
         client_ip: &'a ClientIp,
     ) -> Self {
         Self {
-            source: Source::Detached {
-                key: detached,
-                extensions: Extensions::new(),
-            },
+            source: Source::Detached { key, extensions },
             options,
             client_ip,
             resolved: Resolved::default(),
@@ -93,7 +92,7 @@ impl<'a> RequestView<'a> {
         matches!(self.source, Source::Http(_))
     }
 
-    /// Where the caller of the request is put; of a key without a request, extensions of its own.
+    /// Where the caller is put.
     pub(crate) fn extensions(&mut self) -> &mut Extensions {
         match &mut self.source {
             Source::Http(parts) => &mut parts.extensions,
@@ -135,6 +134,9 @@ impl<'a> RequestView<'a> {
 
     /// What this request alone requires.
     pub(crate) fn requirements(&mut self) -> &[Arc<Requirement>] {
+        if self.options.require_with.is_empty() {
+            return &[];
+        }
         let Self {
             source,
             options,
