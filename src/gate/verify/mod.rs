@@ -173,19 +173,12 @@ impl Verifier {
     async fn ask_gateway(&self, check: &Check, sent: Now) -> GatewayAnswer {
         self.metrics.check_sent();
         // From here on, however long the queue was: what runs out now is the gateway's time alone.
-        let asked = self.client.gateway().check(check.request()).send();
-        let answer = tokio::time::timeout(self.deadline, asked).await;
+        let asked = self.client.gateway().check(check.request());
+        let answer = asked.within(self.deadline).send().await;
         let answered = self.clock.now();
         let took = answered.monotonic.saturating_sub(sent.monotonic);
-        let is_timeout = match &answer {
-            Err(_) => true,
-            Ok(Err(Error::Request(error))) => error.is_timeout(),
-            Ok(_) => false,
-        };
-        let answer = match answer {
-            Ok(answer) => GatewayAnswer::of(answer, !check.required_permissions.is_empty()),
-            Err(_) => GatewayAnswer::Outage,
-        };
+        let is_timeout = answer.as_ref().is_err_and(Error::is_timeout);
+        let answer = GatewayAnswer::of(answer, !check.required_permissions.is_empty());
         match answer.result() {
             Some(_) if is_timeout => self.metrics.gateway_request(GatewayResult::TimedOut, took),
             Some(result) => self.metrics.gateway_request(result, took),
