@@ -147,8 +147,8 @@ impl WachtClientBuilder {
 
     /// Sets how many bytes of a good answer of the gateway are read. Defaults to 4 MiB.
     ///
-    /// The answer to a check holds all permissions of the key: 4 MiB are some 70 000 of 60 bytes.
-    /// A longer answer is an [`Error::Decode`](crate::Error::Decode), and a gate answers 503 for that
+    /// The answer to a check holds all permissions of the key, twice: 4 MiB are some 30 000 of 60
+    /// bytes. A longer answer is an [`Error::Decode`](crate::Error::Decode), and a gate answers 503 for that
     /// key.
     ///
     /// ```

@@ -168,6 +168,17 @@ async fn what_runs_on_a_connection_that_was_given_up_may_finish() {
     eventually(async || wire.closed() == 1).await;
 }
 
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed() {
+    let scene = Scene::new().await;
+    let wire = Wire::to(scene.wacht.url()).await;
+    let client = client_at(&scene, &wire.url()).pool_idle_timeout(Duration::from_millis(1));
+    let client = client.build().unwrap();
+    client.api_keys().list_api_auth_apps().send().await.unwrap();
+    // Much sooner than after the thirty seconds of the default.
+    eventually(async || wire.closed() == 1).await;
+}
+
 // --- runtimes ---
 
 #[test]
@@ -433,4 +444,29 @@ async fn an_answer_that_nobody_asked_for_is_nobodys_answer() {
             }
         }
     }
+}
+
+// --- answers that are long ---
+
+#[tokio::test]
+async fn a_key_with_thousands_of_permissions_is_a_key() {
+    let scene = Scene::new().await;
+    let name = |number| format!("reports:of-the-department-with-the-number-{number:08}:read");
+    let many = |count| {
+        let key = scene.wacht.issue_key("orders");
+        key.permissions((0..count).map(name)).issue()
+    };
+    let echo = Echo::behind(gate_at(&scene, scene.wacht.url(), LONG));
+    let met = echo.get(many(30_000).secret()).await;
+    met.assert_ok();
+    let caller = met.caller.unwrap();
+    caller.require(name(29_999)).unwrap();
+    let met = echo.get(many(60_000).secret()).await;
+    met.assert_refused(RejectionKind::Unavailable);
+
+    let client = client_at(&scene, scene.wacht.url()).answer_limit(8 << 20);
+    let layer = WachtAuthLayer::builder(client.build().unwrap()).clock(&scene.clock);
+    let layer = layer.deadline(LONG).build().unwrap().app("orders");
+    let met = Echo::behind(layer).get(many(60_000).secret()).await;
+    met.assert_ok();
 }

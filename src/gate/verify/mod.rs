@@ -28,9 +28,9 @@ use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
 use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
 use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, StateId, Verdict};
-use crate::log::{GATE, Notice};
+use crate::log::{GATE, Notice, Said};
 
-use self::answer::GatewayAnswer;
+use self::answer::{GatewayAnswer, IndeterminateKind};
 use self::breaker::Breaker;
 use self::check::Check;
 use self::in_flight::InFlight;
@@ -88,6 +88,7 @@ pub(crate) struct Verifier {
     pub(crate) metrics: Metrics,
     /// Said once per outage.
     pub(crate) outage: Notice,
+    pub(crate) indeterminate: Said<IndeterminateKind>,
 }
 
 impl Verifier {
@@ -153,13 +154,13 @@ impl Verifier {
                 self.cache.refuse(&open, now, ttl);
                 Verification::Invalid
             }
-            GatewayAnswer::Indeterminate => {
+            GatewayAnswer::Indeterminate(reason) => {
+                reason.tell(&self.indeterminate);
                 let now = self.clock.now();
                 if let Some(verdict) = self.cache.positive(&check.key) {
                     verdict.refresh_indeterminate(now.monotonic.saturating_add(RETRY_AFTER));
                 }
                 self.cache.indeterminate(&open, now);
-                tracing::debug!(target: GATE, "the gateway gave an answer that is neither yes nor no");
                 Verification::Unknown(self.cache.policy.negative_ttl.max(RETRY_AFTER))
             }
             GatewayAnswer::Outage => self.outage(check, RETRY_AFTER),
@@ -195,7 +196,7 @@ impl Verifier {
             }
             GatewayAnswer::Misconfigured => self.breaker.unsent(),
             // A caller may have brought it about, so it counts neither for nor against the gateway.
-            GatewayAnswer::Indeterminate => self.breaker.indeterminate(),
+            GatewayAnswer::Indeterminate(_) => self.breaker.indeterminate(),
             _ => {
                 if self.breaker.answered(answered) {
                     tracing::info!(target: GATE, "checks are sent to the gateway again");
