@@ -73,9 +73,10 @@ impl Gateway {
 // === impl CheckBuilder ===
 
 impl CheckBuilder {
-    /// Sets how long to wait for the answer, where that is shorter than the client's time-out.
-    /// Whoever stops waiting by other means keeps from the client what it learns by a time-out: that
-    /// its connections may be dead.
+    /// Sets how long to wait, where that is shorter than the client's time-out.
+    ///
+    /// Whoever stops waiting by other means keeps from the client what it learns by a time-out:
+    /// that its connections may be dead.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self

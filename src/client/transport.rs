@@ -122,7 +122,7 @@ impl Transport {
     }
 
     /// Posts a check to the gateway and waits at most `limit` for the answer, and never longer than
-    /// for any call; `secret` is what the check is about.
+    /// the client's time-out; `secret` is what the check is about.
     ///
     /// Without `Authorization`: the gateway asks for none, and the management key has no business
     /// there. Sent once more if its connection ended without an answer, as one does that is closed
@@ -134,7 +134,7 @@ impl Transport {
         secret: &SecretString,
         limit: Option<Duration>,
     ) -> Result<Bytes> {
-        let limit = limit.map_or(self.timeout, |limit| limit.min(self.timeout));
+        let limit = self.at_most(limit);
         let url = join(&self.gateway.url, CHECK)?;
         let attempt = async |limit: Duration, resends: u32| {
             let pool = self.gateway.pools.of_this_runtime()?;
@@ -159,13 +159,24 @@ impl Transport {
         }
     }
 
-    /// Asks the management API. With `repeat`, the request changes nothing when it is made twice.
-    pub(crate) async fn manage(&self, request: &Request, repeat: bool) -> Result<Bytes> {
+    /// Asks the management API and waits at most `limit` for each answer, and never longer than the
+    /// client's time-out. With `repeat`, the request changes nothing when it is made twice.
+    pub(crate) async fn manage(
+        &self,
+        request: &Request,
+        repeat: bool,
+        limit: Option<Duration>,
+    ) -> Result<Bytes> {
+        let limit = self.at_most(limit);
         if !repeat {
-            return self.manage_once(request, self.timeout, 0).await;
+            return self.manage_once(request, limit, 0).await;
         }
         let attempt = |limit, resends| self.manage_once(request, limit, resends);
-        self.retries.run(self.timeout, attempt).await
+        self.retries.run(limit, attempt).await
+    }
+
+    fn at_most(&self, limit: Option<Duration>) -> Duration {
+        limit.map_or(self.timeout, |limit| limit.min(self.timeout))
     }
 
     /// Asks the management API once and waits at most `limit` for the answer. It has been asked

@@ -104,6 +104,41 @@ async fn dead_connection(scene: Scene, wire: Wire) {
 }
 
 #[tokio::test]
+async fn a_gate_asks_the_management_api_again_over_a_connection_that_lives() {
+    let name = "transport::a_gate_asks_the_management_api_again_over_a_connection_that_lives";
+    if !trusts_the_certificate(name) {
+        return;
+    }
+    let scene = Scene::new().await;
+    let wire = Wire::tls(scene.wacht.url(), "h2").await;
+    let client = client_at(&scene, &wire.url()).gateway_url(scene.wacht.url());
+    let layer = WachtAuthLayer::builder(client.build().unwrap())
+        .clock(&scene.clock)
+        .deadline(SHORT)
+        .build()
+        .unwrap()
+        .apps(["orders", "since"]);
+    let echo = Echo::behind(layer.clone());
+    echo.get(scene.key().secret()).await.assert_ok();
+    wire.end(End::Swallow);
+    let key = scene.wacht.issue_key("since").issue();
+    let checks_of_a_request = async || {
+        let before = layer.handle().stats().checks;
+        echo.get(key.secret()).await.assert_ok();
+        layer.handle().stats().checks - before
+    };
+    // Nothing is known of its app, so the gateway counts.
+    for _ in 0..2 {
+        assert_eq!(checks_of_a_request().await, 1);
+    }
+    let is_known = async || {
+        scene.clock.advance(SHORT);
+        checks_of_a_request().await == 0
+    };
+    eventually(is_known).await;
+}
+
+#[tokio::test]
 async fn many_dead_connections_end_with_the_first_time_out() {
     let scene = Scene::new().await;
     let wire = Wire::to(scene.wacht.url()).await;
