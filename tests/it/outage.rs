@@ -688,7 +688,9 @@ async fn flapping(row: &Row, sides: &[On]) {
 #[test]
 fn the_document_has_exactly_these_rows() {
     let page = include_str!("../../docs/faults.md");
-    let written: Vec<&str> = page
+    // The faults of connections name their tests themselves.
+    let (tables, _) = page.split_once("\n## Connections\n").unwrap();
+    let written: Vec<&str> = tables
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| fault"))
         .collect();

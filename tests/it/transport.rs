@@ -233,8 +233,7 @@ fn a_runtime_that_stands_still_keeps_its_connections_to_itself() {
             .build()
             .unwrap()
     };
-    // None of them is driven after its own turn, and none is dropped: more of them than the
-    // client keeps connections for.
+    // None of them is driven after its own turn, and none is dropped.
     let runtimes: Vec<_> = (0..12).map(|_| runtime()).collect();
     for _ in 0..2 {
         for still in &runtimes {
