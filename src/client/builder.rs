@@ -122,6 +122,9 @@ impl WachtClientBuilder {
 
     /// Sets how long one call may take in all, from connecting to the last byte of the answer.
     /// Defaults to 10 seconds. A call that is [repeated](RetryPolicy) may take it each time.
+    ///
+    /// Set this rather than a time-out around a call: one that is dropped while it waits does not
+    /// tell the client that its connections may be dead.
     pub fn timeout(mut self, total: Duration) -> Self {
         self.config.timeout = total;
         self
