@@ -621,6 +621,52 @@ async fn trouble_of_the_program() {
 }
 
 #[tokio::test]
+async fn an_answer_that_means_nothing_is_explained_once_for_each_kind() {
+    let (trace, _guard) = Trace::start();
+    let scene = Scene::new().await;
+    let layer = scene.layer().app("orders");
+    let echo = Echo::behind(layer.clone());
+    let warnings = || -> Vec<Fields> {
+        let seen = trace.take().into_iter();
+        seen.filter_map(|seen| match seen {
+            Seen::Event {
+                target: "wacht_auth::gate",
+                level: Level::WARN,
+                fields,
+            } => Some(fields),
+            _ => None,
+        })
+        .collect()
+    };
+    let text = |status, body: &str| Fault::body(status, "text/plain", body);
+    let mut number = 0;
+    for (fault, field, says) in [
+        (Fault::Huge(5_000_000), "error", "longer than 4194304 bytes"),
+        (text(200, "[]"), "error", "another type"),
+        (
+            text(200, r#"{"allowed":true}"#),
+            "message",
+            "whose a key is",
+        ),
+        (Fault::Status(400), "status", "400"),
+        (Fault::Status(404), "status", "404"),
+        (text(401, "Unauthorized"), "status", "401"),
+    ] {
+        scene.wacht.fault(On::Checks, fault.clone());
+        for _ in 0..3 {
+            number += 1;
+            echo.get(&made_up(number)).await;
+        }
+        scene.wacht.clear_faults();
+        let said = warnings();
+        assert_eq!(said.len(), 1, "{fault:?}: {said:#?}");
+        assert!(said[0][field].contains(says), "{said:#?}");
+        assert!(!said[0]["hint"].is_empty());
+    }
+    assert_eq!(layer.handle().stats().gateway.indeterminate, 18);
+}
+
+#[tokio::test]
 async fn what_a_program_does_wrong_on_every_request_is_an_error_once() {
     let (trace, _guard) = Trace::start();
     let levels = || -> Vec<Level> {
