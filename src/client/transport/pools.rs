@@ -42,6 +42,8 @@ pub(super) struct Pool {
     runtime: Id,
     /// When it was made, by the clock of its [`Pools`].
     since: Duration,
+    /// Whether it was made in place of another.
+    is_fresh: bool,
     is_suspect: bool,
     pub(super) http: reqwest::Client,
 }
@@ -104,17 +106,21 @@ impl Pools {
             ConfigError::new(ConfigErrorKind::Runtime, message)
         })?;
         let (runtime, now) = (runtime.id(), self.clock.now().monotonic);
-        let is_usable =
-            |pool: &Pool| !pool.is_suspect || now.saturating_sub(pool.since) < BETWEEN_FRESH_POOLS;
+        let is_usable = |pool: &Pool| {
+            let is_too_soon = now.saturating_sub(pool.since) < BETWEEN_FRESH_POOLS;
+            !pool.is_suspect || (pool.is_fresh && is_too_soon)
+        };
         let mut pools = self.lock();
         let found = pools.iter().position(|pool| pool.runtime == runtime);
         let found = found.map(|place| pools.remove(place));
+        let is_fresh = found.is_some();
         let pool = match found {
             Some(pool) if is_usable(&pool) => pool,
             // What runs on the old one may finish; nothing new is sent there.
             _ => Pool {
                 runtime,
                 since: now,
+                is_fresh,
                 is_suspect: false,
                 http: self.connections.open()?,
             },

@@ -52,7 +52,7 @@ async fn a_suspect_pool_is_replaced_at_most_once_a_second() {
     let (pools, clock) = pools();
     let pool = || pools.of_this_runtime().unwrap();
     let first = pool();
-    clock.advance(PATIENCE);
+    clock.advance(MOMENT);
     assert_eq!(pool().since, first.since, "nothing speaks against it");
     pools.suspect(&first);
     let second = pool();
