@@ -1,7 +1,6 @@
 //! What goes to the log: under which target, and what is said there only once.
 
 use std::collections::BTreeSet;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -49,28 +48,30 @@ impl Notice {
     }
 }
 
-/// Places of the program's source of which something has been said. No more than the source has.
+/// Of what something has been said. No more than there are kinds of it.
 #[derive(Debug)]
-pub(crate) struct Places(Mutex<BTreeSet<&'static Location<'static>>>);
+pub(crate) struct Said<T>(Mutex<BTreeSet<T>>);
 
-impl Places {
+impl<T: Ord> Said<T> {
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(BTreeSet::new()))
     }
 
-    pub(crate) fn is_first(&self, place: &'static Location<'static>) -> bool {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        places.insert(place)
+    pub(crate) fn is_first(&self, of: T) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.insert(of)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic::Location;
+
     use super::*;
 
     #[test]
     fn each_place_is_the_first_once() {
-        let places = Places::new();
+        let places = Said::new();
         let (here, there) = (Location::caller(), Location::caller());
         assert_ne!(here, there);
         let first = [here, there, here].map(|place| places.is_first(place));

@@ -1,6 +1,7 @@
 //! What the calls of the management API have in common.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -19,6 +20,7 @@ pub(crate) struct Call<'c> {
     client: &'c WachtClient,
     request: Result<Request>,
     repeat: bool,
+    limit: Option<Duration>,
 }
 
 impl<'c> Call<'c> {
@@ -51,6 +53,7 @@ impl<'c> Call<'c> {
             client,
             request,
             repeat: false,
+            limit: None,
         }
     }
 
@@ -94,6 +97,15 @@ impl<'c> Call<'c> {
         self
     }
 
+    /// Waits no longer than this for each answer, if that is shorter than the client's time-out.
+    ///
+    /// Whoever stops waiting by other means keeps from the client what it learns by a time-out:
+    /// that its connections may be dead.
+    pub(crate) fn within(mut self, limit: Option<Duration>) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Sends the call and decodes the answer, an object of which `what` is the name in messages.
     pub(crate) async fn object<T: DeserializeOwned>(self, what: &'static str) -> Result<T> {
         let Named(object) = decode(what, &self.bytes().await?)?;
@@ -117,6 +129,8 @@ impl<'c> Call<'c> {
     /// Sends the call.
     pub(crate) async fn bytes(self) -> Result<Bytes> {
         let transport = self.client.transport()?;
-        transport.manage(&self.request?, self.repeat).await
+        transport
+            .manage(&self.request?, self.repeat, self.limit)
+            .await
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A check made here is always a call to the gateway; nothing is remembered between two.
 
+use std::time::Duration;
+
 use crate::api::named::Named;
 use crate::client::{Result, WachtClient, decode};
 
@@ -23,6 +25,7 @@ pub struct Gateway {
 pub struct CheckBuilder {
     client: WachtClient,
     request: CheckRequest,
+    limit: Option<Duration>,
 }
 
 // === impl Gateway ===
@@ -62,6 +65,7 @@ impl Gateway {
         CheckBuilder {
             client: self.client.clone(),
             request,
+            limit: None,
         }
     }
 }
@@ -69,13 +73,24 @@ impl Gateway {
 // === impl CheckBuilder ===
 
 impl CheckBuilder {
-    /// Sends the check. It is sent once; nothing is retried.
+    /// Sets how long to wait, where that is shorter than the client's time-out.
+    ///
+    /// Whoever stops waiting by other means keeps from the client what it learns by a time-out:
+    /// that its connections may be dead.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Sends the check. It is sent once, and a second time only if its connection ended before an
+    /// answer began, as one does that is closed just as it is used again.
     ///
     /// # Errors
     ///
     /// [`Error::Api`] for every status but 200; [`Error::is_invalid_key`] tells whether that is
-    /// about the key. [`Error::Decode`] for a 200 that is no check's answer or longer than
-    /// 256 KiB, [`Error::Request`] if there was no answer, [`Error::Config`] if the client cannot
+    /// about the key. [`Error::Decode`] for a 200 that is no check's answer or longer than the
+    /// [`answer_limit`](crate::client::WachtClientBuilder::answer_limit), [`Error::Request`] if there
+    /// was no answer, [`Error::Config`] if the client cannot
     /// be used. A key that is valid and refused is an `Ok` with `allowed: false`.
     ///
     /// [`Error::Api`]: crate::Error::Api
@@ -86,7 +101,9 @@ impl CheckBuilder {
     pub async fn send(self) -> Result<CheckResponse> {
         let transport = self.client.transport()?;
         let body = self.request.to_body()?;
-        let answer = transport.check(body, self.request.secret()).await?;
+        let answer = transport
+            .check(body, self.request.secret(), self.limit)
+            .await?;
         let Named(answer) = decode("the answer to a check", &answer)?;
         Ok(answer)
     }

@@ -34,7 +34,8 @@
 //!   understood or longer than 4 MiB.
 //!
 //! Calls that only read are repeated as the client's
-//! [`RetryPolicy`](crate::client::RetryPolicy) says; all others are sent once.
+//! [`RetryPolicy`](crate::client::RetryPolicy) says; all others are sent once. What the
+//! server says it has not processed (HTTP/2's REFUSED_STREAM and GOAWAY) counts as not sent.
 
 pub mod api_keys;
 pub mod audit;

@@ -122,6 +122,9 @@ impl WachtClientBuilder {
 
     /// Sets how long one call may take in all, from connecting to the last byte of the answer.
     /// Defaults to 10 seconds. A call that is [repeated](RetryPolicy) may take it each time.
+    ///
+    /// Set this rather than a time-out around a call: one that is dropped while it waits does not
+    /// tell the client that its connections may be dead.
     pub fn timeout(mut self, total: Duration) -> Self {
         self.config.timeout = total;
         self
@@ -131,6 +134,49 @@ impl WachtClientBuilder {
     /// a host that is gone is noticed well before [`timeout`](Self::timeout).
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.config.connect_timeout = limit;
+        self
+    }
+
+    /// Sets how long a connection that nobody uses is kept for the next call. Defaults to 30 seconds.
+    ///
+    /// Set it below the idle time-out of what stands between this process and Wacht: a balancer
+    /// that closes a connection just as it is used again costs that call a second attempt, and one
+    /// that forgets it without a word costs it the whole time-out. Over HTTP/2, connections are
+    /// looked after by pings besides.
+    pub fn pool_idle_timeout(mut self, limit: Duration) -> Self {
+        self.config.pool_idle_timeout = limit;
+        self
+    }
+
+    /// Sets how many bytes of a good answer of the gateway are read. Defaults to 4 MiB.
+    ///
+    /// The answer to a check holds all permissions of the key, twice: 4 MiB are some 30 000 of 60
+    /// bytes. A longer answer is an [`Error::Decode`](crate::Error::Decode), and a gate answers 503 for that
+    /// key.
+    ///
+    /// ```
+    /// use wacht_auth::{Error, WachtClient};
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let builder = WachtClient::builder(wacht.management_key())
+    ///     .api_url(wacht.url())
+    ///     .gateway_url(wacht.url());
+    /// let client = builder.answer_limit(64 * 1024).build()?;
+    ///
+    /// let permissions = (0..4_600).map(|number| format!("reports:{number}:read"));
+    /// let key = wacht.issue_key("orders").permissions(permissions).issue();
+    /// let check = CheckRequest::api_key(key.secret());
+    /// let answer = client.gateway().check(check.clone()).send().await;
+    /// assert!(matches!(answer, Err(Error::Decode(_))));
+    /// assert!(wacht.client().gateway().check(check).send().await?.allowed);
+    /// # Ok(()) }
+    /// ```
+    pub fn answer_limit(mut self, bytes: usize) -> Self {
+        self.config.answer_limit = bytes;
         self
     }
 
@@ -201,7 +247,7 @@ impl WachtClientBuilder {
     ///
     /// - `ManagementKey` when the key is empty or no header value;
     /// - `Url` and `Plaintext` when a URL is refused, or that of a proxy does not parse;
-    /// - `Setting` when a time-out is zero or the user agent no header value;
+    /// - `Setting` when a time-out or the answer limit is zero, or the user agent no header value;
     /// - `Tls` when `https` is wanted on a machine without certificate store.
     pub fn build(self) -> Result<WachtClient> {
         self.build_with(environment)
@@ -222,6 +268,8 @@ impl fmt::Debug for WachtClientBuilder {
         f.debug_struct("WachtClientBuilder")
             .field("timeout", &self.config.timeout)
             .field("connect_timeout", &self.config.connect_timeout)
+            .field("pool_idle_timeout", &self.config.pool_idle_timeout)
+            .field("answer_limit", &self.config.answer_limit)
             .field("user_agent", &self.config.user_agent)
             .field("allow_plaintext", &self.config.allow_plaintext)
             .field("retries", &self.config.retries)

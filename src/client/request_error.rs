@@ -23,30 +23,48 @@ use std::fmt;
 #[derive(Debug)]
 pub struct RequestError {
     service: &'static str,
-    is_timeout: bool,
-    is_connect: bool,
+    kind: RequestErrorKind,
     source: Box<dyn StdError + Send + Sync>,
+}
+
+/// How far it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RequestErrorKind {
+    /// There was no connection.
+    Connect { is_timeout: bool },
+    /// Time ran out.
+    Timeout,
+    /// The connection ended before an answer began.
+    Unanswered,
+    /// Whatever else, such as half an answer.
+    Other,
 }
 
 impl RequestError {
     pub(super) fn new(
         service: &'static str,
-        is_timeout: bool,
-        is_connect: bool,
+        kind: RequestErrorKind,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         Self {
             service,
-            is_timeout,
-            is_connect,
+            kind,
             source: source.into(),
         }
+    }
+
+    /// Whether the connection ended before an answer began.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.kind == RequestErrorKind::Unanswered
     }
 
     /// Whether time ran out, while connecting or later.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.is_timeout
+        matches!(
+            self.kind,
+            RequestErrorKind::Timeout | RequestErrorKind::Connect { is_timeout: true }
+        )
     }
 
     /// Whether no connection came about, so that nothing was sent.
@@ -57,14 +75,14 @@ impl RequestError {
     /// that is not trusted; the source says which.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        self.is_connect
+        matches!(self.kind, RequestErrorKind::Connect { .. })
     }
 }
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let service = self.service;
-        match (self.is_connect, self.is_timeout) {
+        match (self.is_connect(), self.is_timeout()) {
             (true, true) => write!(
                 f,
                 "could not connect to {service} in time: check its URL and the network"

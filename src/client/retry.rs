@@ -13,7 +13,9 @@ use crate::Clock;
 ///
 /// Repeated are calls that only read, and the few others that change nothing when they are made
 /// twice; never one that creates, updates, deletes, revokes or rotates, for which a lost answer
-/// would become a second key or a misleading "not found". A gateway check is never repeated.
+/// would become a second key or a misleading "not found". A gateway check is no business of this policy: it is
+/// sent once more if its connection ended without an answer, and otherwise once. What the server says
+/// it has not processed counts as not sent, whatever it was.
 ///
 /// A reason that may pass is [`Error::is_transient`]: no answer, 429, a 5xx. A 401 is tried once
 /// more, because the management API answers it also when it could not look at the key. Between

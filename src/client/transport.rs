@@ -1,38 +1,57 @@
-//! One exchange with one of Wacht's two services. The HTTP library stays in this file.
+//! One exchange with one of Wacht's two services. The HTTP library stays in this room.
 
+use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::fmt;
+use std::future::poll_fn;
+use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_core::Stream;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
-use reqwest::{NoProxy, Proxy, Url, multipart, redirect, retry};
+use reqwest::{NoProxy, Proxy, Url, multipart};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use self::pools::{Connections, Pool, Pools};
 use super::config::Config;
 use super::config_error::{ConfigError, ConfigErrorKind};
 use super::decode::DecodeError;
 use super::error::{Error, Result};
 use super::log::LOG;
 use super::request::{Form, Payload, Request};
-use super::request_error::RequestError;
+use super::request_error::{RequestError, RequestErrorKind};
 use super::retry::RetryPolicy;
+use crate::clock::Clock;
 
-/// The connections of a client, and which credential goes where.
+mod pools;
+mod tls;
+
+/// The two services, and which credential goes where.
 pub(crate) struct Transport {
-    http: reqwest::Client,
-    api_url: Url,
-    gateway_url: Url,
+    gateway: Endpoint,
+    management: Endpoint,
     api_key: SecretString,
     timeout: Duration,
     retries: RetryPolicy,
+    clock: Clock,
 }
 
-/// The two services, which share settings of connections and nothing else.
+/// One of the two services: where it is, and the connections to it.
+struct Endpoint {
+    service: Service,
+    url: Url,
+    pools: Pools,
+    /// How many bytes of a good answer are read.
+    body_limit: usize,
+}
+
 #[derive(Clone, Copy)]
 enum Service {
     Gateway,
@@ -51,11 +70,13 @@ impl Transport {
             &settings.gateway_url,
             settings.allow_plaintext,
         )?;
-        for (name, limit) in [
-            ("timeout", settings.timeout),
-            ("connect_timeout", settings.connect_timeout),
+        for (name, is_zero) in [
+            ("timeout", settings.timeout.is_zero()),
+            ("connect_timeout", settings.connect_timeout.is_zero()),
+            ("pool_idle_timeout", settings.pool_idle_timeout.is_zero()),
+            ("answer_limit", settings.answer_limit == 0),
         ] {
-            if limit.is_zero() {
+            if is_zero {
                 let message = format!("{name} is zero");
                 return Err(ConfigError::new(ConfigErrorKind::Setting, message));
             }
@@ -63,80 +84,110 @@ impl Transport {
         let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|_| {
             ConfigError::new(ConfigErrorKind::Setting, "user_agent is not a header value")
         })?;
-
-        // Any of the HTTP library's optional features may be switched on by another crate of the
-        // same build; what would change what is sent or accepted is therefore refused by name.
-        let mut http = reqwest::Client::builder()
-            .tls_backend_rustls()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .no_gzip()
-            .no_brotli()
-            .no_deflate()
-            .no_zstd()
-            .no_proxy()
-            .user_agent(user_agent)
-            .timeout(settings.timeout)
-            .connect_timeout(settings.connect_timeout);
-
         let mut needs_roots = is_https(&api_url) || is_https(&gateway_url);
-        if let Some(url) = &settings.proxy {
-            needs_roots |= starts_with_https(url);
-            http = http.proxy(Proxy::all(url).map_err(|_| not_a_url("proxy"))?);
-        } else if let Some(proxy) = environment_proxy(variable)? {
-            http = http.proxy(proxy);
-        }
-        if !needs_roots {
-            // An empty list of roots is taken as it is, the platform's would be loaded now.
-            http = http.tls_certs_only([]);
-        }
-        // All else was checked before: what is left is to load the roots.
-        let http = http.build().map_err(|error| {
-            let message = format!("no HTTP client could be made: {}", innermost(&error));
-            ConfigError::new(ConfigErrorKind::Tls, message)
-        })?;
+        let proxy = match &settings.proxy {
+            Some(url) => {
+                needs_roots |= starts_with_https(url);
+                Some(Proxy::all(url).map_err(|_| not_a_url("proxy"))?)
+            }
+            None => environment_proxy(variable)?,
+        };
+        let connections = Arc::new(Connections {
+            tls: tls::client_config(needs_roots)?,
+            proxy,
+            user_agent,
+            connect_timeout: settings.connect_timeout,
+            idle_timeout: settings.pool_idle_timeout,
+            pings: settings.pings,
+        });
+        let clock = Clock::system();
         Ok(Self {
-            http,
-            api_url,
-            gateway_url,
+            gateway: Endpoint {
+                service: Service::Gateway,
+                url: gateway_url,
+                pools: Pools::new(&connections, &clock),
+                body_limit: settings.answer_limit,
+            },
+            management: Endpoint {
+                service: Service::Management,
+                url: api_url,
+                pools: Pools::new(&connections, &clock),
+                body_limit: MANAGEMENT_BODY_LIMIT,
+            },
             api_key: settings.api_key.clone(),
             timeout: settings.timeout,
             retries: settings.retries.clone(),
+            clock,
         })
     }
 
-    /// Posts a check to the gateway; `secret` is what the check is about.
+    /// Posts a check to the gateway and waits at most `limit` for the answer, and never longer than
+    /// the client's time-out; `secret` is what the check is about.
     ///
-    /// Without `Authorization`: the gateway asks for none, and the management key has no
-    /// business there. Never sent twice: each check counts against the caller's limits.
-    pub(crate) async fn check(&self, body: Bytes, secret: &SecretString) -> Result<Bytes> {
-        let request = self
-            .http
-            .post(join(&self.gateway_url, CHECK)?)
-            .header(CONTENT_TYPE, "application/json")
-            .body(body);
-        let span = span(&Method::POST, &self.gateway_url, CHECK, 0);
-        exchange(Service::Gateway, request, secret, span).await
+    /// Without `Authorization`: the gateway asks for none, and the management key has no business
+    /// there. Sent once more if its connection ended without an answer, as one does that is closed
+    /// just as it is used again; otherwise never twice, as each check counts against the caller's
+    /// limits.
+    pub(crate) async fn check(
+        &self,
+        body: Bytes,
+        secret: &SecretString,
+        limit: Option<Duration>,
+    ) -> Result<Bytes> {
+        let limit = self.at_most(limit);
+        let url = join(&self.gateway.url, CHECK)?;
+        let attempt = async |limit: Duration, resends: u32| {
+            let pool = self.gateway.pools.of_this_runtime()?;
+            let request = pool
+                .http
+                .post(url.clone())
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone())
+                .timeout(limit);
+            let span = span(&Method::POST, &self.gateway.url, CHECK, resends);
+            self.gateway.exchange(&pool, request, secret, span).await
+        };
+        let began = self.clock.now().monotonic;
+        let answer = attempt(limit, 0).await;
+        let took = self.clock.now().monotonic.saturating_sub(began);
+        match answer {
+            Err(Error::Request(error)) if error.is_unanswered() && took < limit => {
+                tracing::debug!(target: LOG, %error, "asking the Wacht gateway again");
+                attempt(limit.saturating_sub(took), 1).await
+            }
+            answer => answer,
+        }
     }
 
-    /// Asks the management API. With `repeat`, the request changes nothing when it is made twice.
-    pub(crate) async fn manage(&self, request: &Request, repeat: bool) -> Result<Bytes> {
+    /// Asks the management API and waits at most `limit` for each answer, and never longer than the
+    /// client's time-out. With `repeat`, the request changes nothing when it is made twice.
+    pub(crate) async fn manage(
+        &self,
+        request: &Request,
+        repeat: bool,
+        limit: Option<Duration>,
+    ) -> Result<Bytes> {
+        let limit = self.at_most(limit);
         if !repeat {
-            return self.manage_once(request, self.timeout, 0).await;
+            return self.manage_once(request, limit, 0).await;
         }
         let attempt = |limit, resends| self.manage_once(request, limit, resends);
-        self.retries.run(self.timeout, attempt).await
+        self.retries.run(limit, attempt).await
+    }
+
+    fn at_most(&self, limit: Option<Duration>) -> Duration {
+        limit.map_or(self.timeout, |limit| limit.min(self.timeout))
     }
 
     /// Asks the management API once and waits at most `limit` for the answer. It has been asked
     /// the same `resends` times before.
     async fn manage_once(&self, request: &Request, limit: Duration, resends: u32) -> Result<Bytes> {
-        let mut url = join(&self.api_url, &request.path)?;
+        let mut url = join(&self.management.url, &request.path)?;
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
-        let http = self
+        let pool = self.management.pools.of_this_runtime()?;
+        let http = pool
             .http
             .request(request.method.clone(), url)
             .header(AUTHORIZATION, self.bearer()?)
@@ -146,10 +197,19 @@ impl Transport {
             Payload::Json(body) => http
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone()),
-            Payload::Multipart(form) => http.multipart(multipart_form(form)?),
+            Payload::Multipart(form) => {
+                let (content_type, body) = multipart_body(form).await?;
+                http.header(CONTENT_TYPE, content_type).body(body)
+            }
         };
-        let span = span(&request.method, &self.api_url, &request.template, resends);
-        exchange(Service::Management, http, &self.api_key, span).await
+        let span = span(
+            &request.method,
+            &self.management.url,
+            &request.template,
+            resends,
+        );
+        let exchange = self.management.exchange(&pool, http, &self.api_key, span);
+        exchange.await
     }
 
     fn bearer(&self) -> Result<HeaderValue> {
@@ -164,12 +224,64 @@ impl Transport {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
-            .field("api_url", &self.api_url.as_str().trim_end_matches('/'))
-            .field(
-                "gateway_url",
-                &self.gateway_url.as_str().trim_end_matches('/'),
-            )
+            .field("api_url", &self.management.shown_url())
+            .field("gateway_url", &self.gateway.shown_url())
             .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    fn shown_url(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+
+    /// Sends a request over a connection of `pool`; `secret` shows in nothing of what comes of it.
+    async fn exchange(
+        &self,
+        pool: &Pool,
+        request: reqwest::RequestBuilder,
+        secret: &SecretString,
+        span: Span,
+    ) -> Result<Bytes> {
+        // Named, not looked up: where a filter has switched this span off, the current one is the
+        // caller's, which may have fields of the same names.
+        let sent = self.send(pool, request, secret, &span);
+        let sent = sent.instrument(span.clone()).await;
+        sent.inspect_err(|error| record_error(&span, error))
+    }
+
+    async fn send(
+        &self,
+        pool: &Pool,
+        request: reqwest::RequestBuilder,
+        secret: &SecretString,
+        span: &Span,
+    ) -> Result<Bytes> {
+        let failed = |error| request_error(self.service, error, false);
+        let response = request.send().await.map_err(|error| {
+            let is_unanswered = is_unanswered(&error);
+            if is_unanswered || error.is_timeout() {
+                self.pools.suspect(pool);
+            }
+            request_error(self.service, error, is_unanswered)
+        })?;
+        let status = response.status();
+        span.record("http.response.status_code", status.as_u16());
+        if self.service.is_success(status) {
+            let (body, complete) = read(response, self.body_limit).await.map_err(failed)?;
+            if !complete {
+                return Err(DecodeError::too_long(self.body_limit).into());
+            }
+            return Ok(body.into());
+        }
+        let headers = HeaderMap::clone(response.headers());
+        let (body, _) = read(response, ERROR_BODY_LIMIT).await.map_err(failed)?;
+        Err(Error::from_answer(
+            status,
+            &headers,
+            &body,
+            secret.expose_secret(),
+        ))
     }
 }
 
@@ -178,14 +290,6 @@ impl Service {
         match self {
             Self::Gateway => "the Wacht gateway",
             Self::Management => "the Wacht management API",
-        }
-    }
-
-    /// How many bytes of a good answer are read.
-    fn body_limit(self) -> usize {
-        match self {
-            Self::Gateway => GATEWAY_BODY_LIMIT,
-            Self::Management => MANAGEMENT_BODY_LIMIT,
         }
     }
 
@@ -198,11 +302,12 @@ impl Service {
     }
 }
 
-fn multipart_form(form: &Form) -> Result<multipart::Form> {
+/// What is sent of a form, whole: a body that can be sent again, as one is of which the peer says
+/// that it did not process it.
+async fn multipart_body(form: &Form) -> Result<(String, Bytes)> {
     let mut parts = multipart::Form::new();
     for part in form.parts() {
-        let length = part.content.len() as u64;
-        let mut body = multipart::Part::stream_with_length(part.content.clone(), length);
+        let mut body = multipart::Part::stream(part.content.clone());
         if let Some(file) = &part.file {
             body = body
                 .file_name(file.name.clone())
@@ -213,7 +318,14 @@ fn multipart_form(form: &Form) -> Result<multipart::Form> {
         }
         parts = parts.part(part.name, body);
     }
-    Ok(parts)
+    let content_type = format!("multipart/form-data; boundary={}", parts.boundary());
+    let mut pieces = pin!(parts.into_stream());
+    let mut body = Vec::new();
+    while let Some(piece) = poll_fn(|context| pieces.as_mut().poll_next(context)).await {
+        let piece = piece.map_err(|error| request_error(Service::Management, error, false))?;
+        body.extend_from_slice(&piece);
+    }
+    Ok((content_type, body.into()))
 }
 
 /// Checks that `key` can travel in a header.
@@ -303,49 +415,6 @@ fn record_error(span: &Span, error: &Error) {
     };
 }
 
-async fn exchange(
-    service: Service,
-    request: reqwest::RequestBuilder,
-    secret: &SecretString,
-    span: Span,
-) -> Result<Bytes> {
-    // Named, not looked up: where a filter has switched this span off, the current one is the
-    // caller's, which may have fields of the same names.
-    let sent = send(service, request, secret, &span).instrument(span.clone());
-    sent.await.inspect_err(|error| record_error(&span, error))
-}
-
-async fn send(
-    service: Service,
-    request: reqwest::RequestBuilder,
-    secret: &SecretString,
-    span: &Span,
-) -> Result<Bytes> {
-    if tokio::runtime::Handle::try_current().is_err() {
-        let message = "calls need a tokio runtime";
-        return Err(ConfigError::new(ConfigErrorKind::Runtime, message).into());
-    }
-    let failed = |error| request_error(service, error);
-    let response = request.send().await.map_err(failed)?;
-    let status = response.status();
-    span.record("http.response.status_code", status.as_u16());
-    if service.is_success(status) {
-        let (body, complete) = read(response, service.body_limit()).await.map_err(failed)?;
-        if !complete {
-            return Err(DecodeError::too_long(service.body_limit()).into());
-        }
-        return Ok(body.into());
-    }
-    let headers = HeaderMap::clone(response.headers());
-    let (body, _) = read(response, ERROR_BODY_LIMIT).await.map_err(failed)?;
-    Err(Error::from_answer(
-        status,
-        &headers,
-        &body,
-        secret.expose_secret(),
-    ))
-}
-
 /// Reads at most `limit` bytes, and says whether that was all.
 async fn read(
     mut response: reqwest::Response,
@@ -363,10 +432,46 @@ async fn read(
     Ok((body, true))
 }
 
-fn request_error(service: Service, error: reqwest::Error) -> Error {
-    let (is_timeout, is_connect) = (error.is_timeout(), error.is_connect());
-    let source = error.without_url();
-    RequestError::new(service.name(), is_timeout, is_connect, source).into()
+fn request_error(service: Service, error: reqwest::Error, is_unanswered: bool) -> Error {
+    let kind = match (error.is_connect(), error.is_timeout()) {
+        (true, is_timeout) => RequestErrorKind::Connect { is_timeout },
+        (false, true) => RequestErrorKind::Timeout,
+        (false, false) if is_unanswered => RequestErrorKind::Unanswered,
+        (false, false) => RequestErrorKind::Other,
+    };
+    RequestError::new(service.name(), kind, error.without_url()).into()
+}
+
+/// Whether the connection ended before the head of an answer had come, so that it is not known
+/// whether the request was processed, and nothing says that it was.
+fn is_unanswered(error: &reqwest::Error) -> bool {
+    // Where no connection came about, nothing was sent.
+    if error.is_connect() {
+        return false;
+    }
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let ended = match (error.downcast_ref(), error.downcast_ref::<io::Error>()) {
+            (Some(error), _) => {
+                let error: &hyper::Error = error;
+                error.is_incomplete_message() || error.is_canceled() || error.is_closed()
+            }
+            (_, Some(error)) => matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::NotConnected
+                    | io::ErrorKind::UnexpectedEof
+            ),
+            _ => false,
+        };
+        if ended {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// `base` with `path` behind its own path.
@@ -415,7 +520,7 @@ fn starts_with_https(url: &str) -> bool {
 }
 
 /// The reason at the bottom: above it the HTTP library only says "builder error".
-fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
+fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a dyn StdError {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
@@ -425,8 +530,6 @@ fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::e
 
 /// The gateway's one call.
 const CHECK: &str = "/v1/authz/check";
-/// A check answers in about a kilobyte; metadata and permissions of a key may be larger.
-const GATEWAY_BODY_LIMIT: usize = 256 * 1024;
 /// A page of 100 apps is about 50 kilobytes.
 const MANAGEMENT_BODY_LIMIT: usize = 4 * 1024 * 1024;
 /// What is kept of an answer that is not a success; the rest is not read.

@@ -11,8 +11,13 @@ use super::transport::Transport;
 
 /// Talks to Wacht: to the gateway that verifies keys, and to the management API.
 ///
-/// Clones share one pool of connections, so cloning is cheap and one client per process is
-/// enough. Calls need a tokio runtime with I/O and time enabled; making a client does not.
+/// Clones share their connections, so cloning is cheap and one client per process is enough. Calls
+/// need a tokio runtime with I/O and time enabled; making a client does not. Each runtime has
+/// connections of its own, as they are driven by the one that opened them, so a client can be used
+/// from any number of runtimes; of more than 64, those that asked last keep their connections.
+///
+/// Connections that are dead and do not say so are given up with the first call that waits in vain,
+/// and over HTTP/2 are looked after by pings.
 ///
 /// The key of a client is a *management key*: it belongs to one deployment, and is made in Wacht's
 /// console under Settings, API Keys. It is not one of the keys that callers show.
@@ -70,12 +75,12 @@ impl WachtClient {
             .map(ConfigError::message)
     }
 
-    /// What the calls of this client and its clones tell the gates built on them.
     /// How long a gate on this client waits for an answer unless it is told otherwise.
     pub(crate) fn gate_deadline(&self) -> Duration {
         self.inner.gate_deadline
     }
 
+    /// What the calls of this client and its clones tell the gates built on them.
     pub(crate) fn events(&self) -> &Events {
         &self.inner.events
     }

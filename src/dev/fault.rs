@@ -84,7 +84,8 @@ pub enum Fault {
     },
     /// No answer, ever; the connection stays open.
     Hang,
-    /// The connection is closed without an answer.
+    /// The connection is closed without an answer. A check is then sent once more by the client, so
+    /// that two of them are needed for one that fails.
     Drop,
     /// The proper head, half of the body, and then the connection ends.
     HalfAnswer,

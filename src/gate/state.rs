@@ -15,7 +15,7 @@ use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verify::Verifier;
 use crate::gate::verify::breaker::Breaker;
 use crate::gate::verify::in_flight::InFlight;
-use crate::log::Notice;
+use crate::log::{Notice, Said};
 
 /// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
 pub(crate) struct State {
@@ -107,6 +107,7 @@ impl State {
             failed_lookups: FailedLookups::new(unknown_keys),
             metrics: Metrics::default(),
             outage: Notice::default(),
+            indeterminate: Said::new(),
         });
         let listener = Arc::downgrade(&verifier);
         verifier.client.events().listen(listener);

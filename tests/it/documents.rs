@@ -31,23 +31,39 @@ fn every_promise_about_security_names_a_test_that_exists() {
         .filter(|line| line.starts_with("| ") && !line.starts_with("| promise "))
         .collect();
     assert!(promises.len() >= 10, "{promises:#?}");
-    for promise in promises {
-        let mut tests = 0;
-        let words = promise.split('`');
-        for (file, name) in words.filter_map(|word| word.split_once("::")) {
-            let source = read(&root().join(format!("tests/it/{file}.rs")));
-            let (before, _) = source
-                .split_once(&format!("fn {name}("))
-                .unwrap_or_else(|| panic!("there is no `{file}::{name}`"));
-            let attribute = before.lines().rev().find(|line| line.starts_with('#'));
-            assert!(
-                attribute.is_some_and(|attribute| attribute.contains("test")),
-                "`{file}::{name}` is no test"
-            );
-            tests += 1;
-        }
-        assert!(tests > 0, "nothing shows it: {promise}");
+    promises.into_iter().for_each(names_tests);
+}
+
+#[test]
+fn every_fault_of_a_connection_names_a_test_that_exists() {
+    let page = read(&root().join("docs/faults.md"));
+    let (_, section) = page.split_once("\n## Connections\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let faults: Vec<_> = section
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| fault "))
+        .collect();
+    assert!(faults.len() >= 5, "{faults:#?}");
+    faults.into_iter().for_each(names_tests);
+}
+
+/// Fails if the row names no test, or one that is not there.
+fn names_tests(row: &str) {
+    let mut tests = 0;
+    let words = row.split('`');
+    for (file, name) in words.filter_map(|word| word.split_once("::")) {
+        let source = read(&root().join(format!("tests/it/{file}.rs")));
+        let (before, _) = source
+            .split_once(&format!("fn {name}("))
+            .unwrap_or_else(|| panic!("there is no `{file}::{name}`"));
+        let attribute = before.lines().rev().find(|line| line.starts_with('#'));
+        assert!(
+            attribute.is_some_and(|attribute| attribute.contains("test")),
+            "`{file}::{name}` is no test"
+        );
+        tests += 1;
     }
+    assert!(tests > 0, "nothing shows it: {row}");
 }
 
 #[test]

@@ -721,8 +721,13 @@ async fn under_the_gateways_limits_nothing_passes_without_the_gateway() {
     }
     scene.wacht.refuse_connections(false);
     echo.get(key.secret()).await.assert_ok();
-    for fault in [Fault::Status(500), Fault::Status(429), Fault::Drop] {
-        scene.wacht.fault_times(On::Checks, fault, 1);
+    // Without an answer a check is sent once more.
+    for (fault, times) in [
+        (Fault::Status(500), 1),
+        (Fault::Status(429), 1),
+        (Fault::Drop, 2),
+    ] {
+        scene.wacht.fault_times(On::Checks, fault, times);
         echo.get(key.secret())
             .await
             .assert_refused(RejectionKind::Unavailable);

@@ -44,6 +44,8 @@ mod tenancy;
 mod tower_contract;
 mod tower_http_stack;
 mod traces;
+mod transport;
 mod unknown_keys;
 mod verdicts;
 mod wire;
+mod wires;

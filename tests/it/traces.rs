@@ -351,7 +351,7 @@ async fn a_call_that_fails_says_how() {
     for (fault, url, error_type) in [
         (Some(Fault::Hang), scene.wacht.url(), "timeout"),
         (Some(Fault::Drop), scene.wacht.url(), "request"),
-        (Some(Fault::Huge(300_000)), scene.wacht.url(), "decode"),
+        (Some(Fault::Huge(5_000_000)), scene.wacht.url(), "decode"),
         (None, nobody.as_str(), "connect"),
     ] {
         let limit = match error_type {
@@ -359,11 +359,16 @@ async fn a_call_that_fails_says_how() {
             _ => 60 * SECOND,
         };
         let client = patient(url, limit);
+        // Without an answer it is sent once more.
+        let times = if error_type == "request" { 2 } else { 1 };
         if let Some(fault) = fault {
-            scene.wacht.fault_times(On::Checks, fault, 1);
+            scene.wacht.fault_times(On::Checks, fault, times);
         }
         client.gateway().check(check()).send().await.unwrap_err();
-        assert_eq!(last()["error.type"], error_type);
+        let fields = last();
+        assert_eq!(fields["error.type"], error_type);
+        let resends = fields.get("http.request.resend_count");
+        assert_eq!(resends.map(|count| &**count), (times == 2).then_some("1"));
     }
     // What is in the body is read when the exchange is over.
     scene.wacht.fault_times(On::Checks, garbage(), 1);
@@ -471,6 +476,14 @@ async fn trouble_of_the_gateway() {
     scene.wacht.clear_faults();
     scene.clock.advance(2 * SECOND);
     echo.get(scene.key().secret()).await.assert_ok();
+
+    let nobody = Fault::body(200, "application/json", r#"{"allowed":true}"#);
+    let garbage = Fault::body(200, "application/json", "{");
+    let faults = [Fault::Huge(5_000_000), garbage, nobody, Fault::Status(400)];
+    for (number, fault) in faults.into_iter().enumerate() {
+        scene.wacht.fault_times(On::Checks, fault, 1);
+        echo.get(&made_up(10 + number)).await;
+    }
 
     let odd = r#"{"request_id":"1","allowed":false,"reason":"on_a_whim"}"#;
     let odd = Fault::body(200, "application/json", odd);
@@ -605,6 +618,52 @@ async fn trouble_of_the_program() {
     });
     let refusal = refusal.join().unwrap();
     assert_eq!(refusal.kind(), RejectionKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn an_answer_that_means_nothing_is_explained_once_for_each_kind() {
+    let (trace, _guard) = Trace::start();
+    let scene = Scene::new().await;
+    let layer = scene.layer().app("orders");
+    let echo = Echo::behind(layer.clone());
+    let warnings = || -> Vec<Fields> {
+        let seen = trace.take().into_iter();
+        seen.filter_map(|seen| match seen {
+            Seen::Event {
+                target: "wacht_auth::gate",
+                level: Level::WARN,
+                fields,
+            } => Some(fields),
+            _ => None,
+        })
+        .collect()
+    };
+    let text = |status, body: &str| Fault::body(status, "text/plain", body);
+    let mut number = 0;
+    for (fault, field, says) in [
+        (Fault::Huge(5_000_000), "error", "longer than 4194304 bytes"),
+        (text(200, "[]"), "error", "another type"),
+        (
+            text(200, r#"{"allowed":true}"#),
+            "message",
+            "whose a key is",
+        ),
+        (Fault::Status(400), "status", "400"),
+        (Fault::Status(404), "status", "404"),
+        (text(401, "Unauthorized"), "status", "401"),
+    ] {
+        scene.wacht.fault(On::Checks, fault.clone());
+        for _ in 0..3 {
+            number += 1;
+            echo.get(&made_up(number)).await;
+        }
+        scene.wacht.clear_faults();
+        let said = warnings();
+        assert_eq!(said.len(), 1, "{fault:?}: {said:#?}");
+        assert!(said[0][field].contains(says), "{said:#?}");
+        assert!(!said[0]["hint"].is_empty());
+    }
+    assert_eq!(layer.handle().stats().gateway.indeterminate, 18);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! API auth apps: what keys are issued under.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -88,6 +89,7 @@ pub struct ApiAuthAppsPageBuilder {
     limit: u32,
     offset: u64,
     without_retries: bool,
+    wait: Option<Duration>,
 }
 
 /// Fetches one app; made by [`ApiKeys::get_api_auth_app`].
@@ -97,6 +99,7 @@ pub struct GetApiAuthAppBuilder {
     client: WachtClient,
     app_slug: String,
     without_retries: bool,
+    wait: Option<Duration>,
 }
 
 impl ApiKeys {
@@ -149,6 +152,7 @@ impl ApiKeys {
             client: self.client().clone(),
             app_slug: app_slug.into(),
             without_retries: false,
+            wait: None,
         }
     }
 }
@@ -192,6 +196,7 @@ impl ListApiAuthAppsBuilder {
             limit,
             offset,
             without_retries: false,
+            wait: None,
         }
     }
 
@@ -244,6 +249,7 @@ impl ApiAuthAppsPageBuilder {
             .query("offset", Some(self.offset))
             .query("include_inactive", self.include_inactive.then_some(true))
             .without_retries(self.without_retries)
+            .within(self.wait)
             .page("a list of API auth apps", &["apps"])
             .await
     }
@@ -251,6 +257,12 @@ impl ApiAuthAppsPageBuilder {
     /// Makes the call once: whoever calls has its own plan for failures.
     pub(crate) fn without_retries(mut self) -> Self {
         self.without_retries = true;
+        self
+    }
+
+    /// Sets how long to wait, where that is shorter than the client's time-out.
+    pub(crate) fn within(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
         self
     }
 }
@@ -268,6 +280,7 @@ impl GetApiAuthAppBuilder {
     pub async fn send(self) -> Result<ApiAuthApp> {
         Call::get(&self.client, &["api-auth", "apps", &self.app_slug])
             .without_retries(self.without_retries)
+            .within(self.wait)
             .object("an API auth app")
             .await
     }
@@ -275,6 +288,12 @@ impl GetApiAuthAppBuilder {
     /// Makes the call once: whoever calls has its own plan for failures.
     pub(crate) fn without_retries(mut self) -> Self {
         self.without_retries = true;
+        self
+    }
+
+    /// Sets how long to wait, where that is shorter than the client's time-out.
+    pub(crate) fn within(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
         self
     }
 }

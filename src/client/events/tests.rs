@@ -15,7 +15,7 @@ use super::*;
 use crate::client::DecodeError;
 use crate::client::config_error::{ConfigError, ConfigErrorKind};
 use crate::client::error::Error;
-use crate::client::request_error::RequestError;
+use crate::client::request_error::{RequestError, RequestErrorKind};
 use crate::dev::{DevGateway, ManualClock};
 
 /// Writes down what it hears, and refuses as a gate has to.
@@ -189,9 +189,9 @@ async fn a_revocation_is_lifted_when_nothing_was_sent() {
 
 #[tokio::test]
 async fn a_revocation_stands_when_nobody_knows() {
-    let lost = |timeout, connect| {
+    let lost = |kind| {
         let source = std::io::Error::other("lost");
-        Error::from(RequestError::new("Wacht", timeout, connect, source))
+        Error::from(RequestError::new("Wacht", kind, source))
     };
     let stands = async |end: &dyn Fn() -> Error| {
         for event in [revoke(7), close()] {
@@ -199,8 +199,14 @@ async fn a_revocation_stands_when_nobody_knows() {
             assert_eq!(outcome, Outcome::Indeterminate, "{:?}", end());
         }
     };
-    for (timeout, connect) in [(true, false), (true, true), (false, true), (false, false)] {
-        stands(&|| lost(timeout, connect)).await;
+    for kind in [
+        RequestErrorKind::Timeout,
+        RequestErrorKind::Connect { is_timeout: true },
+        RequestErrorKind::Connect { is_timeout: false },
+        RequestErrorKind::Unanswered,
+        RequestErrorKind::Other,
+    ] {
+        stands(&|| lost(kind)).await;
     }
     stands(&|| DecodeError::new("an answer", "not JSON").into()).await;
     for status in [401, 408, 429, 500, 502, 503, 504] {

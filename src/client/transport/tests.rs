@@ -99,7 +99,9 @@ fn settings_that_cannot_work_are_refused() {
     use ConfigErrorKind::{ManagementKey, Setting, Url};
 
     assert_eq!(build(|_| ()), Ok(()));
-    let changes: [(fn(&mut Config), _); 5] = [
+    let changes: [(fn(&mut Config), _); 7] = [
+        (|config| config.pool_idle_timeout = Duration::ZERO, Setting),
+        (|config| config.answer_limit = 0, Setting),
         (|config| config.timeout = Duration::ZERO, Setting),
         (|config| config.connect_timeout = Duration::ZERO, Setting),
         (

@@ -69,12 +69,12 @@ impl DevGateway {
     /// let wacht = DevGateway::start().await;
     /// let client = wacht.client();
     /// wacht.fault_times(On::Checks, Fault::Status(500), 1);
-    /// wacht.fault_times(On::Checks, Fault::Drop, 1);
+    /// wacht.fault_times(On::Checks, Fault::HalfAnswer, 1);
     ///
     /// let key = wacht.issue_key("orders").issue();
     /// let check = || client.gateway().check(CheckRequest::api_key(key.secret())).send();
     /// assert_eq!(check().await.unwrap_err().status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
-    /// assert_eq!(check().await.unwrap_err().status(), None, "no answer");
+    /// assert_eq!(check().await.unwrap_err().status(), None, "no whole answer");
     /// assert!(check().await?.allowed);
     /// # Ok(()) }
     /// ```

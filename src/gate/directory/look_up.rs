@@ -192,7 +192,8 @@ impl AskedApp {
         let (client, deadline) = (directory.client.clone(), directory.deadline);
         drop(directory);
         let app = client.api_keys().get_api_auth_app(&**self.app.slug());
-        let answer = NoAnswer::within(deadline, app.without_retries().send()).await;
+        let app = app.without_retries().within(deadline).send().await;
+        let answer = app.map_err(NoAnswer::Failed);
         if let Some(directory) = self.directory.upgrade() {
             directory.take_look_up(self.app.slug(), self.sent, answer);
         }

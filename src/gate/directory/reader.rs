@@ -504,8 +504,8 @@ impl Task {
                 Step::Page(asked) => {
                     let list = client.api_keys().list_api_auth_apps();
                     let page = list.include_inactive(true).page(asked.limit, asked.offset);
-                    let page = page.without_retries().send();
-                    let answer = NoAnswer::within(deadline, page).await;
+                    let page = page.without_retries().within(deadline).send().await;
+                    let answer = page.map_err(NoAnswer::Failed);
                     if let Some(directory) = self.directory.upgrade() {
                         directory.take_page(asked, self.claim, answer);
                     }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use http::StatusCode;
 
@@ -13,7 +12,6 @@ use crate::log::Notice;
 /// Why a management call brought no answer that could be used.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
-    TimedOut,
     Failed(Error),
     /// The answer is about another deployment than ours.
     OtherDeployment,
@@ -47,20 +45,8 @@ const KINDS: usize = 5;
 // === impl NoAnswer ===
 
 impl NoAnswer {
-    /// What comes of a call, waited for at most so long.
-    pub(super) async fn within<T>(
-        deadline: Duration,
-        call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Self> {
-        match tokio::time::timeout(deadline, call).await {
-            Ok(answer) => answer.map_err(Self::Failed),
-            Err(_) => Err(Self::TimedOut),
-        }
-    }
-
     fn kind(&self) -> TroubleKind {
         let error = match self {
-            Self::TimedOut => return TroubleKind::Unavailable,
             Self::OtherDeployment => return TroubleKind::OtherDeployment,
             Self::OtherApp => return TroubleKind::Unusable,
             Self::Failed(error) => error,

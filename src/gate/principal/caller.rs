@@ -9,7 +9,7 @@ use crate::gate::permission::requirement::Requirement;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::Rejection;
 use crate::gate::stats::{GuardProblem, guard_problem};
-use crate::log::{GATE, Notice, Places};
+use crate::log::{GATE, Notice, Said};
 
 /// The caller of a request, or the answer that its absence calls for. That there is no gate in
 /// front is an error in the log once for each `no_gate`, and counted every time.
@@ -83,7 +83,7 @@ impl Principal {
 /// A program's mistake. A text that is made anew on each request must not fill the log.
 fn no_requirement(error: &dyn fmt::Display, place: &'static Location<'static>) -> Rejection {
     const WHAT: &str = "a handler requires what is no requirement";
-    static TOLD: Places = Places::new();
+    static TOLD: Said<&Location<'_>> = Said::new();
     if TOLD.is_first(place) {
         tracing::error!(target: GATE, %error, %place, "{WHAT}");
     } else {

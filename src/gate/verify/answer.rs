@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::api::gateway::{CheckResponse, DenyReason};
 use crate::client::Error;
 use crate::gate::stats::GatewayResult;
-use crate::log::GATE;
+use crate::log::{GATE, Said};
 
 /// What the gateway said of a key.
 #[derive(Debug)]
@@ -15,11 +15,28 @@ pub(super) enum GatewayAnswer {
     PermissionDenied(Box<CheckResponse>),
     /// A definite no.
     No,
-    /// An answer that is neither yes nor no.
-    Indeterminate,
+    Indeterminate(Indeterminate),
     /// No answer, or one that says the gateway is not well.
     Outage,
     Misconfigured,
+}
+
+/// Why an answer is neither yes nor no.
+#[derive(Debug)]
+pub(super) enum Indeterminate {
+    /// It is about a key, and does not say whose.
+    NoIdentity,
+    /// It is no check's answer.
+    Unusable(Error),
+}
+
+/// What is told apart in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum IndeterminateKind {
+    NoIdentity,
+    Status(u16),
+    TooLong,
+    Undecodable,
 }
 
 impl GatewayAnswer {
@@ -29,12 +46,12 @@ impl GatewayAnswer {
             Ok(response) if response.allowed && response.identity.is_some() => {
                 Self::Yes(Box::new(response))
             }
-            Ok(response) if response.allowed => Self::Indeterminate,
+            Ok(response) if response.allowed => Self::Indeterminate(Indeterminate::NoIdentity),
             Ok(response) => match &response.reason {
                 Some(DenyReason::RateLimited) if response.identity.is_some() => {
                     Self::RateLimited(Box::new(response))
                 }
-                Some(DenyReason::RateLimited) => Self::Indeterminate,
+                Some(DenyReason::RateLimited) => Self::Indeterminate(Indeterminate::NoIdentity),
                 Some(DenyReason::PermissionDenied)
                     if asked_permissions && response.identity.is_some() =>
                 {
@@ -58,7 +75,7 @@ impl GatewayAnswer {
             }
             Err(Error::Request(_)) => Self::Outage,
             Err(Error::Config(_)) => Self::Misconfigured,
-            Err(_) => Self::Indeterminate,
+            Err(error) => Self::Indeterminate(Indeterminate::Unusable(error)),
         }
     }
 
@@ -69,9 +86,57 @@ impl GatewayAnswer {
             Self::RateLimited(_) => Some(GatewayResult::RateLimited),
             Self::PermissionDenied(_) => Some(GatewayResult::PermissionDenied),
             Self::No => Some(GatewayResult::Denied),
-            Self::Indeterminate => Some(GatewayResult::Indeterminate),
+            Self::Indeterminate(_) => Some(GatewayResult::Indeterminate),
             Self::Outage => Some(GatewayResult::Failed),
             Self::Misconfigured => None,
+        }
+    }
+}
+
+impl Indeterminate {
+    fn kind(&self) -> IndeterminateKind {
+        match self {
+            Self::NoIdentity => IndeterminateKind::NoIdentity,
+            Self::Unusable(Error::Api { status, .. }) => IndeterminateKind::Status(status.as_u16()),
+            Self::Unusable(Error::Decode(error)) if error.is_too_long() => {
+                IndeterminateKind::TooLong
+            }
+            Self::Unusable(_) => IndeterminateKind::Undecodable,
+        }
+    }
+
+    /// Warns of the first answer of its kind and says what to do. All of them are in the figures.
+    pub(super) fn tell(&self, said: &Said<IndeterminateKind>) {
+        let kind = self.kind();
+        if !said.is_first(kind) {
+            let message = "the gateway gave an answer that is neither yes nor no";
+            tracing::debug!(target: GATE, ?kind, "{message}");
+            return;
+        }
+        match (self, kind) {
+            (Self::Unusable(error), IndeterminateKind::TooLong) => tracing::warn!(
+                target: GATE,
+                %error,
+                hint = "raise `answer_limit` of the client: the key may have that many permissions",
+                "an answer of the gateway is too long: its key is answered 503"
+            ),
+            (Self::Unusable(Error::Api { status, .. }), _) => tracing::warn!(
+                target: GATE,
+                status = status.as_u16(),
+                hint = "is `gateway_url` right? what stands before the gateway may answer in its place",
+                "the gateway answers with a status that says nothing of a key"
+            ),
+            (Self::Unusable(error), _) => tracing::warn!(
+                target: GATE,
+                %error,
+                hint = "is `gateway_url` right? what stands before the gateway may answer in its place",
+                "an answer of the gateway cannot be decoded: its key is answered 503"
+            ),
+            (Self::NoIdentity, _) => tracing::warn!(
+                target: GATE,
+                hint = "a newer version may know where the gateway says it",
+                "the gateway does not say whose a key is"
+            ),
         }
     }
 }

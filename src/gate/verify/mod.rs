@@ -28,9 +28,9 @@ use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
 use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
 use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, StateId, Verdict};
-use crate::log::{GATE, Notice};
+use crate::log::{GATE, Notice, Said};
 
-use self::answer::GatewayAnswer;
+use self::answer::{GatewayAnswer, IndeterminateKind};
 use self::breaker::Breaker;
 use self::check::Check;
 use self::in_flight::InFlight;
@@ -88,6 +88,7 @@ pub(crate) struct Verifier {
     pub(crate) metrics: Metrics,
     /// Said once per outage.
     pub(crate) outage: Notice,
+    pub(crate) indeterminate: Said<IndeterminateKind>,
 }
 
 impl Verifier {
@@ -153,13 +154,13 @@ impl Verifier {
                 self.cache.refuse(&open, now, ttl);
                 Verification::Invalid
             }
-            GatewayAnswer::Indeterminate => {
+            GatewayAnswer::Indeterminate(reason) => {
+                reason.tell(&self.indeterminate);
                 let now = self.clock.now();
                 if let Some(verdict) = self.cache.positive(&check.key) {
                     verdict.refresh_indeterminate(now.monotonic.saturating_add(RETRY_AFTER));
                 }
                 self.cache.indeterminate(&open, now);
-                tracing::debug!(target: GATE, "the gateway gave an answer that is neither yes nor no");
                 Verification::Unknown(self.cache.policy.negative_ttl.max(RETRY_AFTER))
             }
             GatewayAnswer::Outage => self.outage(check, RETRY_AFTER),
@@ -173,19 +174,12 @@ impl Verifier {
     async fn ask_gateway(&self, check: &Check, sent: Now) -> GatewayAnswer {
         self.metrics.check_sent();
         // From here on, however long the queue was: what runs out now is the gateway's time alone.
-        let asked = self.client.gateway().check(check.request()).send();
-        let answer = tokio::time::timeout(self.deadline, asked).await;
+        let asked = self.client.gateway().check(check.request());
+        let answer = asked.within(self.deadline).send().await;
         let answered = self.clock.now();
         let took = answered.monotonic.saturating_sub(sent.monotonic);
-        let is_timeout = match &answer {
-            Err(_) => true,
-            Ok(Err(Error::Request(error))) => error.is_timeout(),
-            Ok(_) => false,
-        };
-        let answer = match answer {
-            Ok(answer) => GatewayAnswer::of(answer, !check.required_permissions.is_empty()),
-            Err(_) => GatewayAnswer::Outage,
-        };
+        let is_timeout = answer.as_ref().is_err_and(Error::is_timeout);
+        let answer = GatewayAnswer::of(answer, !check.required_permissions.is_empty());
         match answer.result() {
             Some(_) if is_timeout => self.metrics.gateway_request(GatewayResult::TimedOut, took),
             Some(result) => self.metrics.gateway_request(result, took),
@@ -202,7 +196,7 @@ impl Verifier {
             }
             GatewayAnswer::Misconfigured => self.breaker.unsent(),
             // A caller may have brought it about, so it counts neither for nor against the gateway.
-            GatewayAnswer::Indeterminate => self.breaker.indeterminate(),
+            GatewayAnswer::Indeterminate(_) => self.breaker.indeterminate(),
             _ => {
                 if self.breaker.answered(answered) {
                     tracing::info!(target: GATE, "checks are sent to the gateway again");
