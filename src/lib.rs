@@ -168,8 +168,8 @@ pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
     Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp,
-    ClientIpError, CredentialSource, GatewayStats, LimitRefusals, Limits, PeerAddr, Permissions,
-    PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
+    ClientIpError, CredentialSource, GatewayStats, GrpcRefusals, LimitRefusals, Limits, PeerAddr,
+    Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
     RequirePermissionsLayer, Requirement, RequirementError, RequirementErrorKind, ResponseBody,
     ResponseFuture, UnknownKeyLimit, VerdictSource, VerdictStats, WachtAuth, WachtAuthLayerBuilder,
 };

@@ -83,7 +83,7 @@ pub use permission::Permissions;
 pub use permission::requirement::Requirement;
 pub use permission::requirement::error::{RequirementError, RequirementErrorKind};
 pub use principal::Principal;
-pub use refusal::{Rejection, RejectionKind};
+pub use refusal::{GrpcRefusals, Rejection, RejectionKind};
 pub use request::client_ip::{ClientIp, ClientIpError};
 pub use request::context::AuthContext;
 pub use request::credential::CredentialSource;

@@ -19,6 +19,7 @@ mod flight;
 mod gate;
 #[cfg(feature = "tonic")]
 mod grpc;
+mod grpc_rule;
 mod guides;
 mod hyper;
 #[cfg(feature = "wacht")]
@@ -36,6 +37,7 @@ mod outage;
 mod permitted;
 mod properties;
 mod rate_limit_fields;
+mod raw;
 mod refusals;
 mod revocation;
 mod scene;

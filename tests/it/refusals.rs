@@ -116,6 +116,8 @@ fn as_it_is(layer: WachtAuthLayer) -> WachtAuthLayer {
 fn as_grpc(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     let grpc = HeaderValue::from_static("application/grpc");
     request.headers_mut().insert(CONTENT_TYPE, grpc);
+    *request.method_mut() = http::Method::POST;
+    *request.version_mut() = http::Version::HTTP_2;
     request
 }
 

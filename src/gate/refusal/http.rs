@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTIC
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use crate::gate::refusal::grpc::{is_grpc, trailers_only};
+use crate::gate::refusal::grpc::trailers_only;
 use crate::gate::refusal::kind::Row;
 use crate::gate::refusal::rejection::Rejection;
 
@@ -13,8 +13,8 @@ impl Rejection {
     /// The default answer to a request with these parts.
     ///
     /// For HTTP, the status of the kind with an RFC 9457 `application/problem+json` body; for a
-    /// gRPC request (`content-type: application/grpc…`, but not grpc-web), a Trailers-Only answer:
-    /// status 200 with `grpc-status` and an empty body. Both with `Cache-Control: no-store`, and
+    /// gRPC call, as [`GrpcRefusals`](crate::GrpcRefusals) says, a Trailers-Only answer: status 200
+    /// with `grpc-status` and an empty body. Both with `Cache-Control: no-store`, and
     /// with what belongs to the kind: `WWW-Authenticate` (RFC 6750), `Retry-After`, the rate-limit
     /// fields, `Vary`.
     ///
@@ -32,13 +32,13 @@ impl Rejection {
     /// ```
     #[must_use]
     pub fn to_response(&self, parts: &Parts) -> Response<Bytes> {
-        self.default_response(is_grpc(&parts.headers))
+        self.default_response(self.answers().grpc().apply_to(parts))
     }
 
     /// What the gate sends: the default answer or its own `on_reject`'s, and always with what the
     /// table requires.
     pub(crate) fn answer(&self, parts: &Parts) -> Response<Bytes> {
-        let is_grpc = is_grpc(&parts.headers);
+        let is_grpc = self.answers().grpc().apply_to(parts);
         let mut response = match self.answers().on_reject() {
             // A gRPC client reads trailers, and nobody's house format.
             Some(on_reject) if !is_grpc => {

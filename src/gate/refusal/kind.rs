@@ -15,7 +15,7 @@ use http::StatusCode;
 /// | `Misconfigured` | 500 | 13 | nothing: the reason is in the log |
 ///
 /// An HTTP answer has a body of `application/problem+json` (RFC 9457) with `type`, `title`, `status`
-/// and `detail`. A gRPC request is answered with status 200, `grpc-status` and `grpc-message`, and
+/// and `detail`. A gRPC call, as [`GrpcRefusals`](crate::GrpcRefusals) says, is answered with status 200, `grpc-status` and `grpc-message`, and
 /// without a body; of the fields above it gets `retry-after` alone, since the others may not stand
 /// in trailers. Both have `Cache-Control: no-store`, and `Vary` with the header that holds the key.
 ///

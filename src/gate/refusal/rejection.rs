@@ -11,6 +11,7 @@ use http::{HeaderValue, Response};
 use crate::gate::limit::{LimitRefusal, RateLimitFields};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::refusal::challenge::Challenge;
+use crate::gate::refusal::grpc::GrpcRefusals;
 use crate::gate::refusal::kind::RejectionKind;
 
 /// Why a request was refused.
@@ -46,6 +47,7 @@ pub(crate) struct Answers(Option<Arc<Custom>>);
 struct Custom {
     challenge: Challenge,
     on_reject: Option<OnReject>,
+    grpc: GrpcRefusals,
 }
 
 /// What decides the answer in place of the table:
@@ -68,12 +70,17 @@ impl Answers {
         self.with(|custom| custom.on_reject = Some(on_reject))
     }
 
+    pub(crate) fn with_grpc(&self, grpc: GrpcRefusals) -> Self {
+        self.with(|custom| custom.grpc = grpc)
+    }
+
     fn with(&self, change: impl FnOnce(&mut Custom)) -> Self {
         let mut custom = match &self.0 {
             Some(custom) => Custom::clone(custom),
             None => Custom {
                 challenge: Challenge::standard().clone(),
                 on_reject: None,
+                grpc: GrpcRefusals::default(),
             },
         };
         change(&mut custom);
@@ -89,6 +96,11 @@ impl Answers {
 
     pub(super) fn on_reject(&self) -> Option<&OnReject> {
         self.0.as_ref()?.on_reject.as_ref()
+    }
+
+    pub(super) fn grpc(&self) -> GrpcRefusals {
+        let custom = self.0.as_ref();
+        custom.map_or_else(GrpcRefusals::default, |custom| custom.grpc)
     }
 }
 
@@ -149,7 +161,7 @@ impl Rejection {
         Self::new(RejectionKind::Misconfigured)
     }
 
-    /// Lets the answer take a gate's realm, `Vary` and `on_reject`.
+    /// Lets the answer take a gate's realm, `Vary`, `on_reject` and rule for gRPC.
     pub(crate) fn with_answers(self, answers: &Answers) -> Self {
         if answers.0.is_none() && self.0.answers.0.is_none() {
             return self;

@@ -15,7 +15,7 @@ use crate::gate::limit::RateLimitHeaders;
 use crate::gate::options::GateOptions;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::Gate;
-use crate::gate::refusal::Rejection;
+use crate::gate::refusal::{GrpcRefusals, Rejection};
 use crate::gate::request::credential::{CredentialSource, Credentials};
 use crate::gate::service::WachtAuth;
 
@@ -50,6 +50,7 @@ use crate::gate::service::WachtAuth;
 /// | [`require`](Self::require), [`require_with`](Self::require_with): permissions; they add up | none |
 /// | [`realm`](Self::realm): in `WWW-Authenticate` | `api` |
 /// | [`on_reject`](Self::on_reject): refusals in your own format | the table of [`RejectionKind`](crate::RejectionKind) |
+/// | [`grpc`](Self::grpc): which refusals are gRPC's | those of gRPC calls |
 /// | [`rate_limit_headers`](Self::rate_limit_headers) | [`RateLimitHeaders::Draft`] |
 ///
 /// One state behind two views, for REST and for what needs more:
@@ -257,6 +258,15 @@ impl WachtAuthLayer {
         F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
     {
         self.view(|options| options.answers = options.answers.with_on_reject(Arc::new(answer)))
+    }
+
+    /// Which refusals are answered as gRPC's, with status 200 and `grpc-status`. Default:
+    /// [`GrpcRefusals::Auto`], those of gRPC calls.
+    ///
+    /// A service without gRPC says [`GrpcRefusals::Never`]: no caller can turn its refusals into
+    /// answers of status 200, past [`on_reject`](Self::on_reject).
+    pub fn grpc(self, refusals: GrpcRefusals) -> Self {
+        self.view(|options| options.answers = options.answers.with_grpc(refusals))
     }
 
     /// Which rate-limit header fields answers carry. Default: the IETF draft's.
