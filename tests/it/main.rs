@@ -39,6 +39,7 @@ mod properties;
 mod rate_limit_fields;
 mod raw;
 mod refusals;
+mod resources;
 mod revocation;
 mod scene;
 mod secrets;

@@ -16,6 +16,7 @@ use crate::gate::request::context::AuthContext;
 use crate::gate::request::credential::{Credential, Malformed};
 use crate::gate::request::options::RequestOptions;
 use crate::gate::request::peer;
+use crate::gate::request::resource::normal_form;
 
 /// A request, or a key that came some other way.
 pub(crate) struct RequestView<'a> {
@@ -162,15 +163,15 @@ impl<'a> RequestView<'a> {
         })
     }
 
-    /// What endpoint rules are compared with, and Wacht's audit shows.
+    /// What endpoint rules are compared with, and Wacht's audit shows, in normal form.
     pub(crate) fn resource(&self) -> Cow<'_, str> {
         match (&self.resolved.resource, &self.source) {
             (Some(resource), _) => Cow::Borrowed(resource),
             (None, Source::Http(parts)) => match &self.options.resource {
-                Some(resource) => resource(parts),
-                None => Cow::Borrowed(peer::original_path(parts)),
+                Some(resource) => normal_form(resource(parts)),
+                None => normal_form(peer::original_path(parts)),
             },
-            (None, Source::Detached { key, .. }) => Cow::Borrowed(&key.context.resource),
+            (None, Source::Detached { key, .. }) => normal_form(&key.context.resource),
         }
     }
 
@@ -178,7 +179,10 @@ impl<'a> RequestView<'a> {
     pub(crate) fn context(&mut self) -> AuthContext {
         let address = self.address();
         if let Source::Detached { key, .. } = &self.source {
-            return key.context.clone();
+            return AuthContext {
+                resource: self.resource().into_owned(),
+                ..key.context.clone()
+            };
         }
         // Kept, because the limits will ask for it when the answer has come.
         let resource: Arc<str> = self.resource().into();

@@ -46,7 +46,7 @@ use crate::gate::service::WachtAuth;
 /// | [`strip_credential`](Self::strip_credential): remove the key before your service | off: it stays, marked as sensitive |
 /// | [`optional`](Self::optional): pass without a key and without a `Principal` | off |
 /// | [`skip`](Self::skip): requests that pass unseen | none |
-/// | [`resource`](Self::resource): what endpoint rules and Wacht's audit see | the path as it came |
+/// | [`resource`](Self::resource): what endpoint rules and Wacht's audit see | the path |
 /// | [`require`](Self::require), [`require_with`](Self::require_with): permissions; they add up | none |
 /// | [`realm`](Self::realm): in `WWW-Authenticate` | `api` |
 /// | [`on_reject`](Self::on_reject): refusals in your own format | the table of [`RejectionKind`](crate::RejectionKind) |
@@ -160,7 +160,12 @@ impl WachtAuthLayer {
     }
 
     /// What a request is about, for endpoint rules and for Wacht's audit. Default: the path of
-    /// the request as it came, also inside axum's `nest`.
+    /// the request, also inside axum's `nest`.
+    ///
+    /// It is compared, counted and told in normal form: escaped letters, digits, `-`, `.`, `_` and
+    /// `~` are decoded, and the digits of other escapes are in upper case. `/%6frders` is `/orders`.
+    /// Nothing else is folded: `//`, `..`, a slash at the end and case stay, since routers tell them
+    /// apart.
     pub fn resource<F>(self, resource: F) -> Self
     where
         F: for<'a> Fn(&'a Parts) -> Cow<'a, str> + Send + Sync + 'static,
@@ -186,16 +191,38 @@ impl WachtAuthLayer {
     /// any limit is charged: per route or gRPC method. Said twice, both apply. As in [`skip`](Self::skip), the URI is cut
     /// inside axum's `nest`.
     ///
+    /// Go by what decides which code runs: the route that a router has matched, and whether the
+    /// method is safe, so that `HEAD` is held to what `GET` is. A path is no such thing:
+    /// `/admin/../reports` runs axum's `/admin/{a}/{b}`. Nor is the normal form by which
+    /// [`resource`](Self::resource) is counted used here: the parts are as they came.
+    ///
     /// ```
     /// use std::sync::Arc;
-    /// use wacht_auth::{Requirement, WachtAuthLayer, WachtClient};
+    /// use axum::{Router, body::Body, extract::MatchedPath, http::Request, routing::get};
+    /// use tower::ServiceExt;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{Requirement, WachtAuthLayer};
     ///
-    /// # fn main() -> Result<(), wacht_auth::Error> {
-    /// let write = Arc::new(Requirement::try_from("orders:write")?);
-    /// let layer = WachtAuthLayer::new(WachtClient::new("wk_live_...")).require_with(move |parts| {
-    ///     (parts.method != http::Method::GET).then(|| Arc::clone(&write))
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").permissions(["admin:read"]).issue();
+    /// let read = Arc::new(Requirement::try_from("admin:read")?);
+    /// let write = Arc::new(Requirement::try_from("admin:write")?);
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").require_with(move |parts| {
+    ///     let route = parts.extensions.get::<MatchedPath>()?;
+    ///     let requirement = if parts.method.is_safe() { &read } else { &write };
+    ///     route.as_str().starts_with("/admin/").then(|| Arc::clone(requirement))
     /// });
-    /// # let _ = layer;
+    /// let route = get(async || "shown").delete(async || "deleted");
+    /// let app = Router::new().route("/admin/{a}/{b}", route).layer(gate);
+    ///
+    /// for (method, status) in [("GET", 200), ("HEAD", 200), ("DELETE", 403)] {
+    ///     let request = Request::builder().method(method).uri("/admin/../reports");
+    ///     let request = request.header("authorization", format!("Bearer {}", key.secret()));
+    ///     let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
+    ///     assert_eq!(answer.status(), status);
+    /// }
     /// # Ok(()) }
     /// ```
     pub fn require_with<F>(self, requirement: F) -> Self
