@@ -19,7 +19,8 @@ pub(crate) struct GateOptions {
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) answers: Answers,
     pub(crate) rate_limit_headers: RateLimitHeaders,
-    /// `Vary` for admitted answers: only where the key is not in `Authorization`, for which
-    /// caches have rules of their own (RFC 9111, section 3.5).
-    pub(crate) vary: Option<HeaderValue>,
+    /// `Vary` for admitted answers, which are private: only where a key may come elsewhere than in
+    /// `Authorization`, for which caches have rules of their own (RFC 9111, section 3.5). Without a
+    /// value where no header holds it.
+    pub(crate) keys_elsewhere: Option<Option<HeaderValue>>,
 }

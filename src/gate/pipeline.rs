@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::VARY;
+use http::header::{CACHE_CONTROL, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use secrecy::SecretString;
@@ -71,7 +71,8 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = (Verification, bool)> + Se
 #[derive(Default)]
 pub(crate) struct ResponseFields {
     rate_limit: RateLimitFields,
-    vary: Option<HeaderValue>,
+    /// See [`GateOptions::keys_elsewhere`].
+    keys_elsewhere: Option<Option<HeaderValue>>,
 }
 
 const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
@@ -362,7 +363,7 @@ impl Gate {
     /// Step 1: the key, if there is one and it could be one of Wacht's.
     fn credential<'v>(
         &self,
-        view: &'v RequestView<'_>,
+        view: &'v mut RequestView<'_>,
     ) -> Result<Option<Credential<'v>>, Rejection> {
         self.usable()?;
         match view.credential() {
@@ -633,7 +634,7 @@ impl Gate {
         }
         Decision::Pass(ResponseFields {
             rate_limit,
-            vary: self.options.vary.clone(),
+            keys_elsewhere: self.options.keys_elsewhere.clone(),
         })
     }
 
@@ -729,8 +730,14 @@ impl ResponseFields {
     /// Once: what was added is gone from here.
     pub(crate) fn apply(&mut self, headers: &mut HeaderMap) {
         self.rate_limit.write(headers);
-        if let Some(vary) = self.vary.take() {
-            // Full of headers already: then without.
+        let Some(vary) = self.keys_elsewhere.take() else {
+            return;
+        };
+        // Where it is full of headers already, then without.
+        if let Ok(entry) = headers.try_entry(CACHE_CONTROL) {
+            let _ = entry.or_try_insert(HeaderValue::from_static("private"));
+        }
+        if let Some(vary) = vary {
             let _ = headers.try_append(VARY, vary);
         }
     }

@@ -39,11 +39,16 @@ impl RawAnswer {
     }
 }
 
-/// Sends `line` (`GET / HTTP/1.1`) with these header lines, and reads the answer to its end.
+/// Sends `line` (`GET / HTTP/1.1`) with these header lines, and reads the answer to its end. Without a
+/// `connection:` among them, the connection is to be closed.
 pub async fn send(address: SocketAddr, line: &str, headers: &[&str]) -> RawAnswer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let mut request = format!("{line}\r\nhost: localhost\r\nconnection: close\r\n");
-    for header in headers {
+    let mut request = format!("{line}\r\nhost: localhost\r\n");
+    let closes = headers
+        .iter()
+        .any(|header| header.starts_with("connection:"));
+    let close = ["connection: close"];
+    for header in headers.iter().chain(close.iter().filter(|_| !closes)) {
         request = request + header + "\r\n";
     }
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -5,6 +5,7 @@ use http::header::{CONTENT_TYPE, TE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, Version};
 
+use crate::gate::refusal::challenge::Text;
 use crate::gate::refusal::kind::Row;
 
 /// Which refusals are gRPC's: status 200 with `grpc-status` and `grpc-message`, without a body, and
@@ -51,13 +52,18 @@ pub enum GrpcRefusals {
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// The status and message of the row; the status of HTTP is 200.
-pub(super) fn trailers_only(row: &Row) -> Response<Bytes> {
+/// The status and message of the row, unless the gate has a text of its own; the status of HTTP is
+/// 200.
+pub(super) fn trailers_only(row: &Row, text: Option<&Text>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(row.grpc)));
-    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(row.detail));
+    let message = match text {
+        Some(text) => text.grpc_message.clone(),
+        None => HeaderValue::from_static(row.detail),
+    };
+    headers.insert(GRPC_MESSAGE, message);
     response
 }
 

@@ -56,7 +56,7 @@ impl Rejection {
         let row = self.kind().row();
         let mut response;
         if is_grpc {
-            response = trailers_only(&row);
+            response = trailers_only(&row, self.answers().challenge().text(self.kind()));
         } else {
             response = Response::new(self.problem(&row));
             *response.status_mut() = row.status;
@@ -73,26 +73,26 @@ impl Rejection {
     fn complete(&self, response: &mut Response<Bytes>, is_grpc: bool) {
         let challenge = self.answers().challenge();
         let headers = response.headers_mut();
-        let mut require = |name: HeaderName, value: HeaderValue| {
-            // A house answer so full of headers that no more fit goes out as it is.
-            if let Ok(entry) = headers.try_entry(name) {
-                let _ = entry.or_try_insert(value);
-            }
-        };
-        require(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        require(headers, CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_seconds() {
-            require(RETRY_AFTER, HeaderValue::from(seconds));
+            require(headers, RETRY_AFTER, HeaderValue::from(seconds));
         }
         // Neither field may stand in trailers, which is what a gRPC client takes them for.
         if !is_grpc {
-            if let Some(value) = challenge.of(self.kind(), self.scope()) {
-                require(WWW_AUTHENTICATE, value);
+            let challenges = challenge.of(self.kind(), self.scope());
+            if !headers.contains_key(WWW_AUTHENTICATE) {
+                // One line each: few parsers tell a comma within a challenge from one between two.
+                for value in challenges.as_slice() {
+                    let _ = headers.try_append(WWW_AUTHENTICATE, value.clone());
+                }
             }
             for (name, value) in self.rate_limit_fields().iter() {
-                require(name, value);
+                require(headers, name, value);
             }
         }
-        vary_by(headers, challenge.vary());
+        if let Some(names) = challenge.vary() {
+            vary_by(headers, names);
+        }
     }
 
     fn problem(&self, row: &Row) -> Bytes {
@@ -113,8 +113,18 @@ impl Rejection {
                 body.push(b'}');
                 body.into()
             }
-            _ => Bytes::from_static(row.problem.as_bytes()),
+            _ => match self.answers().challenge().text(self.kind()) {
+                Some(text) => text.problem.clone(),
+                None => Bytes::from_static(row.problem.as_bytes()),
+            },
         }
+    }
+}
+
+fn require(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    // A house answer so full of headers that no more fit goes out as it is.
+    if let Ok(entry) = headers.try_entry(name) {
+        let _ = entry.or_try_insert(value);
     }
 }
 

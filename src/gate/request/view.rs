@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::request::context::AuthContext;
-use crate::gate::request::credential::{Credential, Malformed};
+use crate::gate::request::credential::{Credential, Decoded, Malformed};
 use crate::gate::request::options::RequestOptions;
 use crate::gate::request::peer;
 use crate::gate::request::resource::normal_form;
@@ -24,6 +24,8 @@ pub(crate) struct RequestView<'a> {
     options: &'a RequestOptions,
     client_ip: &'a ClientIp,
     resolved: Resolved,
+    /// The key, if it does not stand in the request as it is.
+    decoded: Decoded,
 }
 
 enum Source<'a> {
@@ -66,6 +68,7 @@ impl<'a> RequestView<'a> {
             options,
             client_ip,
             resolved,
+            decoded: None,
         }
     }
 
@@ -82,6 +85,7 @@ impl<'a> RequestView<'a> {
             options,
             client_ip,
             resolved: Resolved::default(),
+            decoded: None,
         }
     }
 
@@ -102,10 +106,11 @@ impl<'a> RequestView<'a> {
         }
     }
 
-    /// Drops what only a gate may say, and marks what holds a key as sensitive.
+    /// Drops what only a gate may say, takes keys out of the URI, and marks what holds one as
+    /// sensitive.
     pub(crate) fn clean(&mut self) {
         if let Source::Http(parts) = &mut self.source {
-            self.options.credentials.clean(&mut parts.headers);
+            self.options.credentials.clean(parts);
         }
     }
 
@@ -117,9 +122,9 @@ impl<'a> RequestView<'a> {
     }
 
     /// The key that the request shows, well-formed or not; `None` if it shows none.
-    pub(crate) fn credential(&self) -> Result<Option<Credential<'_>>, Malformed> {
+    pub(crate) fn credential(&mut self) -> Result<Option<Credential<'_>>, Malformed> {
         match &self.source {
-            Source::Http(parts) => self.options.credentials.extract(&parts.headers),
+            Source::Http(parts) => self.options.credentials.extract(parts, &mut self.decoded),
             Source::Detached { key, .. } => Credential::parse(key.secret.as_bytes()).map(Some),
         }
     }
@@ -205,7 +210,7 @@ impl<'a> RequestView<'a> {
     /// Takes the key out of the request, for an inner service that must not see it.
     pub(crate) fn strip_credential(&mut self) {
         if let Source::Http(parts) = &mut self.source {
-            self.options.credentials.strip(&mut parts.headers);
+            self.options.credentials.strip(parts);
         }
     }
 }

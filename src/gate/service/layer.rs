@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::Response;
 use http::request::Parts;
-use http::{HeaderValue, Response};
 use tower_layer::Layer;
 
 use crate::gate::handle::AuthHandle;
@@ -41,7 +40,8 @@ use crate::gate::service::WachtAuth;
 /// | option | default |
 /// |---|---|
 /// | [`app`](Self::app), [`apps`](Self::apps): accept keys of these apps alone | every app of the deployment but the platform's own, with a warning |
-/// | [`credentials`](Self::credentials): where the key is, in order | [`CredentialSource::bearer`]; also [`CredentialSource::header`] |
+/// | [`credentials`](Self::credentials): where the key is, in order | [`CredentialSource::bearer`]; also other headers and schemes, Basic, cookies, the query, websocket protocols |
+/// | [`ignore_foreign`](Self::ignore_foreign): a bearer token of somebody else's form is no credential | off |
 /// | [`accept_oauth_tokens`](Self::accept_oauth_tokens): opaque OAuth access tokens (`oat_…`) too | off |
 /// | [`strip_credential`](Self::strip_credential): remove the key before your service | off: it stays, marked as sensitive |
 /// | [`optional`](Self::optional): pass without a key and without a `Principal` | off |
@@ -113,19 +113,47 @@ impl WachtAuthLayer {
 
     /// Where to look for the key, in order. Default: [`CredentialSource::bearer`].
     ///
-    /// A request with more than one credential in these places is malformed.
+    /// A request with two keys in one of these places, or with different keys in several, is
+    /// malformed. The `WWW-Authenticate` of a 401 names each place, and its text says where the key
+    /// belongs.
     pub fn credentials(self, sources: impl IntoIterator<Item = CredentialSource>) -> Self {
-        let credentials = Credentials::new(sources);
         self.view(|options| {
-            let names = credentials.vary().map(|name| name.as_str());
-            let names = names.collect::<Vec<_>>().join(", ");
-            // Header names and commas are always a header value.
-            let vary = HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static("*"));
-            let elsewhere = credentials.vary().any(|name| name != AUTHORIZATION);
-            options.vary = elsewhere.then(|| vary.clone());
-            options.answers = options.answers.with_vary(vary);
+            let ignore_foreign = options.request.credentials.ignore_foreign;
+            let credentials = Credentials::new(sources).ignoring_foreign(ignore_foreign);
+            options.keys_elsewhere = credentials.are_elsewhere().then(|| credentials.vary());
+            options.answers = options.answers.with_credentials(&credentials);
             options.request.credentials = credentials;
         })
+    }
+
+    /// Takes a bearer token that is no key of Wacht's by its form for no credential: a signed token
+    /// of three parts set apart by dots, the first of which decodes to a JSON object (a JWT), as
+    /// identity providers issue. Without this, it is looked up at the gateway as a key, if it has the
+    /// length of one, and refused.
+    ///
+    /// With [`optional`](Self::optional) such a request goes on without a
+    /// [`Principal`](crate::Principal), the token still in place, to the layer that knows it; without,
+    /// it is a 401 that says where a key belongs.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").ignore_foreign();
+    ///
+    /// let jwt = "Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmVkLCBzdXJlbHkuLi4uLi4uLi4";
+    /// let request = Request::get("/orders").header("authorization", jwt).body(())?;
+    /// let refused = gate.handle().authenticate(&request.into_parts().0).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::MissingCredential);
+    /// assert_eq!(wacht.journal().checks(), 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn ignore_foreign(self) -> Self {
+        self.view(|options| options.request.credentials.ignore_foreign = true)
     }
 
     /// Accepts Wacht's opaque OAuth access tokens (`oat_…`) beside API keys.
