@@ -261,7 +261,7 @@ impl Text {
         let message = HeaderValue::try_from(detail.replace('%', "%25"));
         Self {
             problem: row.problem.replacen(row.detail, &detail, 1).into(),
-            grpc_message: message.unwrap_or(HeaderValue::from_static(row.detail)),
+            grpc_message: message.unwrap_or_else(|_| HeaderValue::from_static(row.detail)),
             detail: detail.into(),
         }
     }

@@ -187,9 +187,8 @@ impl CredentialSource {
     /// ``!#$%&'*+-.^_`|~``, for `Basic`, whose value is no key ([`basic`](Self::basic) reads it),
     /// and for a source that is no header.
     pub fn scheme(self, word: &str) -> Result<Self> {
-        let name = match self.0 {
-            SourceKind::Header { name, .. } => name,
-            _ => return Err(unfit("only a source made by `header` has a scheme")),
+        let SourceKind::Header { name, .. } = self.0 else {
+            return Err(unfit("only a source made by `header` has a scheme"));
         };
         if word.eq_ignore_ascii_case("basic") {
             let message = "what follows `Basic` is no key: `CredentialSource::basic` reads it";
