@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, VARY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderValue, Response};
 use secrecy::SecretString;
 
 use crate::clock::Now;
@@ -73,11 +73,17 @@ pub(crate) struct ResponseFields {
     rate_limit: RateLimitFields,
     /// See [`GateOptions::keys_elsewhere`].
     keys_elsewhere: Option<Option<HeaderValue>>,
+    /// For the extensions of the answer, where the options say so.
+    caller: Option<Principal>,
 }
 
 const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
     `into_make_service_with_connect_info::<SocketAddr>()`; hyper: insert `PeerAddr` into the \
     request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
+
+const NAME_THE_PROXIES: &str = "name the networks of your proxies and no more, such as \
+    `.client_ip(ClientIp::trusted_proxies([\"10.0.0.0/8\"])?)`, with `.forwarded()` if they write \
+    `Forwarded`; without a proxy, a caller has made the header up and nothing is to be done";
 
 impl Gate {
     pub(crate) fn new(options: GateOptions, state: Arc<State>) -> Self {
@@ -174,6 +180,7 @@ impl Gate {
 
     /// Step 3, unless the caller's address has had too many bad keys looked up.
     fn ask(&self, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Decision {
+        self.say_once_whose_addresses_count(view);
         match self.look_up_allowed(&key, view, now) {
             Err(wait) => self.refuse_early(Rejection::rate_limited_plainly(wait)),
             Ok(()) if self.asks_always() => self.wait_for_own_check(key, view),
@@ -635,6 +642,10 @@ impl Gate {
         Decision::Pass(ResponseFields {
             rate_limit,
             keys_elsewhere: self.options.keys_elsewhere.clone(),
+            caller: match self.options.tell_outside {
+                true => view.extensions().get().cloned(),
+                false => None,
+            },
         })
     }
 
@@ -677,6 +688,18 @@ impl Gate {
         Err(Rejection::misconfigured())
     }
 
+    /// Only on the way to a check, so that a hit pays nothing for it: what proxies write, they write
+    /// on every request.
+    fn say_once_whose_addresses_count(&self, view: &RequestView<'_>) {
+        let notice = &self.state.notices.proxies;
+        if !notice.was_said()
+            && let Some(doubt) = view.doubt_of_addresses()
+            && notice.is_first()
+        {
+            warn_of_addresses(doubt);
+        }
+    }
+
     fn say_once_what_is_missing(&self, view: &mut RequestView<'_>) {
         let notices = &self.state.notices;
         if !view.is_http() {
@@ -696,6 +719,11 @@ impl Gate {
             );
         }
     }
+}
+
+/// Says in the log that forwarded addresses are lost, or believed of anybody.
+pub(crate) fn warn_of_addresses(doubt: &str) {
+    tracing::warn!(target: GATE, hint = NAME_THE_PROXIES, "{doubt}");
 }
 
 /// What the request waits for. It came after the event `asked`.
@@ -728,7 +756,11 @@ fn problem<'a>(
 
 impl ResponseFields {
     /// Once: what was added is gone from here.
-    pub(crate) fn apply(&mut self, headers: &mut HeaderMap) {
+    pub(crate) fn apply<B>(&mut self, response: &mut Response<B>) {
+        if let Some(caller) = self.caller.take() {
+            response.extensions_mut().insert(caller);
+        }
+        let headers = response.headers_mut();
         self.rate_limit.write(headers);
         let Some(vary) = self.keys_elsewhere.take() else {
             return;

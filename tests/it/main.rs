@@ -45,6 +45,7 @@ mod revocation;
 mod scene;
 mod secrets;
 mod tenancy;
+mod told_outside;
 mod tower_contract;
 mod tower_http_stack;
 mod traces;

@@ -17,6 +17,10 @@ pub(crate) fn normal_form<'p>(path: impl Into<Cow<'p, str>>) -> Cow<'p, str> {
 
 /// The normal form of a path that is not in it.
 fn changed(path: &str) -> Option<String> {
+    // Most paths end here, and a plain look at the bytes is the quickest.
+    if !path.bytes().any(|byte| byte == b'%') {
+        return None;
+    }
     let mut normal = String::new();
     // Up to here `path` is in `normal`.
     let mut copied = 0;

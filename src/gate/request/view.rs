@@ -168,6 +168,14 @@ impl<'a> RequestView<'a> {
         })
     }
 
+    /// What this request lets one doubt of whose addresses are believed.
+    pub(crate) fn doubt_of_addresses(&self) -> Option<&'static str> {
+        match &self.source {
+            Source::Http(parts) => self.client_ip.doubt(&parts.headers),
+            Source::Detached { .. } => None,
+        }
+    }
+
     /// What endpoint rules are compared with, and Wacht's audit shows, in normal form.
     pub(crate) fn resource(&self) -> Cow<'_, str> {
         match (&self.resolved.resource, &self.source) {

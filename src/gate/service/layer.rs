@@ -45,6 +45,7 @@ use crate::gate::service::WachtAuth;
 /// | [`accept_oauth_tokens`](Self::accept_oauth_tokens): opaque OAuth access tokens (`oat_…`) too | off |
 /// | [`strip_credential`](Self::strip_credential): remove the key before your service | off: it stays, marked as sensitive |
 /// | [`optional`](Self::optional): pass without a key and without a `Principal` | off |
+/// | [`tell_outside`](Self::tell_outside): the `Principal` in the answer's extensions, for access logs | off |
 /// | [`skip`](Self::skip): requests that pass unseen | none |
 /// | [`resource`](Self::resource): what endpoint rules and Wacht's audit see | the path |
 /// | [`require`](Self::require), [`require_with`](Self::require_with): permissions; they add up | none |
@@ -175,6 +176,33 @@ impl WachtAuthLayer {
     /// [`require`](Self::require) or [`require_with`](Self::require_with) asks for permissions.
     pub fn optional(self) -> Self {
         self.view(|options| options.optional = true)
+    }
+
+    /// Puts the [`Principal`](crate::Principal) into the extensions of the answers to requests that were
+    /// let in, whoever made the answer, for an access log further out. A refusal of the gate has its
+    /// [`Rejection`] there in any case.
+    ///
+    /// ```
+    /// use axum::{Router, body::Body, http::{Request, StatusCode}, routing::get};
+    /// use tower::ServiceExt;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{Principal, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").name("ci").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").tell_outside();
+    /// let app = Router::new().route("/orders", get(async || StatusCode::NOT_FOUND)).layer(gate);
+    ///
+    /// let request = Request::get("/orders").header("authorization", format!("Bearer {}", key.secret()));
+    /// let answer = app.oneshot(request.body(Body::empty())?).await?;
+    /// let caller: &Principal = answer.extensions().get().expect("it was let in");
+    /// assert_eq!((caller.key_name(), answer.status().as_u16()), ("ci", 404));
+    /// # Ok(()) }
+    /// ```
+    pub fn tell_outside(self) -> Self {
+        self.view(|options| options.tell_outside = true)
     }
 
     /// Lets requests pass unseen for which `predicate` is true, such as health checks. They have

@@ -92,14 +92,20 @@ impl Credentials {
         decoded: &'h mut Decoded,
     ) -> Result<Option<Credential<'h>>, Malformed> {
         let headers = &parts.headers;
+        // The default, without what only other sources need.
+        if let [bearer @ SourceKind::Bearer] = &*self.sources {
+            let key = self.in_line(bearer, &AUTHORIZATION, headers)?;
+            return key.map(Credential::parse).transpose();
+        }
         let mut found: Option<Credential<'h>> = None;
         let mut user_pass = None;
         for source in self.sources.iter() {
             let key = match source {
-                SourceKind::Bearer | SourceKind::Header { .. } => self.in_line(source, headers)?,
+                SourceKind::Bearer => self.in_line(source, &AUTHORIZATION, headers)?,
+                SourceKind::Header { name, .. } => self.in_line(source, name, headers)?,
                 SourceKind::Basic => {
                     // Looked at last: what it is decoded into is on loan from then on.
-                    user_pass = self.in_line(source, headers)?;
+                    user_pass = self.in_line(source, &AUTHORIZATION, headers)?;
                     None
                 }
                 SourceKind::Cookie(name) => cookie::value(headers, name)?,
@@ -125,11 +131,9 @@ impl Credentials {
     fn in_line<'h>(
         &self,
         source: &SourceKind,
+        name: &HeaderName,
         headers: &'h HeaderMap,
     ) -> Result<Option<&'h [u8]>, Malformed> {
-        let Some(name) = source.header_name() else {
-            return Ok(None);
-        };
         let mut lines = headers.get_all(name).iter();
         match (lines.next(), lines.next()) {
             (None, _) => Ok(None),

@@ -138,7 +138,7 @@ impl CredentialSource {
     ///
     /// - `x-wacht-*`: such headers are removed from every request, since services might believe
     ///   them;
-    /// - `cookie`, which holds many values;
+    /// - `cookie`, which holds many values: [`cookie`](Self::cookie) takes one;
     /// - what belongs to one connection and ends at the next hop, such as `connection`, `te` and
     ///   `proxy-*`;
     /// - what browsers, proxies or gRPC write themselves, such as `forwarded`, `x-forwarded-*`,
@@ -376,7 +376,11 @@ fn unusable(name: &HeaderName) -> Option<&'static str> {
     let name = name.as_str();
     let starts_with = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     match name {
-        "cookie" | "set-cookie" => Some("it holds many values, and browsers send them unasked"),
+        "cookie" => Some("it holds many values: `CredentialSource::cookie` takes one"),
+        "set-cookie" => Some("it holds many values, for browsers"),
+        "sec-websocket-protocol" => {
+            Some("browsers write it: `CredentialSource::websocket_protocol` reads it")
+        }
         // RFC 9110, section 7.6.1, and RFC 9113, section 8.2.2.
         "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade"
         | "http2-settings" => Some("it ends at the next hop"),

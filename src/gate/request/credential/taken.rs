@@ -65,10 +65,12 @@ fn take_parameters(sources: &[SourceKind], uri: &mut Uri, taken: &mut TakenKeys)
     let before = taken.0.len();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = form_decoded(name);
         let mut sources = sources.iter();
         let is_named = |source: &&SourceKind| match source {
-            SourceKind::Query(key) => key.as_bytes() == name.as_slice(),
+            SourceKind::Query(wanted) if name.contains(['%', '+']) => {
+                form_decoded(name).as_slice() == wanted.as_bytes()
+            }
+            SourceKind::Query(wanted) => name == &**wanted,
             _ => false,
         };
         match sources.find(is_named) {
