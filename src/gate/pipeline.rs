@@ -19,7 +19,7 @@ use crate::gate::directory::{AppRules, AppStatus};
 use crate::gate::limit::{
     Caller, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
 };
-use crate::gate::options::GateOptions;
+use crate::gate::options::{GateOptions, KeysElsewhere};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Rejection, RejectionKind};
@@ -71,8 +71,7 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = (Verification, bool)> + Se
 #[derive(Default)]
 pub(crate) struct ResponseFields {
     rate_limit: RateLimitFields,
-    /// See [`GateOptions::keys_elsewhere`].
-    keys_elsewhere: Option<Option<HeaderValue>>,
+    keys_elsewhere: Option<Arc<KeysElsewhere>>,
     /// For the extensions of the answer, where the options say so.
     caller: Option<Principal>,
 }
@@ -762,15 +761,15 @@ impl ResponseFields {
         }
         let headers = response.headers_mut();
         self.rate_limit.write(headers);
-        let Some(vary) = self.keys_elsewhere.take() else {
+        let Some(keys_elsewhere) = self.keys_elsewhere.take() else {
             return;
         };
         // Where it is full of headers already, then without.
         if let Ok(entry) = headers.try_entry(CACHE_CONTROL) {
             let _ = entry.or_try_insert(HeaderValue::from_static("private"));
         }
-        if let Some(vary) = vary {
-            let _ = headers.try_append(VARY, vary);
+        if let Some(vary) = &keys_elsewhere.vary {
+            let _ = headers.try_append(VARY, vary.clone());
         }
     }
 }

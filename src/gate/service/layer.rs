@@ -11,7 +11,7 @@ use tower_layer::Layer;
 
 use crate::gate::handle::AuthHandle;
 use crate::gate::limit::RateLimitHeaders;
-use crate::gate::options::GateOptions;
+use crate::gate::options::{GateOptions, KeysElsewhere};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::Gate;
 use crate::gate::refusal::{GrpcRefusals, Rejection};
@@ -121,7 +121,10 @@ impl WachtAuthLayer {
         self.view(|options| {
             let ignore_foreign = options.request.credentials.ignore_foreign;
             let credentials = Credentials::new(sources).ignoring_foreign(ignore_foreign);
-            options.keys_elsewhere = credentials.are_elsewhere().then(|| credentials.vary());
+            options.keys_elsewhere = credentials.are_elsewhere().then(|| {
+                let vary = credentials.vary();
+                Arc::new(KeysElsewhere { vary })
+            });
             options.answers = options.answers.with_credentials(&credentials);
             options.request.credentials = credentials;
         })
