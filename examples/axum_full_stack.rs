@@ -15,6 +15,7 @@
 //! | request id, set | before the trace, so that the span has it |
 //! | trace | outside whatever may answer, so that it sees refusals, time-outs and preflights too |
 //! | request id, propagate | the same: every answer has the id |
+//! | access log | outside whatever may answer: a line for each request, with its caller or why it was refused |
 //! | CORS | outside the gate: a preflight has no key, and a page may read a refusal only with CORS headers |
 //! | time-out | outside the gate, so that waiting for a verification counts; inside CORS, so that a page can read it |
 //! | the gate | outside whatever needs a caller |
@@ -64,6 +65,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(3);
 fn service(gate: WachtAuthLayer) -> Router {
     let gate = gate
         .skip(|parts| parts.uri.path() == "/health")
+        .tell_outside()
         .on_reject(in_house_format)
         .strip_credential();
 
@@ -101,6 +103,7 @@ fn service(gate: WachtAuthLayer) -> Router {
             TraceLayer::new_for_http().make_span_with(DefaultMakeSpan::new().include_headers(true)),
         )
         .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(middleware::from_fn(log_access))
         .layer(cors)
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -122,6 +125,24 @@ fn in_house_format(rejection: &Rejection, parts: &Parts) -> Response<Bytes> {
     *response.status_mut() = rejection.kind().status();
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// The access log. It stands outside the gate, which tells it the caller in the answer's extensions.
+async fn log_access(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let caller = response.extensions().get::<Principal>();
+    let refusal = response.extensions().get::<Rejection>();
+    tracing::info!(
+        %method,
+        path,
+        status = response.status().as_u16(),
+        key = caller.map(Principal::key_id),
+        app = caller.map(Principal::app_slug),
+        refusal = refusal.map(|refusal| refusal.kind().as_str()),
+        "answered"
+    );
     response
 }
 
@@ -284,6 +305,21 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         "the log tells the caller",
         true,
         log.contains("called key="),
+    );
+    let access = log.lines().filter(|line| line.contains(" answered "));
+    let access: Vec<&str> = access.collect();
+    let named = |line: &&&str| line.contains("key=") && line.contains("app=\"shop\"");
+    let refused = |line: &&&str| line.contains("refusal=");
+    test.row("access log: answers", 12, access.len());
+    test.row(
+        "access log: callers",
+        5,
+        access.iter().filter(named).count(),
+    );
+    test.row(
+        "access log: refusals",
+        3,
+        access.iter().filter(refused).count(),
     );
     let hidden = "\"authorization\": Sensitive";
     test.row(

@@ -66,6 +66,7 @@
 //! | question | chapter |
 //! |---|---|
 //! | Where does the gate stand, and what does a stranger see? | [`guide::axum`], [`guide::hyper`], [`guide::grpc`] |
+//! | Where do callers put their key? | [`guide::credentials`] |
 //! | How long may a revoked key still pass? | [`guide::staleness`] |
 //! | Who counts requests, and how exactly? | [`guide::limits`] |
 //! | Whose address counts behind proxies? | [`guide::load_balancer`] |
@@ -80,6 +81,7 @@
 //! |---|---|
 //! | the options, what clones share, where the layer goes | [`WachtAuthLayer`] |
 //! | the caller | [`Principal`], [`Permissions`] |
+//! | where the key is | [`CredentialSource`] |
 //! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`]; in a handler's signature [`wacht_auth::axum::Permitted`][Permitted] |
 //! | how stale an answer may be | [`CachePolicy`] |
 //! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`], [`UnknownKeyLimit`] |
@@ -168,8 +170,8 @@ pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
     Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp,
-    ClientIpError, CredentialSource, GatewayStats, LimitRefusals, Limits, PeerAddr, Permissions,
-    PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
+    ClientIpError, CredentialSource, GatewayStats, GrpcRefusals, LimitRefusals, Limits, PeerAddr,
+    Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
     RequirePermissionsLayer, Requirement, RequirementError, RequirementErrorKind, ResponseBody,
     ResponseFuture, UnknownKeyLimit, VerdictSource, VerdictStats, WachtAuth, WachtAuthLayerBuilder,
 };

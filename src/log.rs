@@ -21,6 +21,10 @@ impl Notice {
         !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
     }
 
+    pub(crate) fn was_said(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Whether there was something to take back.
     pub(crate) fn is_over(&self) -> bool {
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)

@@ -82,7 +82,10 @@ impl Caller {
             request = request.header("authorization", format!("Bearer {key}"));
         }
         if self.is_grpc {
-            request = request.header("content-type", "application/grpc");
+            request = request
+                .method("POST")
+                .version(http::Version::HTTP_2)
+                .header("content-type", "application/grpc");
         }
         if self.has_address {
             request = request.extension(PeerAddr(([192, 0, 2, 1], 40_000).into()));

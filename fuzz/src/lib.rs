@@ -13,7 +13,8 @@ use tokio::runtime::Runtime;
 use tower::{Layer, ServiceExt};
 use wacht_auth::dev::{DevGateway, Fault, On};
 use wacht_auth::{
-    CachePolicy, ClientIp, PeerAddr, Rejection, RejectionKind, Requirement, WachtAuthLayer,
+    CachePolicy, ClientIp, CredentialSource, PeerAddr, Rejection, RejectionKind, Requirement,
+    WachtAuthLayer,
 };
 
 const PEER: &str = "10.0.0.1:4000";
@@ -99,12 +100,39 @@ pub fn credential(data: &[u8]) {
         return;
     };
     let mut request = stage.request();
-    request.headers_mut().insert("authorization", value);
+    request.headers_mut().insert("authorization", value.clone());
     let (status, _) = stage.call(&stage.layer, request);
+    let mut everywhere = stage.request();
+    for name in [
+        "authorization",
+        "x-api-key",
+        "cookie",
+        "sec-websocket-protocol",
+    ] {
+        everywhere.headers_mut().insert(name, value.clone());
+    }
+    let sources = || -> wacht_auth::Result<_> {
+        Ok([
+            CredentialSource::header("authorization")?.scheme("ApiKey")?,
+            CredentialSource::header("x-api-key")?,
+            CredentialSource::cookie("key")?,
+            CredentialSource::websocket_protocol("key.")?,
+        ])
+    };
+    let layer = stage
+        .layer
+        .clone()
+        .credentials(sources().expect("usable names"));
+    let (status_everywhere, _) = stage.call(&layer, everywhere);
     let is_good = data
         .windows(stage.key.len())
         .any(|part| part == stage.key.as_bytes());
-    assert!(is_good || status != StatusCode::OK);
+    assert!(
+        is_good
+            || [status, status_everywhere]
+                .iter()
+                .all(|status| *status != StatusCode::OK)
+    );
 }
 
 /// A good key passes, whatever is said about where it comes from.
@@ -184,7 +212,7 @@ mod tests {
     fn credentials_hold_for_a_while() {
         let filler = "a".repeat(46);
         let pieces = [
-            "Bearer ", "bearer\t", "Basic ", ",", " ", "sk_", &filler, "-_",
+            "Bearer ", "bearer\t", "Basic ", ",", " ", "sk_", &filler, "-_", "key=", "key.", "; ",
         ];
         inputs(&pieces, 5_000)
             .iter()

@@ -34,8 +34,8 @@ pub enum ConfigErrorKind {
     AppNotFound,
     /// What names the trusted proxies is no address and no network.
     ClientIp,
-    /// The places where a gate looks for keys: none at all, two that exclude each other, or a
-    /// header name that is none or reserved.
+    /// The places where a gate looks for keys: none at all, or a name, scheme or prefix in which no
+    /// key can arrive.
     Credentials,
     /// The management key belongs to another deployment than the layer.
     DeploymentMismatch,

@@ -9,9 +9,10 @@ use crate::api::api_keys::KeyId;
 use crate::client::events::ManagementEvent;
 use crate::client::{ConfigError, ConfigErrorKind, Result};
 use crate::clock::Now;
-use crate::gate::pipeline::{Decision, Gate};
+use crate::gate::pipeline::{Decision, Gate, warn_of_addresses};
 use crate::gate::principal::Principal;
 use crate::gate::refusal::Rejection;
+use crate::gate::request::client_ip::NO_PROXY_IS_TRUSTED;
 use crate::gate::request::context::AuthContext;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::request::view::{Detached, Resolved};
@@ -240,7 +241,9 @@ impl AuthHandle {
 
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
     /// management key is accepted, the deployment is known, and it has the apps that the layer
-    /// names. Two calls of Wacht, and one more per app named.
+    /// names. Two calls of Wacht, and one more per app named. No proxy may be trusted whose network is
+    /// all addresses; where requests came through proxies of which none is trusted, the log says so
+    /// once more.
     ///
     /// For `main` or a startup probe. Not for a probe that goes on being asked: while Wacht is down
     /// it would take a process out of service that still lets known keys pass.
@@ -269,6 +272,13 @@ impl AuthHandle {
         let verifier = &self.gate.state.verifier;
         if let Some(problem) = self.gate.options.request.credentials.problem() {
             return Err(ConfigError::new(ConfigErrorKind::Credentials, problem).into());
+        }
+        if let Some(problem) = self.gate.state.client_ip.trusts_everybody() {
+            return Err(ConfigError::new(ConfigErrorKind::ClientIp, problem).into());
+        }
+        // Told again, but no error: any stranger can send the header.
+        if self.gate.state.notices.proxies.was_said() {
+            warn_of_addresses(NO_PROXY_IS_TRUSTED);
         }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")

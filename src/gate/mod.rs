@@ -6,11 +6,12 @@
 //! waiting, `resume` takes it on with what it has waited for. `service/future.rs` waits in between, or
 //! `handle.rs` for what is no HTTP request.
 //!
-//! 0. **Clean.** Inbound `x-wacht-*` headers are dropped on every way to the inner service, and
-//!    the credential's headers are marked as sensitive. A request that is skipped passes here; one
+//! 0. **Clean.** Inbound `x-wacht-*` headers are dropped on every way to the inner service, keys are
+//!    taken out of the URI and of offered protocols, and the credential's headers are marked as
+//!    sensitive. A request that is skipped passes here; one
 //!    that a gate further out on the same state has admitted goes to 4, and is not charged again.
 //!    Room: `request/`.
-//! 1. **Credential.** The key is pulled from where the options say. None, more than one, and what
+//! 1. **Credential.** The key is pulled from where the options say. None, different ones, and what
 //!    cannot be one of Wacht's keys are refused without asking anybody. From here on nobody holds
 //!    the key itself but the request and the checks it needs: it goes by its SHA-256 digest. Room:
 //!    `request/`.
@@ -83,7 +84,7 @@ pub use permission::Permissions;
 pub use permission::requirement::Requirement;
 pub use permission::requirement::error::{RequirementError, RequirementErrorKind};
 pub use principal::Principal;
-pub use refusal::{Rejection, RejectionKind};
+pub use refusal::{GrpcRefusals, Rejection, RejectionKind};
 pub use request::client_ip::{ClientIp, ClientIpError};
 pub use request::context::AuthContext;
 pub use request::credential::CredentialSource;

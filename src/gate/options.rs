@@ -1,5 +1,7 @@
 //! What one view of the gate may change without touching what all views share.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use crate::gate::directory::AcceptedApps;
@@ -16,10 +18,18 @@ pub(crate) struct GateOptions {
     pub(crate) accept_oauth_tokens: bool,
     pub(crate) strip_credential: bool,
     pub(crate) optional: bool,
+    pub(crate) tell_outside: bool,
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) answers: Answers,
     pub(crate) rate_limit_headers: RateLimitHeaders,
-    /// `Vary` for admitted answers: only where the key is not in `Authorization`, for which
-    /// caches have rules of their own (RFC 9111, section 3.5).
+    /// Only where a key may come elsewhere than in `Authorization`, for which caches have rules of
+    /// their own (RFC 9111, section 3.5).
+    pub(crate) keys_elsewhere: Option<Arc<KeysElsewhere>>,
+}
+
+/// What shared caches are told of answers that depend on a key they do not know of, beside that
+/// they are private.
+pub(crate) struct KeysElsewhere {
+    /// Without a value where no header holds the key.
     pub(crate) vary: Option<HeaderValue>,
 }

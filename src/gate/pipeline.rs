@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::VARY;
+use http::header::{CACHE_CONTROL, VARY};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderValue};
+use http::{Extensions, HeaderValue, Response};
 use secrecy::SecretString;
 
 use crate::clock::Now;
@@ -19,7 +19,7 @@ use crate::gate::directory::{AppRules, AppStatus};
 use crate::gate::limit::{
     Caller, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
 };
-use crate::gate::options::GateOptions;
+use crate::gate::options::{GateOptions, KeysElsewhere};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Rejection, RejectionKind};
@@ -71,12 +71,18 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = (Verification, bool)> + Se
 #[derive(Default)]
 pub(crate) struct ResponseFields {
     rate_limit: RateLimitFields,
-    vary: Option<HeaderValue>,
+    keys_elsewhere: Option<Arc<KeysElsewhere>>,
+    /// For the extensions of the answer, where the options say so.
+    caller: Option<Principal>,
 }
 
 const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
     `into_make_service_with_connect_info::<SocketAddr>()`; hyper: insert `PeerAddr` into the \
     request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
+
+const NAME_THE_PROXIES: &str = "name the networks of your proxies and no more, such as \
+    `.client_ip(ClientIp::trusted_proxies([\"10.0.0.0/8\"])?)`, with `.forwarded()` if they write \
+    `Forwarded`; without a proxy, a caller has made the header up and nothing is to be done";
 
 impl Gate {
     pub(crate) fn new(options: GateOptions, state: Arc<State>) -> Self {
@@ -178,6 +184,7 @@ impl Gate {
 
     /// Step 3, unless the caller's address has had too many bad keys looked up.
     fn ask(&self, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Decision {
+        self.say_once_whose_addresses_count(view);
         match self.look_up_allowed(&key, view, now) {
             Err(wait) => self.refuse_early(Rejection::rate_limited_plainly(wait)),
             Ok(()) if self.asks_always() => self.wait_for_own_check(key, view),
@@ -367,7 +374,7 @@ impl Gate {
     /// Step 1: the key, if there is one and it could be one of Wacht's.
     fn credential<'v>(
         &self,
-        view: &'v RequestView<'_>,
+        view: &'v mut RequestView<'_>,
     ) -> Result<Option<Credential<'v>>, Rejection> {
         self.usable()?;
         match view.credential() {
@@ -638,7 +645,11 @@ impl Gate {
         }
         Decision::Pass(ResponseFields {
             rate_limit,
-            vary: self.options.vary.clone(),
+            keys_elsewhere: self.options.keys_elsewhere.clone(),
+            caller: match self.options.tell_outside {
+                true => view.extensions().get().cloned(),
+                false => None,
+            },
         })
     }
 
@@ -681,6 +692,18 @@ impl Gate {
         Err(Rejection::misconfigured())
     }
 
+    /// Only on the way to a check, so that a hit pays nothing for it: what proxies write, they write
+    /// on every request.
+    fn say_once_whose_addresses_count(&self, view: &RequestView<'_>) {
+        let notice = &self.state.notices.proxies;
+        if !notice.was_said()
+            && let Some(doubt) = view.doubt_of_addresses()
+            && notice.is_first()
+        {
+            warn_of_addresses(doubt);
+        }
+    }
+
     fn say_once_what_is_missing(&self, view: &mut RequestView<'_>) {
         let notices = &self.state.notices;
         if !view.is_http() {
@@ -700,6 +723,11 @@ impl Gate {
             );
         }
     }
+}
+
+/// Says in the log that forwarded addresses are lost, or believed of anybody.
+pub(crate) fn warn_of_addresses(doubt: &str) {
+    tracing::warn!(target: GATE, hint = NAME_THE_PROXIES, "{doubt}");
 }
 
 /// What the request waits for. It came after the event `asked`.
@@ -732,11 +760,21 @@ fn problem<'a>(
 
 impl ResponseFields {
     /// Once: what was added is gone from here.
-    pub(crate) fn apply(&mut self, headers: &mut HeaderMap) {
+    pub(crate) fn apply<B>(&mut self, response: &mut Response<B>) {
+        if let Some(caller) = self.caller.take() {
+            response.extensions_mut().insert(caller);
+        }
+        let headers = response.headers_mut();
         self.rate_limit.write(headers);
-        if let Some(vary) = self.vary.take() {
-            // Full of headers already: then without.
-            let _ = headers.try_append(VARY, vary);
+        let Some(keys_elsewhere) = self.keys_elsewhere.take() else {
+            return;
+        };
+        // Where it is full of headers already, then without.
+        if let Ok(entry) = headers.try_entry(CACHE_CONTROL) {
+            let _ = entry.or_try_insert(HeaderValue::from_static("private"));
+        }
+        if let Some(vary) = &keys_elsewhere.vary {
+            let _ = headers.try_append(VARY, vary.clone());
         }
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct Settings {
 pub(crate) struct Notices {
     pub(crate) any_app: Notice,
     pub(crate) no_peer: Notice,
+    pub(crate) proxies: Notice,
     pub(crate) client: Notice,
     pub(crate) credentials: Notice,
     pub(crate) runtime: Notice,

@@ -8,6 +8,7 @@
 //! | put the gate into an axum router, and know what a stranger sees | [`axum`] |
 //! | serve with hyper alone | [`hyper`] |
 //! | gate tonic services, all or one | [`grpc`] |
+//! | take keys from other places, and say where they belong | [`credentials`] |
 //! | choose how long a revoked key may still pass | [`staleness`] |
 //! | choose who counts requests, and how exactly | [`limits`] |
 //! | count the right addresses behind proxies | [`load_balancer`] |
@@ -41,6 +42,9 @@ pub mod hyper {}
 
 #[cfg_attr(any(not(doctest), feature = "tonic"), doc = include_str!("grpc.md"))]
 pub mod grpc {}
+
+#[doc = include_str!("credentials.md")]
+pub mod credentials {}
 
 #[doc = include_str!("staleness.md")]
 pub mod staleness {}

@@ -510,7 +510,7 @@ async fn a_rejection_becomes_a_status_with_its_code_and_its_wait() {
         .authenticate_key(key.secret(), &context)
         .await
         .unwrap_err();
-    let message = limited.message();
+    let message = limited.message().to_owned();
     let status = Status::from(limited);
     assert_refused(&status, RejectionKind::RateLimited, Some("60"));
     assert_eq!(status.message(), message);
@@ -564,7 +564,7 @@ async fn a_refusal_is_trailers_only_on_the_wire() {
         assert_eq!(answer.headers()["grpc-status"], "16", "{content_type}");
         assert_eq!(
             answer.headers()["grpc-message"],
-            "This request carries no API key."
+            "This request carries no API key: send it as `Authorization: Bearer <key>`."
         );
         assert_eq!(answer.headers()["content-type"], "application/grpc");
         assert!(!answer.headers().contains_key("www-authenticate"));

@@ -433,6 +433,8 @@ async fn a_grpc_answer_has_the_fields_in_its_headers_and_never_where_trailers_ar
         let mut request = get(secret);
         let content_type = "application/grpc".parse().unwrap();
         request.headers_mut().insert("content-type", content_type);
+        *request.method_mut() = http::Method::POST;
+        *request.version_mut() = http::Version::HTTP_2;
         request
     };
     let answer = |trailers_only: bool| {

@@ -52,14 +52,15 @@ fn row(kind: RejectionKind) -> Row {
             "16",
             Some(r#"Bearer realm="api""#),
             "Unauthorized",
-            "This request carries no API key.",
+            "This request carries no API key: send it as `Authorization: Bearer <key>`.",
         ),
         RejectionKind::MalformedCredential => row(
             400,
             "16",
             Some(r#"Bearer realm="api", error="invalid_request""#),
             "Bad Request",
-            "The credentials of this request cannot be read: send exactly one API key.",
+            "The credentials of this request cannot be read: send exactly one API key, \
+             as `Authorization: Bearer <key>`.",
         ),
         RejectionKind::InvalidKey => row(
             401,
@@ -116,6 +117,8 @@ fn as_it_is(layer: WachtAuthLayer) -> WachtAuthLayer {
 fn as_grpc(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
     let grpc = HeaderValue::from_static("application/grpc");
     request.headers_mut().insert(CONTENT_TYPE, grpc);
+    *request.method_mut() = http::Method::POST;
+    *request.version_mut() = http::Version::HTTP_2;
     request
 }
 
@@ -548,7 +551,8 @@ async fn the_order_of_options_does_not_matter_to_the_answer() {
         scene.layer().credentials(source()).realm("shop"),
     ] {
         let met = Echo::behind(layer).call(anonymous()).await;
-        assert_eq!(met.header("www-authenticate"), r#"Bearer realm="shop""#);
+        let challenge = r#"ApiKey realm="shop", header="x-api-key""#;
+        assert_eq!(met.header("www-authenticate"), challenge);
         assert_eq!(met.header("vary"), "x-api-key");
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Full;
@@ -186,6 +187,8 @@ async fn no_key_shows_in_any_log_line_or_text() {
         .credentials([
             CredentialSource::bearer(),
             CredentialSource::header("x-api-key").unwrap(),
+            CredentialSource::query("api_key").unwrap(),
+            CredentialSource::basic(),
         ])
         .accept_oauth_tokens();
     let handle = layer.handle();
@@ -200,6 +203,7 @@ async fn no_key_shows_in_any_log_line_or_text() {
     watch.debug(&handle);
 
     good_and_bad_keys(&scene, &echo, &mut watch).await;
+    in_other_places(&scene, &echo, &mut watch).await;
     watch.debug(&handle.stats());
     by_the_handle(&scene, &handle, &mut watch).await;
     all_kinds_of_failure(&scene, &layer, &client, &mut watch).await;
@@ -287,6 +291,26 @@ async fn good_and_bad_keys(scene: &Scene, echo: &Echo, watch: &mut Watch) {
     let met = echo.call(twice).await;
     met.assert_refused(RejectionKind::MalformedCredential);
     watch.met(&met);
+}
+
+async fn in_other_places(scene: &Scene, echo: &Echo, watch: &mut Watch) {
+    let unknown = format!("sk_live_{}", "In-The-Query".repeat(4).split_off(5));
+    for secret in [scene.key().secret(), &unknown] {
+        watch.secret(secret);
+        // Known, and stale with a refresh behind it.
+        for wait in [0, 0, 31] {
+            scene.clock.advance(Duration::from_secs(wait));
+            let mut request = anonymous();
+            *request.uri_mut() = format!("/others?api_key={secret}&x=1").parse().unwrap();
+            watch.met(&echo.call(request).await);
+            let user_pass = BASE64_STANDARD.encode(format!("{secret}:"));
+            watch.secret(&user_pass);
+            let mut request = anonymous();
+            let basic = format!("Basic {user_pass}").parse().unwrap();
+            request.headers_mut().insert("authorization", basic);
+            watch.met(&echo.call(request).await);
+        }
+    }
 }
 
 async fn by_the_handle(scene: &Scene, handle: &AuthHandle, watch: &mut Watch) {

@@ -20,7 +20,7 @@ use wacht_auth::client::RetryPolicy;
 use wacht_auth::dev::{DevGateway, DevRule, Fault, On};
 use wacht_auth::models::RevokeApiKeyRequest;
 use wacht_auth::{
-    AuthContext, Limits, PeerAddr, Principal, RejectionKind, RequirePermissionsLayer,
+    AuthContext, ClientIp, Limits, PeerAddr, Principal, RejectionKind, RequirePermissionsLayer,
     WachtAuthLayer, WachtClient,
 };
 
@@ -579,6 +579,16 @@ async fn trouble_of_the_program() {
     let mut request = get(key.secret());
     request.extensions_mut().remove::<PeerAddr>();
     refused(Echo::behind(scene.layer()).call(request).await);
+
+    // Behind proxies that nobody named, or that everybody is.
+    let everybody = ClientIp::trusted_proxies(["0.0.0.0/0"]).unwrap();
+    for client_ip in [ClientIp::peer(), everybody] {
+        let layer = scene.builder().client_ip(client_ip).build().unwrap();
+        let mut request = get(made_up(1).as_str());
+        let forwarded = http::HeaderValue::from_static("203.0.113.9");
+        request.headers_mut().insert("x-forwarded-for", forwarded);
+        Echo::behind(layer.app("orders")).call(request).await;
+    }
 
     let behind = tower::service_fn(
         |_: http::Request<http_body_util::Full<bytes::Bytes>>| async {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::counters::{CalendarUnit, ClockReading, CounterState, LimitCounter, Moment, Window};
 use super::subjects::{Caller, LimitSubject};
+use crate::gate::request::resource::normal_form;
 use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
 
 /// One limit, in the gate's own terms.
@@ -50,7 +51,7 @@ pub(super) struct RuleKey {
     pub(super) mode: Mode,
     pub(super) window: Window,
     pub(super) max_requests: u32,
-    /// Sorted; `None` is all.
+    /// In normal form, sorted; `None` is all.
     pub(super) endpoints: Option<Box<[Box<str>]>>,
 }
 
@@ -190,7 +191,10 @@ impl RuleKey {
         let endpoints = listed
             .filter(|listed| !listed.iter().any(|endpoint| &**endpoint == "*"))
             .map(|listed| {
-                let mut sorted = listed.to_vec();
+                // As the resources that they are compared with.
+                let normal = |endpoint: &str| Box::from(&*normal_form(endpoint));
+                let mut sorted: Vec<Box<str>> =
+                    listed.iter().map(|endpoint| normal(endpoint)).collect();
                 sorted.sort_unstable();
                 sorted.dedup();
                 sorted.into_boxed_slice()

@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTIC
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use crate::gate::refusal::grpc::{is_grpc, trailers_only};
+use crate::gate::refusal::grpc::trailers_only;
 use crate::gate::refusal::kind::Row;
 use crate::gate::refusal::rejection::Rejection;
 
@@ -13,8 +13,8 @@ impl Rejection {
     /// The default answer to a request with these parts.
     ///
     /// For HTTP, the status of the kind with an RFC 9457 `application/problem+json` body; for a
-    /// gRPC request (`content-type: application/grpc…`, but not grpc-web), a Trailers-Only answer:
-    /// status 200 with `grpc-status` and an empty body. Both with `Cache-Control: no-store`, and
+    /// gRPC call, as [`GrpcRefusals`](crate::GrpcRefusals) says, a Trailers-Only answer: status 200
+    /// with `grpc-status` and an empty body. Both with `Cache-Control: no-store`, and
     /// with what belongs to the kind: `WWW-Authenticate` (RFC 6750), `Retry-After`, the rate-limit
     /// fields, `Vary`.
     ///
@@ -32,13 +32,13 @@ impl Rejection {
     /// ```
     #[must_use]
     pub fn to_response(&self, parts: &Parts) -> Response<Bytes> {
-        self.default_response(is_grpc(&parts.headers))
+        self.default_response(self.answers().grpc().apply_to(parts))
     }
 
     /// What the gate sends: the default answer or its own `on_reject`'s, and always with what the
     /// table requires.
     pub(crate) fn answer(&self, parts: &Parts) -> Response<Bytes> {
-        let is_grpc = is_grpc(&parts.headers);
+        let is_grpc = self.answers().grpc().apply_to(parts);
         let mut response = match self.answers().on_reject() {
             // A gRPC client reads trailers, and nobody's house format.
             Some(on_reject) if !is_grpc => {
@@ -56,7 +56,7 @@ impl Rejection {
         let row = self.kind().row();
         let mut response;
         if is_grpc {
-            response = trailers_only(&row);
+            response = trailers_only(&row, self.answers().challenge().text(self.kind()));
         } else {
             response = Response::new(self.problem(&row));
             *response.status_mut() = row.status;
@@ -73,26 +73,26 @@ impl Rejection {
     fn complete(&self, response: &mut Response<Bytes>, is_grpc: bool) {
         let challenge = self.answers().challenge();
         let headers = response.headers_mut();
-        let mut require = |name: HeaderName, value: HeaderValue| {
-            // A house answer so full of headers that no more fit goes out as it is.
-            if let Ok(entry) = headers.try_entry(name) {
-                let _ = entry.or_try_insert(value);
-            }
-        };
-        require(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        require(headers, CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_seconds() {
-            require(RETRY_AFTER, HeaderValue::from(seconds));
+            require(headers, RETRY_AFTER, HeaderValue::from(seconds));
         }
         // Neither field may stand in trailers, which is what a gRPC client takes them for.
         if !is_grpc {
-            if let Some(value) = challenge.of(self.kind(), self.scope()) {
-                require(WWW_AUTHENTICATE, value);
+            let challenges = challenge.of(self.kind(), self.scope());
+            if !headers.contains_key(WWW_AUTHENTICATE) {
+                // One line each: few parsers tell a comma within a challenge from one between two.
+                for value in challenges.as_slice() {
+                    let _ = headers.try_append(WWW_AUTHENTICATE, value.clone());
+                }
             }
             for (name, value) in self.rate_limit_fields().iter() {
-                require(name, value);
+                require(headers, name, value);
             }
         }
-        vary_by(headers, challenge.vary());
+        if let Some(names) = challenge.vary() {
+            vary_by(headers, names);
+        }
     }
 
     fn problem(&self, row: &Row) -> Bytes {
@@ -113,8 +113,18 @@ impl Rejection {
                 body.push(b'}');
                 body.into()
             }
-            _ => Bytes::from_static(row.problem.as_bytes()),
+            _ => match self.answers().challenge().text(self.kind()) {
+                Some(text) => text.problem.clone(),
+                None => Bytes::from_static(row.problem.as_bytes()),
+            },
         }
+    }
+}
+
+fn require(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    // A house answer so full of headers that no more fit goes out as it is.
+    if let Ok(entry) = headers.try_entry(name) {
+        let _ = entry.or_try_insert(value);
     }
 }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 ///
 /// | kind | HTTP | gRPC | beside the status |
 /// |---|---|---|---|
-/// | `MissingCredential` | 401 | 16 | `WWW-Authenticate: Bearer realm="api"`, and nothing more in it |
+/// | `MissingCredential` | 401 | 16 | `WWW-Authenticate: Bearer realm="api"`, and nothing more in it; the detail says where the key belongs |
 /// | `MalformedCredential` | 400 | 16 | … `error="invalid_request"` |
 /// | `InvalidKey` | 401 | 16 | … `error="invalid_token"` |
 /// | `PermissionDenied` | 403 | 7 | … `error="insufficient_scope"`, with `scope="…"` where the requirement is a plain list of permissions that can be scopes (RFC 6749) |
@@ -14,8 +14,12 @@ use http::StatusCode;
 /// | `Unavailable` | 503 | 14 | `Retry-After` |
 /// | `Misconfigured` | 500 | 13 | nothing: the reason is in the log |
 ///
+/// Where [`credentials`](crate::WachtAuthLayer::credentials) names other places, each has its own
+/// challenge, as the table of [`CredentialSource`](crate::CredentialSource) shows, in a line of its own.
+/// That of `Basic` cannot say what is wrong, and stands on a 401 alone.
+///
 /// An HTTP answer has a body of `application/problem+json` (RFC 9457) with `type`, `title`, `status`
-/// and `detail`. A gRPC request is answered with status 200, `grpc-status` and `grpc-message`, and
+/// and `detail`. A gRPC call, as [`GrpcRefusals`](crate::GrpcRefusals) says, is answered with status 200, `grpc-status` and `grpc-message`, and
 /// without a body; of the fields above it gets `retry-after` alone, since the others may not stand
 /// in trailers. Both have `Cache-Control: no-store`, and `Vary` with the header that holds the key.
 ///
@@ -100,14 +104,14 @@ impl RejectionKind {
                 16,
                 "about:blank",
                 "Unauthorized",
-                "This request carries no API key."
+                "This request carries no API key: send it as `Authorization: Bearer <key>`."
             ),
             Self::MalformedCredential => row!(
                 400,
                 16,
                 "about:blank",
                 "Bad Request",
-                "The credentials of this request cannot be read: send exactly one API key."
+                "The credentials of this request cannot be read: send exactly one API key, as `Authorization: Bearer <key>`."
             ),
             Self::InvalidKey => row!(
                 401,

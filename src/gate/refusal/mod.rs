@@ -10,6 +10,7 @@ mod http;
 mod kind;
 mod rejection;
 
+pub use grpc::GrpcRefusals;
 pub use kind::RejectionKind;
 pub(crate) use rejection::Answers;
 pub use rejection::Rejection;

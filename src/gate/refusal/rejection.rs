@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
-use http::{HeaderValue, Response};
 
 use crate::gate::limit::{LimitRefusal, RateLimitFields};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::refusal::challenge::Challenge;
+use crate::gate::refusal::grpc::GrpcRefusals;
 use crate::gate::refusal::kind::RejectionKind;
+use crate::gate::request::credential::Credentials;
 
 /// Why a request was refused.
 ///
@@ -46,6 +48,7 @@ pub(crate) struct Answers(Option<Arc<Custom>>);
 struct Custom {
     challenge: Challenge,
     on_reject: Option<OnReject>,
+    grpc: GrpcRefusals,
 }
 
 /// What decides the answer in place of the table:
@@ -59,13 +62,16 @@ impl Answers {
         self.with(|custom| custom.challenge = custom.challenge.with_realm(realm))
     }
 
-    /// The names of the headers that hold keys, joined by commas.
-    pub(crate) fn with_vary(&self, vary: HeaderValue) -> Self {
-        self.with(|custom| custom.challenge = custom.challenge.with_vary(vary))
+    pub(crate) fn with_credentials(&self, credentials: &Credentials) -> Self {
+        self.with(|custom| custom.challenge = custom.challenge.with_credentials(credentials))
     }
 
     pub(crate) fn with_on_reject(&self, on_reject: OnReject) -> Self {
         self.with(|custom| custom.on_reject = Some(on_reject))
+    }
+
+    pub(crate) fn with_grpc(&self, grpc: GrpcRefusals) -> Self {
+        self.with(|custom| custom.grpc = grpc)
     }
 
     fn with(&self, change: impl FnOnce(&mut Custom)) -> Self {
@@ -74,6 +80,7 @@ impl Answers {
             None => Custom {
                 challenge: Challenge::standard().clone(),
                 on_reject: None,
+                grpc: GrpcRefusals::default(),
             },
         };
         change(&mut custom);
@@ -89,6 +96,11 @@ impl Answers {
 
     pub(super) fn on_reject(&self) -> Option<&OnReject> {
         self.0.as_ref()?.on_reject.as_ref()
+    }
+
+    pub(super) fn grpc(&self) -> GrpcRefusals {
+        let custom = self.0.as_ref();
+        custom.map_or_else(GrpcRefusals::default, |custom| custom.grpc)
     }
 }
 
@@ -149,7 +161,7 @@ impl Rejection {
         Self::new(RejectionKind::Misconfigured)
     }
 
-    /// Lets the answer take a gate's realm, `Vary` and `on_reject`.
+    /// Lets the answer take a gate's challenge, `Vary`, `on_reject` and rule for gRPC.
     pub(crate) fn with_answers(self, answers: &Answers) -> Self {
         if answers.0.is_none() && self.0.answers.0.is_none() {
             return self;
@@ -201,10 +213,14 @@ impl Rejection {
         self.0.violated_policies.iter().map(|name| &**name)
     }
 
-    /// A sentence for the caller. It names no key and no cause that a stranger should not know.
+    /// A sentence for the caller. It names no key and no cause that a stranger should not know; where a
+    /// key is missing, it says where one belongs.
     #[must_use]
-    pub fn message(&self) -> &'static str {
-        self.0.kind.row().detail
+    pub fn message(&self) -> &str {
+        match self.answers().challenge().text(self.0.kind) {
+            Some(text) => &text.detail,
+            None => self.0.kind.row().detail,
+        }
     }
 }
 
@@ -229,6 +245,7 @@ impl std::error::Error for Rejection {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::request::credential::CredentialSource;
 
     fn is_shared(one: &Answers, other: &Answers) -> bool {
         let [one, other] = [one, other].map(|answers| answers.0.as_ref());
@@ -246,15 +263,18 @@ mod tests {
 
     #[test]
     fn options_of_the_answer_add_up() {
-        let vary = HeaderValue::from_static("x-api-key");
+        let source = CredentialSource::header("x-api-key").unwrap();
         let answers = Answers::default()
             .with_on_reject(Arc::new(|_, _| Response::new(Bytes::from_static(b"no"))))
             .with_realm("orders")
-            .with_vary(vary.clone());
+            .with_credentials(&Credentials::new(source));
         let challenge = answers.challenge();
-        assert_eq!(challenge.vary(), vary);
+        assert_eq!(challenge.vary().unwrap(), "x-api-key");
         let missing = challenge.of(RejectionKind::MissingCredential, None);
-        assert_eq!(missing.unwrap(), r#"Bearer realm="orders""#);
+        assert_eq!(
+            missing.as_slice(),
+            [r#"ApiKey realm="orders", header="x-api-key""#]
+        );
         let (parts, ()) = http::Request::new(()).into_parts();
         let rejection = Rejection::invalid_key().with_answers(&answers);
         assert_eq!(*rejection.answer(&parts).body(), "no");

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::Extensions;
 use http::request::Parts;
+use http::{Extensions, Uri};
 
 /// The remote end of the connection a request came in on.
 ///
@@ -78,6 +78,11 @@ pub(crate) fn original_path(parts: &Parts) -> &str {
     }
 }
 
+/// The URI that axum has kept as it came.
+pub(crate) fn original_uri_mut(extensions: &mut Extensions) -> Option<&mut Uri> {
+    axum_connection::original_uri_mut(extensions)
+}
+
 #[cfg(feature = "axum")]
 mod axum_connection {
     use std::net::SocketAddr;
@@ -94,6 +99,10 @@ mod axum_connection {
     pub(super) fn original_uri(extensions: &Extensions) -> Option<&Uri> {
         extensions.get().map(|OriginalUri(uri)| uri)
     }
+
+    pub(super) fn original_uri_mut(extensions: &mut Extensions) -> Option<&mut Uri> {
+        extensions.get_mut().map(|OriginalUri(uri)| uri)
+    }
 }
 
 #[cfg(not(feature = "axum"))]
@@ -107,6 +116,10 @@ mod axum_connection {
     }
 
     pub(super) fn original_uri(_: &Extensions) -> Option<&Uri> {
+        None
+    }
+
+    pub(super) fn original_uri_mut(_: &mut Extensions) -> Option<&mut Uri> {
         None
     }
 }

@@ -13,9 +13,10 @@ use smallvec::SmallVec;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::request::context::AuthContext;
-use crate::gate::request::credential::{Credential, Malformed};
+use crate::gate::request::credential::{Credential, Decoded, Malformed};
 use crate::gate::request::options::RequestOptions;
 use crate::gate::request::peer;
+use crate::gate::request::resource::normal_form;
 
 /// A request, or a key that came some other way.
 pub(crate) struct RequestView<'a> {
@@ -23,6 +24,8 @@ pub(crate) struct RequestView<'a> {
     options: &'a RequestOptions,
     client_ip: &'a ClientIp,
     resolved: Resolved,
+    /// The key, if it does not stand in the request as it is.
+    decoded: Decoded,
 }
 
 enum Source<'a> {
@@ -65,6 +68,7 @@ impl<'a> RequestView<'a> {
             options,
             client_ip,
             resolved,
+            decoded: None,
         }
     }
 
@@ -80,6 +84,7 @@ impl<'a> RequestView<'a> {
             options,
             client_ip,
             resolved: Resolved::default(),
+            decoded: None,
         }
     }
 
@@ -100,10 +105,11 @@ impl<'a> RequestView<'a> {
         }
     }
 
-    /// Drops what only a gate may say, and marks what holds a key as sensitive.
+    /// Drops what only a gate may say, takes keys out of the URI, and marks what holds one as
+    /// sensitive.
     pub(crate) fn clean(&mut self) {
         if let Source::Http(parts) = &mut self.source {
-            self.options.credentials.clean(&mut parts.headers);
+            self.options.credentials.clean(parts);
         }
     }
 
@@ -115,9 +121,9 @@ impl<'a> RequestView<'a> {
     }
 
     /// The key that the request shows, well-formed or not; `None` if it shows none.
-    pub(crate) fn credential(&self) -> Result<Option<Credential<'_>>, Malformed> {
+    pub(crate) fn credential(&mut self) -> Result<Option<Credential<'_>>, Malformed> {
         match &self.source {
-            Source::Http(parts) => self.options.credentials.extract(&parts.headers),
+            Source::Http(parts) => self.options.credentials.extract(parts, &mut self.decoded),
             Source::Detached { key, .. } => Credential::parse(key.secret.as_bytes()).map(Some),
         }
     }
@@ -164,15 +170,23 @@ impl<'a> RequestView<'a> {
         })
     }
 
-    /// What endpoint rules are compared with, and Wacht's audit shows.
+    /// What this request lets one doubt of whose addresses are believed.
+    pub(crate) fn doubt_of_addresses(&self) -> Option<&'static str> {
+        match &self.source {
+            Source::Http(parts) => self.client_ip.doubt(&parts.headers),
+            Source::Detached { .. } => None,
+        }
+    }
+
+    /// What endpoint rules are compared with, and Wacht's audit shows, in normal form.
     pub(crate) fn resource(&self) -> Cow<'_, str> {
         match (&self.resolved.resource, &self.source) {
             (Some(resource), _) => Cow::Borrowed(resource),
             (None, Source::Http(parts)) => match &self.options.resource {
-                Some(resource) => resource(parts),
-                None => Cow::Borrowed(peer::original_path(parts)),
+                Some(resource) => normal_form(resource(parts)),
+                None => normal_form(peer::original_path(parts)),
             },
-            (None, Source::Detached { key, .. }) => Cow::Borrowed(&key.context.resource),
+            (None, Source::Detached { key, .. }) => normal_form(&key.context.resource),
         }
     }
 
@@ -180,7 +194,10 @@ impl<'a> RequestView<'a> {
     pub(crate) fn context(&mut self) -> AuthContext {
         let address = self.address();
         if let Source::Detached { key, .. } = &self.source {
-            return key.context.clone();
+            return AuthContext {
+                resource: self.resource().into_owned(),
+                ..key.context.clone()
+            };
         }
         // Kept, because the limits will ask for it when the answer has come.
         let resource: Arc<str> = self.resource().into();
@@ -203,7 +220,7 @@ impl<'a> RequestView<'a> {
     /// Takes the key out of the request, for an inner service that must not see it.
     pub(crate) fn strip_credential(&mut self) {
         if let Source::Http(parts) = &mut self.source {
-            self.options.credentials.strip(&mut parts.headers);
+            self.options.credentials.strip(parts);
         }
     }
 }

@@ -105,7 +105,7 @@ where
             let next = match this.state.as_mut().project() {
                 StateProjection::Inner { future, fields } => {
                     let mut response = ready!(future.poll(cx))?;
-                    fields.apply(response.headers_mut());
+                    fields.apply(&mut response);
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 #[expect(clippy::expect_used, reason = "a caller's error, as with any future")]

@@ -5,17 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::Response;
 use http::request::Parts;
-use http::{HeaderValue, Response};
 use tower_layer::Layer;
 
 use crate::gate::handle::AuthHandle;
 use crate::gate::limit::RateLimitHeaders;
-use crate::gate::options::GateOptions;
+use crate::gate::options::{GateOptions, KeysElsewhere};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::Gate;
-use crate::gate::refusal::Rejection;
+use crate::gate::refusal::{GrpcRefusals, Rejection};
 use crate::gate::request::credential::{CredentialSource, Credentials};
 use crate::gate::service::WachtAuth;
 
@@ -41,15 +40,18 @@ use crate::gate::service::WachtAuth;
 /// | option | default |
 /// |---|---|
 /// | [`app`](Self::app), [`apps`](Self::apps): accept keys of these apps alone | every app of the deployment but the platform's own, with a warning |
-/// | [`credentials`](Self::credentials): where the key is, in order | [`CredentialSource::bearer`]; also [`CredentialSource::header`] |
+/// | [`credentials`](Self::credentials): where the key is, in order | [`CredentialSource::bearer`]; also other headers and schemes, Basic, cookies, the query, websocket protocols |
+/// | [`ignore_foreign`](Self::ignore_foreign): a bearer token of somebody else's form is no credential | off |
 /// | [`accept_oauth_tokens`](Self::accept_oauth_tokens): opaque OAuth access tokens (`oat_…`) too | off |
 /// | [`strip_credential`](Self::strip_credential): remove the key before your service | off: it stays, marked as sensitive |
 /// | [`optional`](Self::optional): pass without a key and without a `Principal` | off |
+/// | [`tell_outside`](Self::tell_outside): the `Principal` in the answer's extensions, for access logs | off |
 /// | [`skip`](Self::skip): requests that pass unseen | none |
-/// | [`resource`](Self::resource): what endpoint rules and Wacht's audit see | the path as it came |
+/// | [`resource`](Self::resource): what endpoint rules and Wacht's audit see | the path |
 /// | [`require`](Self::require), [`require_with`](Self::require_with): permissions; they add up | none |
 /// | [`realm`](Self::realm): in `WWW-Authenticate` | `api` |
 /// | [`on_reject`](Self::on_reject): refusals in your own format | the table of [`RejectionKind`](crate::RejectionKind) |
+/// | [`grpc`](Self::grpc): which refusals are gRPC's | those of gRPC calls |
 /// | [`rate_limit_headers`](Self::rate_limit_headers) | [`RateLimitHeaders::Draft`] |
 ///
 /// One state behind two views, for REST and for what needs more:
@@ -112,19 +114,50 @@ impl WachtAuthLayer {
 
     /// Where to look for the key, in order. Default: [`CredentialSource::bearer`].
     ///
-    /// A request with more than one credential in these places is malformed.
+    /// A request with two keys in one of these places, or with different keys in several, is
+    /// malformed. The `WWW-Authenticate` of a 401 names each place, and its text says where the key
+    /// belongs.
     pub fn credentials(self, sources: impl IntoIterator<Item = CredentialSource>) -> Self {
-        let credentials = Credentials::new(sources);
         self.view(|options| {
-            let names = credentials.vary().map(|name| name.as_str());
-            let names = names.collect::<Vec<_>>().join(", ");
-            // Header names and commas are always a header value.
-            let vary = HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static("*"));
-            let elsewhere = credentials.vary().any(|name| name != AUTHORIZATION);
-            options.vary = elsewhere.then(|| vary.clone());
-            options.answers = options.answers.with_vary(vary);
+            let ignore_foreign = options.request.credentials.ignore_foreign;
+            let credentials = Credentials::new(sources).ignoring_foreign(ignore_foreign);
+            options.keys_elsewhere = credentials.are_elsewhere().then(|| {
+                let vary = credentials.vary();
+                Arc::new(KeysElsewhere { vary })
+            });
+            options.answers = options.answers.with_credentials(&credentials);
             options.request.credentials = credentials;
         })
+    }
+
+    /// Takes a bearer token that is no key of Wacht's by its form for no credential: a signed token
+    /// of three parts set apart by dots, the first of which decodes to a JSON object (a JWT), as
+    /// identity providers issue. Without this, it is looked up at the gateway as a key, if it has the
+    /// length of one, and refused.
+    ///
+    /// With [`optional`](Self::optional) such a request goes on without a
+    /// [`Principal`](crate::Principal), the token still in place, to the layer that knows it; without,
+    /// it is a 401 that says where a key belongs.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").ignore_foreign();
+    ///
+    /// let jwt = "Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmVkLCBzdXJlbHkuLi4uLi4uLi4";
+    /// let request = Request::get("/orders").header("authorization", jwt).body(())?;
+    /// let refused = gate.handle().authenticate(&request.into_parts().0).await.unwrap_err();
+    /// assert_eq!(refused.kind(), RejectionKind::MissingCredential);
+    /// assert_eq!(wacht.journal().checks(), 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn ignore_foreign(self) -> Self {
+        self.view(|options| options.request.credentials.ignore_foreign = true)
     }
 
     /// Accepts Wacht's opaque OAuth access tokens (`oat_…`) beside API keys.
@@ -148,6 +181,33 @@ impl WachtAuthLayer {
         self.view(|options| options.optional = true)
     }
 
+    /// Puts the [`Principal`](crate::Principal) into the extensions of the answers to requests that were
+    /// let in, whoever made the answer, for an access log further out. A refusal of the gate has its
+    /// [`Rejection`] there in any case.
+    ///
+    /// ```
+    /// use axum::{Router, body::Body, http::{Request, StatusCode}, routing::get};
+    /// use tower::ServiceExt;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{Principal, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").name("ci").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").tell_outside();
+    /// let app = Router::new().route("/orders", get(async || StatusCode::NOT_FOUND)).layer(gate);
+    ///
+    /// let request = Request::get("/orders").header("authorization", format!("Bearer {}", key.secret()));
+    /// let answer = app.oneshot(request.body(Body::empty())?).await?;
+    /// let caller: &Principal = answer.extensions().get().expect("it was let in");
+    /// assert_eq!((caller.key_name(), answer.status().as_u16()), ("ci", 404));
+    /// # Ok(()) }
+    /// ```
+    pub fn tell_outside(self) -> Self {
+        self.view(|options| options.tell_outside = true)
+    }
+
     /// Lets requests pass unseen for which `predicate` is true, such as health checks. They have
     /// no [`Principal`](crate::Principal) from this gate, whatever key they carry; one that a gate further
     /// out on the same state has put there stays.
@@ -159,7 +219,12 @@ impl WachtAuthLayer {
     }
 
     /// What a request is about, for endpoint rules and for Wacht's audit. Default: the path of
-    /// the request as it came, also inside axum's `nest`.
+    /// the request, also inside axum's `nest`.
+    ///
+    /// It is compared, counted and told in normal form: escaped letters, digits, `-`, `.`, `_` and
+    /// `~` are decoded, and the digits of other escapes are in upper case. `/%6frders` is `/orders`.
+    /// Nothing else is folded: `//`, `..`, a slash at the end and case stay, since routers tell them
+    /// apart.
     pub fn resource<F>(self, resource: F) -> Self
     where
         F: for<'a> Fn(&'a Parts) -> Cow<'a, str> + Send + Sync + 'static,
@@ -185,16 +250,38 @@ impl WachtAuthLayer {
     /// any limit is charged: per route or gRPC method. Said twice, both apply. As in [`skip`](Self::skip), the URI is cut
     /// inside axum's `nest`.
     ///
+    /// Go by what decides which code runs: the route that a router has matched, and whether the
+    /// method is safe, so that `HEAD` is held to what `GET` is. A path is no such thing:
+    /// `/admin/../reports` runs axum's `/admin/{a}/{b}`. Nor is the normal form by which
+    /// [`resource`](Self::resource) is counted used here: the parts are as they came.
+    ///
     /// ```
     /// use std::sync::Arc;
-    /// use wacht_auth::{Requirement, WachtAuthLayer, WachtClient};
+    /// use axum::{Router, body::Body, extract::MatchedPath, http::Request, routing::get};
+    /// use tower::ServiceExt;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{Requirement, WachtAuthLayer};
     ///
-    /// # fn main() -> Result<(), wacht_auth::Error> {
-    /// let write = Arc::new(Requirement::try_from("orders:write")?);
-    /// let layer = WachtAuthLayer::new(WachtClient::new("wk_live_...")).require_with(move |parts| {
-    ///     (parts.method != http::Method::GET).then(|| Arc::clone(&write))
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").permissions(["admin:read"]).issue();
+    /// let read = Arc::new(Requirement::try_from("admin:read")?);
+    /// let write = Arc::new(Requirement::try_from("admin:write")?);
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").require_with(move |parts| {
+    ///     let route = parts.extensions.get::<MatchedPath>()?;
+    ///     let requirement = if parts.method.is_safe() { &read } else { &write };
+    ///     route.as_str().starts_with("/admin/").then(|| Arc::clone(requirement))
     /// });
-    /// # let _ = layer;
+    /// let route = get(async || "shown").delete(async || "deleted");
+    /// let app = Router::new().route("/admin/{a}/{b}", route).layer(gate);
+    ///
+    /// for (method, status) in [("GET", 200), ("HEAD", 200), ("DELETE", 403)] {
+    ///     let request = Request::builder().method(method).uri("/admin/../reports");
+    ///     let request = request.header("authorization", format!("Bearer {}", key.secret()));
+    ///     let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
+    ///     assert_eq!(answer.status(), status);
+    /// }
     /// # Ok(()) }
     /// ```
     pub fn require_with<F>(self, requirement: F) -> Self
@@ -257,6 +344,15 @@ impl WachtAuthLayer {
         F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
     {
         self.view(|options| options.answers = options.answers.with_on_reject(Arc::new(answer)))
+    }
+
+    /// Which refusals are answered as gRPC's, with status 200 and `grpc-status`. Default:
+    /// [`GrpcRefusals::Auto`], those of gRPC calls.
+    ///
+    /// A service without gRPC says [`GrpcRefusals::Never`]: no caller can turn its refusals into
+    /// answers of status 200, past [`on_reject`](Self::on_reject).
+    pub fn grpc(self, refusals: GrpcRefusals) -> Self {
+        self.view(|options| options.answers = options.answers.with_grpc(refusals))
     }
 
     /// Which rate-limit header fields answers carry. Default: the IETF draft's.

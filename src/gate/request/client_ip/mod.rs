@@ -10,6 +10,7 @@ mod hops;
 mod node;
 mod options;
 
+pub(crate) use options::NO_PROXY_IS_TRUSTED;
 pub use options::{ClientIp, ClientIpError};
 
 #[cfg(test)]

@@ -5,16 +5,21 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use http::header::FORWARDED;
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
 use crate::client::{ConfigError, ConfigErrorKind, Error};
 use crate::gate::request::client_ip::address::{canonical, parse_network};
-use crate::gate::request::client_ip::hops::{caller, forwarded, x_forwarded_for};
+use crate::gate::request::client_ip::hops::{X_FORWARDED_FOR, caller, forwarded, x_forwarded_for};
 use crate::gate::request::peer;
 use crate::gate::request::peer::ClientAddr;
 
 const DEFAULT_IPV6_PREFIX: u8 = 64;
+pub(crate) const NO_PROXY_IS_TRUSTED: &str = "forwarded addresses arrive and no proxy is trusted: all \
+    callers behind a proxy are counted as one";
+const EVERYBODY_IS_TRUSTED: &str = "every address is trusted as a proxy: callers choose the address \
+    that they are counted by";
 
 /// Decides which address a caller counts under, for rate limits and for Wacht's audit.
 ///
@@ -81,7 +86,10 @@ pub struct ClientIpError {
 impl ClientIp {
     /// The address of the connection's peer; no header is read. This is the default.
     ///
-    /// Behind a proxy this is the proxy, and all callers share one address.
+    /// Behind a proxy this is the proxy, and all callers share one address. When `X-Forwarded-For` or
+    /// `Forwarded` arrives all the same, the log says so once, and [`AuthHandle::check`] each time.
+    ///
+    /// [`AuthHandle::check`]: crate::AuthHandle::check
     ///
     /// ```
     /// use http::Request;
@@ -119,7 +127,8 @@ impl ClientIp {
     /// peer itself is not trusted, the header is ignored.
     ///
     /// Each entry is a promise that what has this address appends to the header, so name the
-    /// proxies and no more. `0.0.0.0/0` lets every caller choose an address; with no entries the
+    /// proxies and no more. `0.0.0.0/0` lets every caller choose an address: the log says so once, and
+    /// [`AuthHandle::check`](crate::AuthHandle::check) is an error. With no entries the
     /// result is that of [`peer`](Self::peer). IPv6 entries inside the two ranges that stand for
     /// IPv4 are taken as IPv4.
     ///
@@ -299,6 +308,28 @@ impl ClientIp {
                 })
             }
             AddressSource::Extension => extensions.get().map(|ClientAddr(ip)| canonical(*ip)),
+        }
+    }
+
+    /// Why the addresses that these headers bring are lost, or anybody's choice.
+    pub(crate) fn doubt(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let is_forwarded = headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED);
+        match &self.source {
+            AddressSource::Proxies { trusted, .. } if is_forwarded && trusted.is_empty() => {
+                Some(NO_PROXY_IS_TRUSTED)
+            }
+            _ => self.trusts_everybody(),
+        }
+    }
+
+    /// The words for it, if every address counts as a proxy.
+    pub(crate) fn trusts_everybody(&self) -> Option<&'static str> {
+        match &self.source {
+            AddressSource::Proxies { trusted, .. } => {
+                let everybody = trusted.iter().any(|network| network.prefix_len() == 0);
+                everybody.then_some(EVERYBODY_IS_TRUSTED)
+            }
+            AddressSource::Extension => None,
         }
     }
 

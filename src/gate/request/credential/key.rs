@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Malformed;
 
 /// A key as it stands in a request: visible ASCII, nothing more is known.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Credential<'h>(&'h [u8]);
 
 impl<'h> Credential<'h> {

@@ -1,11 +1,10 @@
-//! The scheme `Bearer` of `Authorization`.
+//! The scheme word before a key, and the words that may stand for one.
 
-/// What follows the scheme word, if that is `Bearer`; empty when the two are not set apart by
-/// spaces, so that it is malformed and not merely absent.
-pub(super) fn bearer_token(value: &[u8]) -> Option<&[u8]> {
-    const BEARER: &[u8] = b"bearer";
-    let (scheme, rest) = value.split_at_checked(BEARER.len())?;
-    if !scheme.eq_ignore_ascii_case(BEARER) {
+/// What follows the scheme word, if that is `scheme`, in any case; empty when the two are not set
+/// apart by spaces, so that it is malformed and not merely absent.
+pub(super) fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
+    let (word, rest) = value.split_at_checked(scheme.len())?;
+    if !word.eq_ignore_ascii_case(scheme.as_bytes()) {
         return None;
     }
     match rest {
@@ -14,6 +13,11 @@ pub(super) fn bearer_token(value: &[u8]) -> Option<&[u8]> {
         [byte, ..] if is_token_byte(*byte) => None,
         _ => Some(&[]),
     }
+}
+
+/// Whether it is a `token` of RFC 9110, section 5.6.2.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
 /// `tchar` of RFC 9110, section 5.6.2.
@@ -48,7 +52,7 @@ mod tests {
                 let token = rest.trim_start_matches(' ');
                 if token.len() < rest.len() { token } else { "" }
             });
-            prop_assert_eq!(bearer_token(trimmed.as_bytes()), expected.map(str::as_bytes));
+            prop_assert_eq!(after_scheme(trimmed.as_bytes(), "Bearer"), expected.map(str::as_bytes));
         }
     }
 }
