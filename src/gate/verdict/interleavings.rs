@@ -590,15 +590,18 @@ fn a_stale_verdict_is_refreshed_once() {
         // shuttle's, so that there are steps while the claim is held.
         let claims = Arc::new(AtomicUsize::new(0));
         let claim = |verdict: &Verdict, claims: &AtomicUsize| {
-            if verdict.claim_refresh(at(40)) {
+            if let Some(claim) = verdict.claim_refresh(at(40), TTL) {
                 let before = claims.fetch_add(1, Ordering::SeqCst);
                 assert_eq!(before, 0, "two refreshes at the same time");
                 claims.fetch_sub(1, Ordering::SeqCst);
-                verdict.refresh_over();
+                verdict.refresh_over(claim);
             }
         };
         let (other, others) = (Arc::clone(&verdict), Arc::clone(&claims));
         both(move || claim(&other, &others), || claim(&verdict, &claims));
-        assert!(verdict.claim_refresh(at(40)), "the claim is given back");
+        assert!(
+            verdict.claim_refresh(at(40), TTL).is_some(),
+            "the claim is given back"
+        );
     });
 }

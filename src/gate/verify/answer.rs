@@ -19,6 +19,8 @@ pub(super) enum GatewayAnswer {
     Indeterminate,
     /// No answer, or one that says the gateway is not well.
     Outage,
+    /// The time ran out while the runtime of the check stood still: that says nothing of the gateway.
+    Unattended,
     Misconfigured,
 }
 
@@ -70,7 +72,7 @@ impl GatewayAnswer {
             Self::PermissionDenied(_) => Some(GatewayResult::PermissionDenied),
             Self::No => Some(GatewayResult::Denied),
             Self::Indeterminate => Some(GatewayResult::Indeterminate),
-            Self::Outage => Some(GatewayResult::Failed),
+            Self::Outage | Self::Unattended => Some(GatewayResult::Failed),
             Self::Misconfigured => None,
         }
     }
