@@ -13,7 +13,7 @@ use http_body_util::Full;
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service};
 use wacht_auth::dev::DevKey;
-use wacht_auth::{Limits, RejectionKind, WachtAuthLayer};
+use wacht_auth::{Limits, RejectionKind};
 
 use crate::scene::{Echo, Met, Scene, eventually, get, made_up};
 
@@ -30,7 +30,6 @@ fn one_thread() -> Runtime {
 struct Stage {
     main: Runtime,
     scene: Scene,
-    layer: WachtAuthLayer,
     echo: Echo,
 }
 
@@ -39,12 +38,10 @@ impl Stage {
         let main = Runtime::new().unwrap();
         let scene = main.block_on(Scene::new());
         let builder = scene.builder().deadline(DEADLINE).limits(limits);
-        let layer = builder.build().unwrap();
         let stage = Self {
-            echo: Echo::behind(layer.clone()),
+            echo: Echo::behind(builder.build().unwrap()),
             main,
             scene,
-            layer,
         };
         // The deployment is known, and the app.
         stage.passes(&stage.scene.key());
@@ -207,19 +204,19 @@ fn one_busy_thread_of_many_holds_up_none_of_the_others() {
     let journal = stage.scene.wacht.journal();
     thread::scope(|scope| {
         let (free, is_busy) = mpsc::channel::<()>();
+        let (tell, begins) = mpsc::channel();
         let (echo, secret) = (stage.echo.clone(), key.secret());
         scope.spawn(move || {
             one_thread().block_on(async {
                 let own = echo.spawn_get(secret);
                 journal.wait_for_checks(1).await;
                 // A handler that blocks its thread, until the test is over or has failed.
+                tell.send(()).unwrap();
                 let _ = is_busy.recv();
                 soon(own).await.unwrap().assert_ok();
             });
         });
-        stage
-            .main
-            .block_on(soon(stage.scene.wacht.journal().wait_for_checks(1)));
+        begins.recv().unwrap();
         held.release();
         let others: Vec<_> = (0..3)
             .map(|_| scope.spawn(|| one_thread().block_on(soon(stage.echo.get(key.secret())))))

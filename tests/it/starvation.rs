@@ -239,3 +239,53 @@ async fn a_request_has_one_deadline_for_all_that_it_waits_for() {
         .unwrap()
         .assert_ok();
 }
+
+#[tokio::test]
+async fn how_many_are_asked_about_at_once_is_what_the_builder_was_told() {
+    for (known, unknown) in [(3, 2), (0, 0)] {
+        let scene = Scene::new().await;
+        let builder = scene.builder().known_keys_in_flight(known);
+        let layer = builder.unknown_keys_in_flight(unknown).build().unwrap();
+        let echo = Echo::behind(layer.clone());
+        let good = keys(&scene, 10);
+        all_pass(spawn_all(&echo, &good)).await;
+        scene.wacht.journal().clear();
+        let held = scene.wacht.hold_checks();
+        let flood: Vec<_> = (0..10).map(|n| echo.spawn_get(&made_up(n))).collect();
+        settles_at(&scene, unknown.max(1)).await;
+        scene.clock.advance(31 * SECOND);
+        for key in &good {
+            let met = echo.get(key.secret()).now_or_never();
+            met.expect("nobody waits").assert_ok();
+        }
+        settles_at(&scene, unknown.max(1) + known.max(1)).await;
+        layer.handle().invalidate_all();
+        let waiting = spawn_all(&echo, &good);
+        settles_at(&scene, unknown.max(1) + 2 * known.max(1)).await;
+        held.release();
+        all_pass(waiting).await;
+        for met in join_all(flood).await {
+            met.unwrap().assert_refused(RejectionKind::InvalidKey);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_finds_the_queue_full_is_told_so_at_once() {
+    let scene = Scene::new().await;
+    let layer = scene.builder().unknown_keys_in_flight(1).build().unwrap();
+    let echo = Echo::behind(layer.clone());
+    let held = scene.wacht.hold_checks();
+    let first = (0..33).map(|n| echo.spawn_get(&made_up(n)));
+    let first: Vec<_> = first.collect();
+    settles_at(&scene, 1).await;
+    let met = tokio::time::timeout(7 * SECOND, echo.get(&made_up(33))).await;
+    let met = met.expect("there is no room to wait");
+    met.assert_refused(RejectionKind::Unavailable);
+    assert_eq!(met.retry_after(), 1);
+    held.release();
+    for met in join_all(first).await {
+        met.unwrap().assert_refused(RejectionKind::InvalidKey);
+    }
+    assert!(layer.handle().stats().gateway_trusted);
+}

@@ -201,3 +201,136 @@ const KEYS_TO_FILL_IT: usize = 4;
 /// How many may wait for each place: with a gateway that answers in 60 ms, as many as are served
 /// within 2 s.
 const WAITING_FOR_EACH: usize = 32;
+
+#[cfg(all(test, not(wacht_shuttle)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::dev::ManualClock;
+
+    const HOLD: Duration = Duration::from_secs(2);
+
+    struct Stage {
+        manual: ManualClock,
+        clock: Clock,
+        places: Arc<Places>,
+    }
+
+    impl Stage {
+        fn with(most: usize) -> Self {
+            let manual = ManualClock::new();
+            Self {
+                clock: (&manual).into(),
+                manual,
+                places: Arc::new(Places::new(most, HOLD)),
+            }
+        }
+
+        fn enter(&self, number: u64) -> Option<(Place, Turn)> {
+            let until = Deadline::after(self.clock.now(), HOLD);
+            self.places.enter(number, until, &self.clock)
+        }
+
+        #[track_caller]
+        fn takes(&self, number: u64) -> Place {
+            match self.enter(number) {
+                Some((place, Turn::Now)) => place,
+                _ => panic!("there is no place"),
+            }
+        }
+
+        #[track_caller]
+        fn waits(&self, number: u64) -> (Place, oneshot::Receiver<()>) {
+            match self.enter(number) {
+                Some((place, Turn::Later { granted, .. })) => (place, granted),
+                _ => panic!("it does not wait"),
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_handed_on_in_the_order_of_the_queue() {
+        let stage = Stage::with(2);
+        let (one, other) = (stage.takes(1), stage.takes(2));
+        let mut waiting: Vec<_> = (3..6).map(|number| stage.waits(number)).collect();
+        drop(one);
+        assert!(waiting[0].1.try_recv().is_ok());
+        assert!(waiting[1].1.try_recv().is_err());
+        // Who has gone is passed over.
+        drop(waiting.remove(1));
+        drop(other);
+        assert!(waiting[1].1.try_recv().is_ok());
+        drop(waiting);
+        assert_eq!(stage.places.held(), 0);
+    }
+
+    #[test]
+    fn a_place_that_nobody_gives_back_lapses_and_so_does_a_turn() {
+        let stage = Stage::with(1);
+        let lost = stage.takes(1);
+        let (_stuck, mut turn) = stage.waits(2);
+        stage.manual.advance(HOLD);
+        // It would be its turn, and its own time is over.
+        let mut next = stage.takes(3);
+        assert!(turn.try_recv().is_err());
+        // What comes late gives back nothing that is another's.
+        drop(lost);
+        assert_eq!(stage.places.held(), 1);
+        for number in 4..10 {
+            stage.manual.advance(HOLD);
+            next = stage.takes(number);
+        }
+        drop(next);
+        assert_eq!(stage.places.held(), 0);
+    }
+
+    #[test]
+    fn who_is_first_in_the_queue_knows_when_the_first_place_lapses() {
+        let stage = Stage::with(2);
+        let _one = stage.takes(1);
+        stage.manual.advance(HOLD / 4);
+        let _other = stage.takes(2);
+        stage.manual.advance(HOLD / 4);
+        let lapses = |number| match stage.enter(number) {
+            Some((place, Turn::Later { granted, lapses })) => (place, granted, lapses),
+            _ => panic!("it does not wait"),
+        };
+        let (_first, _turn, after) = lapses(3);
+        assert_eq!(after, Some(HOLD / 2));
+        let (_second, _turn, after) = lapses(4);
+        assert_eq!(after, None);
+    }
+
+    #[test]
+    fn a_place_that_is_taken_over_is_there_at_once() {
+        let stage = Stage::with(1);
+        let lost = stage.takes(1);
+        let (_next, mut turn) = stage.waits(2);
+        stage.places.give_back(1, stage.clock.now());
+        assert!(turn.try_recv().is_ok());
+        drop(lost);
+        assert_eq!(stage.places.held(), 1);
+    }
+
+    #[test]
+    fn no_more_wait_than_there_is_room_for() {
+        let stage = Stage::with(2);
+        let _held = [stage.takes(1), stage.takes(2)];
+        let mut waiting: Vec<_> = (0..64).map(|number| stage.waits(10 + number)).collect();
+        assert!(stage.enter(100).is_none());
+        waiting.remove(0);
+        assert!(stage.enter(101).is_some(), "one has gone");
+    }
+
+    #[tokio::test]
+    async fn who_waits_goes_at_its_deadline_and_takes_nothing() {
+        let stage = Stage::with(1);
+        let held = stage.takes(1);
+        let until = Deadline::after(stage.clock.now(), Duration::from_millis(10));
+        assert!(stage.places.place(2, until, &stage.clock).await.is_none());
+        drop(held);
+        assert_eq!(stage.places.held(), 0);
+        assert!(stage.places.place(3, until, &stage.clock).await.is_some());
+    }
+}
