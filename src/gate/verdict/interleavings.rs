@@ -605,3 +605,22 @@ fn a_stale_verdict_is_refreshed_once() {
         );
     });
 }
+
+#[test]
+fn a_claim_that_has_lapsed_is_taken_by_one_whenever_its_holder_comes_back() {
+    every(|| {
+        let verdict = asked(&Revocations::new(std::time::Duration::MAX), at(1));
+        let lapsed = verdict.claim_refresh(at(40), TTL).unwrap();
+        let (late, other) = (Arc::clone(&verdict), Arc::clone(&verdict));
+        let comes_back = thread::spawn(move || late.refresh_over(lapsed));
+        let claims = thread::spawn(move || other.claim_refresh(at(60), TTL));
+        let own = verdict.claim_refresh(at(60), TTL);
+        let others = claims.join().unwrap();
+        comes_back.join().unwrap();
+        assert!(own.is_none() || others.is_none(), "two refreshes at once");
+        if own.is_none() && others.is_none() {
+            // Both met the late one: the next request has it.
+            assert!(verdict.claim_refresh(at(60), TTL).is_some());
+        }
+    });
+}

@@ -134,8 +134,8 @@ struct Joined {
 }
 
 /// What has come of waiting for a flight.
-enum Heard {
-    Answer(Verification),
+enum Heard<T> {
+    Answer(T),
     /// It is gone without an answer: it panicked, or its runtime shut down.
     Lost,
     TimeIsOver,
@@ -302,19 +302,21 @@ impl Verifier {
             false => left / 2,
         };
         let left = match Timer::after(patience).or_heard(first.answer()).await {
-            Heard::Answer(verification) => return (verification, first.is_own()),
+            Heard::Answer(answer) => return answer,
             Heard::TimeIsOver if is_here => return nothing,
             Heard::TimeIsOver => until.left(self.clock.now()).min(second_half),
             Heard::Lost => until.left(self.clock.now()),
         };
-        let Ok(mut second) = self.join(check, until, None, Some(first.number)) else {
-            return nothing;
-        };
-        let is_own = second.is_own();
-        let either = first_of(first.answer(), second.answer());
         let timer = Timer::after(left.saturating_add(UNTIL_TOLD));
-        match timer.or_heard(either).await {
-            Heard::Answer(verification) => (verification, is_own),
+        let heard = match self.join(check, until, None, Some(first.number)) {
+            Ok(mut second) => {
+                let either = first_of(first.answer(), second.answer());
+                timer.or_heard(either).await
+            }
+            Err(_) => timer.or_heard(first.answer()).await,
+        };
+        match heard {
+            Heard::Answer(answer) => answer,
             Heard::Lost | Heard::TimeIsOver => nothing,
         }
     }
@@ -478,20 +480,18 @@ impl QueueFor {
 }
 
 impl Joined {
-    fn is_own(&self) -> bool {
-        self.started_on.is_some()
-    }
-
     /// Whether it was started for this request and goes on where the request does.
     fn is_here(&self) -> bool {
         let here = Handle::try_current().ok().map(|runtime| runtime.id());
         self.started_on.is_some() && self.started_on == here
     }
 
-    /// `None` if it is gone without one.
-    async fn answer(&mut self) -> Option<Verification> {
+    /// What it has brought, and whether it was started for this request. `None` if it is gone without
+    /// an answer.
+    async fn answer(&mut self) -> Option<(Verification, bool)> {
+        let is_own = self.started_on.is_some();
         let answer = self.rx.wait_for(Option::is_some).await.ok()?;
-        answer.clone()
+        Some((answer.clone()?, is_own))
     }
 }
 
@@ -530,7 +530,7 @@ impl Timer {
     }
 
     /// Waits for an answer until then.
-    async fn or_heard(mut self, answer: impl Future<Output = Option<Verification>>) -> Heard {
+    async fn or_heard<T>(mut self, answer: impl Future<Output = Option<T>>) -> Heard<T> {
         let mut answer = pin!(answer);
         poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(Some(answer)) => Poll::Ready(Heard::Answer(answer)),

@@ -4,6 +4,7 @@
 //! In comes a [`Check`], out goes a [`Verification`]; what is learned is filed under the key's digest
 //! in the cache of [`verdict`](super::verdict). On the way, the [`directory`](super::directory) says
 //! whose the key is. What waits for a verification is resumed in the [`pipeline`](super::pipeline).
+//! `in_flight` has one verification per key, and `places` bounds how many checks are out at once.
 //! `events` takes what the gate's own client revokes and changes.
 
 pub(crate) mod breaker;
@@ -13,6 +14,9 @@ pub(crate) mod in_flight;
 mod answer;
 mod events;
 mod places;
+
+#[cfg(all(test, wacht_shuttle))]
+mod interleavings;
 
 use std::fmt;
 use std::sync::Arc;
