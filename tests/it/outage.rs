@@ -676,7 +676,9 @@ async fn flapping(row: &Row, sides: &[On]) {
 #[test]
 fn the_document_has_exactly_these_rows() {
     let page = include_str!("../../docs/faults.md");
-    let written: Vec<&str> = page
+    // What is no fault of Wacht's names its tests.
+    let (of_wacht, _) = page.split_once("## This process").unwrap();
+    let written: Vec<&str> = of_wacht
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| fault"))
         .collect();

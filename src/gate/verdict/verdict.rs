@@ -176,7 +176,7 @@ impl Verdict {
     }
 
     /// When its check was sent.
-    pub(super) fn sent(&self) -> Now {
+    pub(crate) fn sent(&self) -> Now {
         self.subject.sent().at
     }
 

@@ -23,6 +23,7 @@ use tracing::{Instrument, Span};
 
 use super::{RETRY_AFTER, Verification, Verifier};
 use crate::clock::{Clock, Deadline, Now};
+use crate::gate::verdict::cache::NegativeKind;
 use crate::gate::verdict::revocations::EventNumber;
 use crate::gate::verdict::{RefreshClaim, Verdict, VerdictKey};
 use crate::gate::verify::check::Check;
@@ -292,7 +293,8 @@ impl Verifier {
         check: &Arc<Check>,
         until: Deadline,
     ) -> (Verification, bool) {
-        let left = until.left(self.clock.now());
+        let came = self.clock.now();
+        let left = until.left(came);
         let second_half = left - left / 2;
         let nothing = (Verification::Unknown(RETRY_AFTER), false);
         // What was started here goes on for as long as this request does.
@@ -307,6 +309,9 @@ impl Verifier {
             Heard::TimeIsOver => until.left(self.clock.now()).min(second_half),
             Heard::Lost => until.left(self.clock.now()),
         };
+        if let Some(verification) = self.heard_since(check.key, came) {
+            return (verification, false);
+        }
         let timer = Timer::after(left.saturating_add(UNTIL_TOLD));
         let heard = match self.join(check, until, None, Some(first.number)) {
             Ok(mut second) => {
@@ -319,6 +324,18 @@ impl Verifier {
             Heard::Answer(answer) => answer,
             Heard::Lost | Heard::TimeIsOver => nothing,
         }
+    }
+
+    /// What another has found out about a key, who has started a second flight and ended it meanwhile.
+    fn heard_since(&self, key: VerdictKey, came: Now) -> Option<Verification> {
+        let now = self.clock.now();
+        let verdict = self.cache.positive(&key);
+        let is_new = |verdict: &Arc<Verdict>| verdict.sent().monotonic >= came.monotonic;
+        if let Some(verdict) = verdict.filter(is_new) {
+            return Some(Verification::Valid(verdict));
+        }
+        let (kind, _) = self.cache.negative(&key, now)?;
+        (kind == NegativeKind::Invalid).then_some(Verification::Invalid)
     }
 
     /// Sends a refresh in the background. Without a runtime, or with too much in flight, the
