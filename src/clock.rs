@@ -39,6 +39,25 @@ pub(crate) struct Now {
     pub(crate) unix: Duration,
 }
 
+/// By when something has to have come, on the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Deadline(Duration);
+
+impl Deadline {
+    pub(crate) fn after(now: Now, span: Duration) -> Self {
+        Self(now.monotonic.saturating_add(span))
+    }
+
+    /// The time until then; zero if it is over.
+    pub(crate) fn left(self, now: Now) -> Duration {
+        self.0.saturating_sub(now.monotonic)
+    }
+
+    pub(crate) fn is_over(self, now: Now) -> bool {
+        self.0 <= now.monotonic
+    }
+}
+
 impl Clock {
     /// The system's monotonic and wall clocks.
     #[must_use]

@@ -29,7 +29,7 @@ use crate::gate::state::State;
 use crate::gate::stats::{Effect, LimitedBy, VerdictSource};
 use crate::gate::verdict::cache::{Known, NegativeKind};
 use crate::gate::verdict::revocations::{Contradiction, EventNumber};
-use crate::gate::verdict::{Age, PrincipalKind, Verdict, VerdictKey};
+use crate::gate::verdict::{Age, PrincipalKind, RefreshClaim, Verdict, VerdictKey};
 use crate::gate::verify::check::Check;
 use crate::gate::verify::{Verification, Verifier};
 use crate::log::{GATE, Notice};
@@ -159,8 +159,11 @@ impl Gate {
         }
         // Where the gateway counts, the check that this request needs brings a new verdict, too; a
         // refresh beside it would be charged to the caller as one more request.
-        if age == Age::Stale && !asks_anyway && verdict.claim_refresh(now) {
-            self.refresh(key, &verdict, view);
+        if age == Age::Stale
+            && !asks_anyway
+            && let Some(claim) = verdict.claim_refresh(now, self.state.verifier.deadline)
+        {
+            self.refresh(key, &verdict, claim, view);
         }
         if !age.is_usable() || self.asks_always() {
             let refusal = self.refusal_in_memory(&key, now);
@@ -187,8 +190,8 @@ impl Gate {
         self.say_once_whose_addresses_count(view);
         match self.look_up_allowed(&key, view, now) {
             Err(wait) => self.refuse_early(Rejection::rate_limited_plainly(wait)),
-            Ok(()) if self.asks_always() => self.wait_for_own_check(key, view),
-            Ok(()) => self.wait_for_verification(key, view),
+            Ok(()) if self.asks_always() => self.wait_for_own_check(key, view, now),
+            Ok(()) => self.wait_for_verification(key, view, now),
         }
     }
 
@@ -214,15 +217,18 @@ impl Gate {
                     return self.refuse(Rejection::invalid_key(), source);
                 }
                 // The check was sent before the request came: once more, then.
-                Some(Contradiction::Forgotten) => return self.wait_for_verification(key, view),
+                Some(Contradiction::Forgotten) => {
+                    return self.wait_for_verification(key, view, now);
+                }
             }
         }
         let verdict = match &verification {
             Verification::Valid(verdict) | Verification::Limited(verdict, _) => Arc::clone(verdict),
             Verification::Outage(wait) | Verification::Unknown(wait) => {
                 // The gateway could not say. What it said before may still hold, and longer if it
-                // was for want of a gateway.
-                let is_outage = matches!(verification, Verification::Outage(_));
+                // was for want of a gateway, in this check or in the last one of any key.
+                let is_outage = matches!(verification, Verification::Outage(_))
+                    || verifier.breaker.is_failing(now);
                 let policy = &verifier.cache.policy;
                 match verifier.cache.look_up(&key, now) {
                     Known::Good(yes) if yes.age(policy, is_outage, now).is_usable() => {
@@ -297,7 +303,7 @@ impl Gate {
                 }
             },
             (None, _) if !matches!(counted_by, CountedBy::Gateway) => RateLimitFields::default(),
-            (None, None) => return self.wait_for_own_check(verdict.key(), view),
+            (None, None) => return self.wait_for_own_check(verdict.key(), view, now),
             (None, Some(own)) => {
                 let refused = match own {
                     Verification::Limited(_, wait) => {
@@ -535,7 +541,7 @@ impl Gate {
         now: Now,
     ) -> Result<(), Duration> {
         let verifier = &self.state.verifier;
-        if !verifier.failed_lookups.is_on() || verifier.cache.positive(key).is_some() {
+        if !verifier.failed_lookups.is_on() || verifier.cache.is_seen_good(key, now) {
             return Ok(());
         }
         let Some(address) = view.address() else {
@@ -551,7 +557,12 @@ impl Gate {
     }
 
     /// Step 3: the joined verification of this key.
-    fn wait_for_verification(&self, key: VerdictKey, view: &mut RequestView<'_>) -> Decision {
+    fn wait_for_verification(
+        &self,
+        key: VerdictKey,
+        view: &mut RequestView<'_>,
+        now: Now,
+    ) -> Decision {
         let verifier = &self.state.verifier;
         // Of a known key nothing that the caller says is sent: with it the caller might provoke an
         // error, which would keep an old verdict in use.
@@ -565,18 +576,24 @@ impl Gate {
                 .secret()
                 .cloned()
                 .map(|secret| Check::refresh(key, secret, self.options.apps.clone())),
-            false => self.check(key, view),
+            false => self.check(key, view, now),
         };
         let asked = verifier.cache.revocations.latest();
+        let until = view.deadline(now, verifier.deadline);
         match check {
-            Some(check) => wait(verifier.join_or_start(check), key, asked, view),
+            Some(check) => wait(verifier.join_or_start(check, until), key, asked, view),
             None => self.refuse_early(Rejection::missing_credential()),
         }
     }
 
     /// A check for this request alone, its limits and plain permissions included.
-    fn wait_for_own_check(&self, key: VerdictKey, view: &mut RequestView<'_>) -> Decision {
-        let Some(mut check) = self.check(key, view) else {
+    fn wait_for_own_check(
+        &self,
+        key: VerdictKey,
+        view: &mut RequestView<'_>,
+        now: Now,
+    ) -> Decision {
+        let Some(mut check) = self.check(key, view, now) else {
             return self.refuse_early(Rejection::missing_credential());
         };
         if self.asks_always() {
@@ -590,21 +607,28 @@ impl Gate {
         }
         let verifier = &self.state.verifier;
         let asked = verifier.cache.revocations.latest();
-        wait(verifier.ask(check), key, asked, view)
+        let until = view.deadline(now, verifier.deadline);
+        wait(verifier.ask(check, until), key, asked, view)
     }
 
-    fn refresh(&self, key: VerdictKey, verdict: &Arc<Verdict>, view: &RequestView<'_>) {
+    fn refresh(
+        &self,
+        key: VerdictKey,
+        verdict: &Arc<Verdict>,
+        claim: RefreshClaim,
+        view: &RequestView<'_>,
+    ) {
         match view.secret().cloned() {
             Some(secret) => {
                 let check = Check::refresh(key, secret, self.options.apps.clone());
-                self.state.verifier.refresh(verdict, check);
+                self.state.verifier.refresh(verdict, claim, check);
             }
-            None => verdict.refresh_over(),
+            None => verdict.refresh_over(claim),
         }
     }
 
-    fn check(&self, key: VerdictKey, view: &mut RequestView<'_>) -> Option<Check> {
-        let seen_good = self.state.verifier.cache.positive(&key).is_some();
+    fn check(&self, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Option<Check> {
+        let seen_good = self.state.verifier.cache.is_seen_good(&key, now);
         let secret = view.secret()?.clone();
         let context = view.context();
         let address = context.client_ip.filter(|_| !seen_good);

@@ -14,7 +14,7 @@ use crate::gate::verdict::StateId;
 use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verify::Verifier;
 use crate::gate::verify::breaker::Breaker;
-use crate::gate::verify::in_flight::InFlight;
+use crate::gate::verify::in_flight::{InFlight, MostInFlight};
 use crate::log::{Notice, Said};
 
 /// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) client: WachtClient,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
+    pub(crate) most_in_flight: MostInFlight,
     pub(crate) deployment: Option<i64>,
     pub(crate) apps: AcceptedApps,
     pub(crate) cache: CachePolicy,
@@ -62,6 +63,7 @@ impl Settings {
             deadline: client.gate_deadline(),
             client,
             clock: Clock::system(),
+            most_in_flight: MostInFlight::default(),
             deployment: None,
             apps: AcceptedApps::default(),
             cache: CachePolicy::default(),
@@ -79,6 +81,7 @@ impl State {
             client,
             clock,
             deadline,
+            most_in_flight,
             deployment,
             apps,
             cache,
@@ -102,7 +105,7 @@ impl State {
             clock,
             deadline,
             cache: VerdictCache::new(cache, deadline),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(most_in_flight, deadline),
             breaker: Breaker::default(),
             limiter: Arc::clone(&limiter),
             failed_lookups: FailedLookups::new(unknown_keys),

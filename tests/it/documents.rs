@@ -25,10 +25,21 @@ fn read(path: &Path) -> String {
 
 #[test]
 fn every_promise_about_security_names_a_test_that_exists() {
-    let page = read(&root().join("SECURITY.md"));
+    assert_each_row_is_tested(&read(&root().join("SECURITY.md")), "| promise ");
+}
+
+#[test]
+fn what_a_process_does_to_itself_is_tested_row_by_row() {
+    let page = read(&root().join("docs/faults.md"));
+    let (_, page) = page.split_once("## This process").unwrap();
+    assert_each_row_is_tested(page, "| what happens ");
+}
+
+/// Each row of the tables names a test that exists.
+fn assert_each_row_is_tested(page: &str, header: &str) {
     let promises: Vec<_> = page
         .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| promise "))
+        .filter(|line| line.starts_with("| ") && !line.starts_with(header))
         .collect();
     assert!(promises.len() >= 10, "{promises:#?}");
     promises.into_iter().for_each(names_tests);

@@ -87,7 +87,7 @@ async fn a_flight_whose_callers_have_all_hung_up_still_fills_the_cache() {
 }
 
 #[tokio::test]
-async fn a_flight_lost_with_its_runtime_leaves_nobody_hanging() {
+async fn a_flight_lost_with_its_runtime_is_started_again_by_who_has_waited() {
     let scene = Scene::new().await;
     let key = scene.key();
     let echo = Echo::behind(scene.layer());
@@ -106,12 +106,10 @@ async fn a_flight_lost_with_its_runtime_leaves_nobody_hanging() {
     tokio::task::yield_now().await;
     doomed.shutdown_background();
     assert!(started.await.is_err());
-    follower
-        .await
-        .unwrap()
-        .assert_refused(RejectionKind::Unavailable);
     held.release();
+    follower.await.unwrap().assert_ok();
     echo.get(key.secret()).await.assert_ok();
+    assert_eq!(scene.wacht.journal().checks(), 2);
 }
 
 #[tokio::test]

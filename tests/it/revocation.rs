@@ -61,6 +61,8 @@ async fn nothing_stale_is_served_after_the_hard_end() {
         .await
         .assert_refused(RejectionKind::Unavailable);
     scene.wacht.clear_faults();
+    // The gateway has failed often enough to be left alone for a moment.
+    scene.clock.advance(Duration::from_secs(2));
     echo.get(key.secret()).await.assert_ok();
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Extensions;
 use http::header::USER_AGENT;
@@ -10,6 +11,7 @@ use http::request::Parts;
 use secrecy::SecretString;
 use smallvec::SmallVec;
 
+use crate::clock::{Deadline, Now};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::request::context::AuthContext;
@@ -51,6 +53,7 @@ pub(crate) struct Resolved {
     resource: Option<Arc<str>>,
     address: Option<Option<IpAddr>>,
     requirements: Option<Requirements>,
+    deadline: Option<Deadline>,
 }
 
 /// What [`require_with`](crate::WachtAuthLayer::require_with) asks of one request.
@@ -136,6 +139,12 @@ impl<'a> RequestView<'a> {
     /// The key itself. `None` unless a check was seen to be needed.
     pub(crate) fn secret(&self) -> Option<&SecretString> {
         self.resolved.secret.as_ref()
+    }
+
+    /// By when the request is answered, counted from when it first had to wait.
+    pub(crate) fn deadline(&mut self, now: Now, span: Duration) -> Deadline {
+        let deadline = &mut self.resolved.deadline;
+        *deadline.get_or_insert_with(|| Deadline::after(now, span))
     }
 
     /// What this request alone requires.

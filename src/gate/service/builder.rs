@@ -43,7 +43,9 @@ use crate::gate::verdict::CachePolicy;
 /// | ` ` · [`forwarded`](ClientIp::forwarded): `Forwarded` in place of `X-Forwarded-For` | off |
 /// | ` ` · [`ipv6_prefix`](ClientIp::ipv6_prefix): bits that make one IPv6 caller | 64 |
 /// | [`unknown_key_limit`](Self::unknown_key_limit): failed look-ups per client address | 10 a second, 100 at once, if `client_ip` is set; else off |
-/// | [`deadline`](Self::deadline): for each call that a verification needs | 2 s |
+/// | [`deadline`](Self::deadline): for all that one request waits for | 2 s |
+/// | [`known_keys_in_flight`](Self::known_keys_in_flight): checks at the same time, refreshes apart | 512 |
+/// | [`unknown_keys_in_flight`](Self::unknown_keys_in_flight): the same for keys never seen good | 128 |
 /// | [`clock`](Self::clock): for tests | the system's |
 ///
 /// ```
@@ -138,11 +140,56 @@ impl WachtAuthLayerBuilder {
         self
     }
 
-    /// How long a request may wait for its key to be verified, before it is answered 503.
-    /// Default: 2 s for each call that the verification needs, and as long for its turn when very
-    /// many keys are asked about at once. It is apart from the client's own time-out.
+    /// How long a request may wait before it is answered 503: for its turn when very many keys are
+    /// asked about at once, for the gateway, and for what the management API says of the key's app,
+    /// all of it together. Default: 2 s. It is apart from the client's own time-out.
+    ///
+    /// A gateway that has not answered a check within this time, from when the check was sent, counts
+    /// as down. A check that was sent late goes on after its request is gone, and what it brings is good
+    /// for the next one.
+    ///
+    /// Whoever waits for a check that another request has begun waits for half of this. Then it
+    /// is sent once more, as the other's runtime may stand still.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::dev::{DevGateway, Fault, On};
+    /// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// wacht.fault(On::Checks, Fault::Hang);
+    /// let gate = WachtAuthLayer::builder(wacht.client())
+    ///     .deadline(Duration::from_millis(50))
+    ///     .build()?
+    ///     .app("orders");
+    /// let refused = gate.handle().authenticate_key(key.secret(), &AuthContext::new("/")).await;
+    /// assert_eq!(refused.unwrap_err().kind(), RejectionKind::Unavailable);
+    /// # Ok(()) }
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = deadline;
+        self
+    }
+
+    /// How many checks of keys that were good not long ago are at the gateway at the same time, and
+    /// how many refreshes beside them. Default: 512 of each; 0 is taken as 1.
+    ///
+    /// The next ones wait for their turn, for as long as the [`deadline`](Self::deadline) and 32 for
+    /// each place; who is left is answered 503. A gateway that answers in 200 ms is asked about 2560 keys a
+    /// second through 512 places. Of a key whose requests are all counted at the gateway, checks
+    /// take a quarter of the places at most.
+    pub fn known_keys_in_flight(mut self, checks: usize) -> Self {
+        self.settings.most_in_flight.known_keys = checks;
+        self
+    }
+
+    /// The same for keys of which nothing good is known: so many made-up ones can be at the gateway at
+    /// the same time, and they take none of the others' places. Default: 128; 0 is taken as 1.
+    pub fn unknown_keys_in_flight(mut self, checks: usize) -> Self {
+        self.settings.most_in_flight.unknown_keys = checks;
         self
     }
 
@@ -203,6 +250,7 @@ impl fmt::Debug for WachtAuthLayerBuilder {
             .field("client_ip", &settings.client_ip)
             .field("unknown_keys", &settings.unknown_keys)
             .field("deadline", &settings.deadline)
+            .field("most_in_flight", &settings.most_in_flight)
             .field("clock", &settings.clock)
             .finish_non_exhaustive()
     }

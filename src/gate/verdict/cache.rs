@@ -18,6 +18,7 @@ use crate::gate::verdict::hot_cache::{HotCache, one_in};
 use crate::gate::verdict::open_checks::{OpenCheck, OpenChecks, OvertakenBy};
 use crate::gate::verdict::policy::CachePolicy;
 use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent};
+use crate::gate::verdict::seen_good::SeenGood;
 use crate::gate::verdict::verdict::{Verdict, VerdictKey};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Cache, cache};
@@ -57,6 +58,7 @@ pub(crate) struct VerdictCache {
     positive: Cache<VerdictKey, Arc<Verdict>>,
     negative: Cache<VerdictKey, Negative>,
     open_checks: OpenChecks,
+    seen_good: SeenGood,
     evictions: Arc<Evictions>,
 }
 
@@ -87,7 +89,7 @@ const NEGATIVE_CAPACITY: u64 = 65_536;
 pub(crate) const STRANGER_TTL: Duration = Duration::from_secs(5 * 60);
 
 impl VerdictCache {
-    /// For checks of which each step waits for at most `deadline`.
+    /// For checks whose answers become verdicts within `deadline`.
     pub(crate) fn new(policy: CachePolicy, deadline: Duration) -> Self {
         let evictions = Arc::<Evictions>::default();
         let counted = Arc::clone(&evictions);
@@ -109,6 +111,7 @@ impl VerdictCache {
             .build_with_hasher(RandomState::default());
         Self {
             revocations: Revocations::new(policy.revocation_lifetime(deadline)),
+            seen_good: SeenGood::new(policy.longest_use(), policy.capacity_bytes),
             hot,
             policy,
             positive: cache(positive),
@@ -154,6 +157,12 @@ impl VerdictCache {
         self.positive.get(key)
     }
 
+    /// Whether a key had a yes within the longest time that one is used, or that is still held. Neither
+    /// an invalidation nor want of room ends that; a no does.
+    pub(crate) fn is_seen_good(&self, key: &VerdictKey, now: Now) -> bool {
+        self.positive(key).is_some() || self.seen_good.has(key, now)
+    }
+
     /// What speaks against asking about a key now, and for how long.
     pub(crate) fn negative(&self, key: &VerdictKey, now: Now) -> Option<(NegativeKind, Duration)> {
         let negative = self.negative.get(key)?;
@@ -196,6 +205,7 @@ impl VerdictCache {
             OvertakenBy::Yes => return,
             OvertakenBy::No => return verdict.withdraw(),
         }
+        self.seen_good.add(&check.key, now);
         // One that is revoked is kept: while it is, nobody needs to ask, and if that is taken back
         // it is good again.
         let contradiction = verdict.contradiction(&self.revocations, EventNumber::LAST, now);
@@ -218,6 +228,7 @@ impl VerdictCache {
         // moka may have let go of the one that is hot without having said so yet.
         let known = [self.positive(&check.key), self.hot.get(&check.key)];
         known.iter().flatten().for_each(|yes| yes.withdraw());
+        self.seen_good.remove(&check.key);
         self.positive.invalidate(&check.key);
         self.remember(check, NegativeKind::Invalid, now, ttl);
     }

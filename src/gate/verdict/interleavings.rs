@@ -590,15 +590,37 @@ fn a_stale_verdict_is_refreshed_once() {
         // shuttle's, so that there are steps while the claim is held.
         let claims = Arc::new(AtomicUsize::new(0));
         let claim = |verdict: &Verdict, claims: &AtomicUsize| {
-            if verdict.claim_refresh(at(40)) {
+            if let Some(claim) = verdict.claim_refresh(at(40), TTL) {
                 let before = claims.fetch_add(1, Ordering::SeqCst);
                 assert_eq!(before, 0, "two refreshes at the same time");
                 claims.fetch_sub(1, Ordering::SeqCst);
-                verdict.refresh_over();
+                verdict.refresh_over(claim);
             }
         };
         let (other, others) = (Arc::clone(&verdict), Arc::clone(&claims));
         both(move || claim(&other, &others), || claim(&verdict, &claims));
-        assert!(verdict.claim_refresh(at(40)), "the claim is given back");
+        assert!(
+            verdict.claim_refresh(at(40), TTL).is_some(),
+            "the claim is given back"
+        );
+    });
+}
+
+#[test]
+fn a_claim_that_has_lapsed_is_taken_by_one_whenever_its_holder_comes_back() {
+    every(|| {
+        let verdict = asked(&Revocations::new(std::time::Duration::MAX), at(1));
+        let lapsed = verdict.claim_refresh(at(40), TTL).unwrap();
+        let (late, other) = (Arc::clone(&verdict), Arc::clone(&verdict));
+        let comes_back = thread::spawn(move || late.refresh_over(lapsed));
+        let claims = thread::spawn(move || other.claim_refresh(at(60), TTL));
+        let own = verdict.claim_refresh(at(60), TTL);
+        let others = claims.join().unwrap();
+        comes_back.join().unwrap();
+        assert!(own.is_none() || others.is_none(), "two refreshes at once");
+        if own.is_none() && others.is_none() {
+            // Both met the late one: the next request has it.
+            assert!(verdict.claim_refresh(at(60), TTL).is_some());
+        }
     });
 }

@@ -9,7 +9,8 @@
 //! - The key is revoked here, or what is known of it is invalidated. [`revocations`] knows what is,
 //!   and is looked at on every admission. Verdicts stay as they are.
 //!
-//! In the order of reading: `policy`, `verdict`, `revocations`, `open_checks`, `hot_cache`, `cache`.
+//! In the order of reading: `policy`, `verdict`, `revocations`, `open_checks`, `hot_cache`,
+//! `seen_good`, `cache`.
 
 pub(crate) mod cache;
 pub(crate) mod revocations;
@@ -18,6 +19,7 @@ mod hot_cache;
 mod identity;
 mod open_checks;
 mod policy;
+mod seen_good;
 mod state_id;
 #[expect(
     clippy::module_inception,
@@ -35,4 +37,4 @@ pub use identity::PrincipalKind;
 pub(crate) use open_checks::OpenCheck;
 pub use policy::CachePolicy;
 pub(crate) use state_id::StateId;
-pub(crate) use verdict::{Age, End, Verdict, VerdictKey};
+pub(crate) use verdict::{Age, End, RefreshClaim, Verdict, VerdictKey};

@@ -212,17 +212,21 @@ impl CachePolicy {
 }
 
 impl CachePolicy {
-    /// How long a revocation has to be remembered so that no verdict that it contradicts is still
-    /// about when it is forgotten. `deadline` is that of each step of a check.
-    pub(crate) fn revocation_lifetime(&self, deadline: Duration) -> Duration {
+    /// How long a verdict is used at most, from when its check was sent.
+    pub(crate) fn longest_use(&self) -> Duration {
         let grace = self.stale_while_revalidate.max(self.stale_if_error);
+        self.fresh_for.saturating_add(grace)
+    }
+
+    /// How long a revocation has to be remembered so that no verdict that it contradicts is still
+    /// about when it is forgotten. Within `deadline` an answer becomes a verdict.
+    pub(crate) fn revocation_lifetime(&self, deadline: Duration) -> Duration {
         // The gateway says yes for so long after the revocation …
         GATEWAY_LAG
             // … a check needs so long to become a verdict …
             .saturating_add(deadline.saturating_mul(DEADLINES_OF_A_CHECK))
             // … and that is used for so long.
-            .saturating_add(self.fresh_for)
-            .saturating_add(grace)
+            .saturating_add(self.longest_use())
             .saturating_add(MARGIN)
     }
 }
@@ -230,8 +234,7 @@ impl CachePolicy {
 /// How long the gateway goes on saying yes after a key was revoked.
 pub(crate) const GATEWAY_LAG: Duration = Duration::from_secs(60);
 
-/// A check waits for the gateway, then for the deployment and the app, each of which may have to
-/// wait for another's call first.
+/// An answer becomes a verdict within one. The others are for a task that is held up.
 const DEADLINES_OF_A_CHECK: u32 = 5;
 
 /// For what the clocks and the network may do beside that.

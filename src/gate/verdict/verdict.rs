@@ -46,11 +46,15 @@ pub(crate) struct Verdict {
     // The last refresh was answered, but not understood: the gateway is up, so the grace for
     // outages does not apply.
     indeterminate: AtomicBool,
-    refreshing: AtomicBool,
-    // Monotonic nanoseconds before which no further refresh is sent. Not zero only when the last
-    // one failed.
-    retry_at: AtomicU64,
+    // Monotonic nanoseconds before which no refresh is sent: the deadline of the one that is under
+    // way, or when the next may follow one that failed.
+    refresh_at: AtomicU64,
 }
+
+/// The right to send the one refresh of a verdict. It lapses at its deadline: the runtime that it
+/// was sent on may stand still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RefreshClaim(u64);
 
 /// When the credential itself ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +107,7 @@ impl Verdict {
             withdrawn: AtomicBool::new(false),
             evicted: std::sync::atomic::AtomicBool::new(false),
             indeterminate: AtomicBool::new(false),
-            refreshing: AtomicBool::new(false),
-            retry_at: AtomicU64::new(0),
+            refresh_at: AtomicU64::new(0),
         }
     }
 
@@ -173,7 +176,7 @@ impl Verdict {
     }
 
     /// When its check was sent.
-    pub(super) fn sent(&self) -> Now {
+    pub(crate) fn sent(&self) -> Now {
         self.subject.sent().at
     }
 
@@ -187,27 +190,38 @@ impl Verdict {
             .max(now.unix.saturating_sub(sent.unix))
     }
 
-    /// Whether the caller may send the one refresh of this verdict.
-    pub(crate) fn claim_refresh(&self, now: Now) -> bool {
-        self.retry_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic)
-            && !self.refreshing.swap(true, Ordering::AcqRel)
+    /// The right to send the one refresh of this verdict, for so long, if nobody has it.
+    pub(crate) fn claim_refresh(&self, now: Now, lapses_after: Duration) -> Option<RefreshClaim> {
+        let due_at = self.refresh_at.load(Ordering::Acquire);
+        let now = nanoseconds(now.monotonic);
+        if due_at > now {
+            return None;
+        }
+        // Never zero, nor what was there before.
+        let claim = now.saturating_add(nanoseconds(lapses_after).max(1));
+        self.refresh_at
+            .compare_exchange(due_at, claim, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+            .then_some(RefreshClaim(claim))
     }
 
-    /// The refresh was answered by nobody.
-    pub(crate) fn refresh_failed(&self, retry_at: Duration) {
-        self.retry_at
-            .store(nanoseconds(retry_at), Ordering::Release);
+    /// Nothing was heard of the key: the next refresh is not sent before this.
+    pub(crate) fn delay_refresh(&self, until: Duration) {
+        self.refresh_at.store(nanoseconds(until), Ordering::Release);
     }
 
     /// The refresh was answered by something that is neither yes nor no.
     pub(crate) fn refresh_indeterminate(&self, retry_at: Duration) {
         self.indeterminate.store(true, Ordering::Release);
-        self.retry_at
-            .store(nanoseconds(retry_at), Ordering::Release);
+        self.delay_refresh(retry_at);
     }
 
-    pub(crate) fn refresh_over(&self) {
-        self.refreshing.store(false, Ordering::Release);
+    /// Gives the claim back, if it has not lapsed and nothing has been said of the next refresh.
+    pub(crate) fn refresh_over(&self, RefreshClaim(claim): RefreshClaim) {
+        // In vain: then it is somebody else's.
+        let _ = self
+            .refresh_at
+            .compare_exchange(claim, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// What it is filed under.

@@ -18,6 +18,8 @@ pub(super) enum GatewayAnswer {
     Indeterminate(Indeterminate),
     /// No answer, or one that says the gateway is not well.
     Outage,
+    /// The time ran out while the runtime of the check stood still: that says nothing of the gateway.
+    Unattended,
     Misconfigured,
 }
 
@@ -87,7 +89,7 @@ impl GatewayAnswer {
             Self::PermissionDenied(_) => Some(GatewayResult::PermissionDenied),
             Self::No => Some(GatewayResult::Denied),
             Self::Indeterminate(_) => Some(GatewayResult::Indeterminate),
-            Self::Outage => Some(GatewayResult::Failed),
+            Self::Outage | Self::Unattended => Some(GatewayResult::Failed),
             Self::Misconfigured => None,
         }
     }

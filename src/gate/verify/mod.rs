@@ -4,6 +4,7 @@
 //! In comes a [`Check`], out goes a [`Verification`]; what is learned is filed under the key's digest
 //! in the cache of [`verdict`](super::verdict). On the way, the [`directory`](super::directory) says
 //! whose the key is. What waits for a verification is resumed in the [`pipeline`](super::pipeline).
+//! `in_flight` has one verification per key, and `places` bounds how many checks are out at once.
 //! `events` takes what the gate's own client revokes and changes.
 
 pub(crate) mod breaker;
@@ -12,6 +13,10 @@ pub(crate) mod in_flight;
 
 mod answer;
 mod events;
+mod places;
+
+#[cfg(all(test, wacht_shuttle))]
+mod interleavings;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +27,7 @@ use tracing::Span;
 
 use crate::api::gateway::CheckResponse;
 use crate::client::{Error, WachtClient};
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Deadline, Now};
 use crate::gate::directory::{Directory, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
@@ -33,7 +38,7 @@ use crate::log::{GATE, Notice, Said};
 use self::answer::{GatewayAnswer, IndeterminateKind};
 use self::breaker::Breaker;
 use self::check::Check;
-use self::in_flight::InFlight;
+use self::in_flight::{Errand, InFlight};
 
 /// What follows a failed refresh.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -96,8 +101,13 @@ impl Verifier {
     /// a caller who hangs up pays all the same.
     ///
     /// `is_wanted` is asked once more right before the check is sent.
-    async fn verify(self: &Arc<Self>, check: &Check, is_wanted: impl Fn() -> bool) -> Verification {
-        let verification = self.ask_and_file(check, is_wanted).await;
+    async fn verify(
+        self: &Arc<Self>,
+        check: &Check,
+        errand: &Errand,
+        is_wanted: impl Fn() -> bool,
+    ) -> Verification {
+        let verification = self.ask_and_file(check, errand, is_wanted).await;
         if let (Verification::Invalid, Some(source)) = (&verification, check.charged_to) {
             self.failed_lookups.charge(source, self.clock.now());
         }
@@ -111,6 +121,7 @@ impl Verifier {
     async fn ask_and_file(
         self: &Arc<Self>,
         check: &Check,
+        errand: &Errand,
         is_wanted: impl Fn() -> bool,
     ) -> Verification {
         // Looked at behind the cache: whom it turns away has nothing that could be used.
@@ -118,7 +129,8 @@ impl Verifier {
             return self.outage(check, wait);
         }
         // Too much in flight says nothing about the gateway.
-        let Some(place) = self.in_flight.place(check.seen_good, self.deadline).await else {
+        let place = self.in_flight.place(check.key, errand, &self.clock);
+        let Some(place) = place.await else {
             return self.unknown(check, RETRY_AFTER);
         };
         if !is_wanted() {
@@ -129,6 +141,10 @@ impl Verifier {
             return self.outage(check, wait);
         }
         let sent = self.clock.now();
+        // However long the queue was: a gateway is slow only if it had all this time. The caller has
+        // its own deadline.
+        let until = Deadline::after(sent, self.deadline);
+        self.in_flight.sent(&check.key, errand, until);
         // Opened before the check is sent, so that whatever happens meanwhile is noticed.
         let open = self.cache.open_check(check.key, sent);
         let answer = self.ask_gateway(check, sent).await;
@@ -137,17 +153,17 @@ impl Verifier {
         match answer {
             GatewayAnswer::Yes(response) => {
                 let valid = Verification::Valid;
-                self.file(check, *response, &open, valid).await
+                self.file(check, *response, &open, until, valid).await
             }
             GatewayAnswer::RateLimited(response) => {
                 let wait = response.retry_after.unwrap_or(GATEWAY_RETRY_MAX);
                 let wait = wait.min(GATEWAY_RETRY_MAX);
                 let limited = |verdict| Verification::Limited(verdict, wait);
-                self.file(check, *response, &open, limited).await
+                self.file(check, *response, &open, until, limited).await
             }
             GatewayAnswer::PermissionDenied(response) => {
                 let denied = Verification::Denied;
-                self.file(check, *response, &open, denied).await
+                self.file(check, *response, &open, until, denied).await
             }
             GatewayAnswer::No => {
                 let (now, ttl) = (self.clock.now(), self.cache.policy.negative_ttl);
@@ -164,6 +180,7 @@ impl Verifier {
                 Verification::Unknown(self.cache.policy.negative_ttl.max(RETRY_AFTER))
             }
             GatewayAnswer::Outage => self.outage(check, RETRY_AFTER),
+            GatewayAnswer::Unattended => self.unknown(check, RETRY_AFTER),
             GatewayAnswer::Misconfigured => {
                 Verification::Misconfigured("the Wacht client cannot be used")
             }
@@ -174,12 +191,17 @@ impl Verifier {
     async fn ask_gateway(&self, check: &Check, sent: Now) -> GatewayAnswer {
         self.metrics.check_sent();
         // From here on, however long the queue was: what runs out now is the gateway's time alone.
+        let asked_at = tokio::time::Instant::now();
         let asked = self.client.gateway().check(check.request());
         let answer = asked.within(self.deadline).send().await;
         let answered = self.clock.now();
         let took = answered.monotonic.saturating_sub(sent.monotonic);
         let is_timeout = answer.as_ref().is_err_and(Error::is_timeout);
-        let answer = GatewayAnswer::of(answer, !check.required_permissions.is_empty());
+        let is_unattended = is_timeout && asked_at.elapsed() >= self.deadline.saturating_mul(2);
+        let answer = match is_unattended {
+            true => GatewayAnswer::Unattended,
+            false => GatewayAnswer::of(answer, !check.required_permissions.is_empty()),
+        };
         match answer.result() {
             Some(_) if is_timeout => self.metrics.gateway_request(GatewayResult::TimedOut, took),
             Some(result) => self.metrics.gateway_request(result, took),
@@ -194,7 +216,7 @@ impl Verifier {
                     );
                 }
             }
-            GatewayAnswer::Misconfigured => self.breaker.unsent(),
+            GatewayAnswer::Misconfigured | GatewayAnswer::Unattended => self.breaker.unsent(),
             // A caller may have brought it about, so it counts neither for nor against the gateway.
             GatewayAnswer::Indeterminate(_) => self.breaker.indeterminate(),
             _ => {
@@ -203,7 +225,8 @@ impl Verifier {
                 }
             }
         }
-        if !matches!(answer, GatewayAnswer::Outage) && self.outage.is_over() {
+        let is_silent = matches!(answer, GatewayAnswer::Outage | GatewayAnswer::Unattended);
+        if !is_silent && self.outage.is_over() {
             tracing::info!(target: GATE, "the gateway answers again");
         }
         answer
@@ -225,7 +248,7 @@ impl Verifier {
     fn delay_refresh(&self, check: &Check, wait: Duration) {
         if let Some(verdict) = self.cache.positive(&check.key) {
             let now = self.clock.now();
-            verdict.refresh_failed(now.monotonic.saturating_add(wait));
+            verdict.delay_refresh(now.monotonic.saturating_add(wait));
         }
     }
 
@@ -235,12 +258,14 @@ impl Verifier {
         check: &Check,
         response: CheckResponse,
         open: &OpenCheck<'_>,
+        until: Deadline,
         verification: impl FnOnce(Arc<Verdict>) -> Verification,
     ) -> Verification {
         let Some(identity) = response.identity else {
             return Verification::Unknown(RETRY_AFTER);
         };
-        let deployment = match self.directory.ours(self.deadline).await {
+        let left = || until.left(self.clock.now());
+        let deployment = match self.directory.ours(left()).await {
             Ours::Deployment(deployment) => deployment,
             // Not remembered: it ends with the first app that is made.
             Ours::NoApps => return Verification::Invalid,
@@ -255,8 +280,8 @@ impl Verifier {
         let is_token = check.key.kind == PrincipalKind::OauthAccessToken;
         let app = match check.accepted.accept(slug, Reserved::of(slug), is_token) {
             true => {
-                let directory = &self.directory;
-                directory.resolve(deployment, slug, self.deadline).await
+                // Those who have joined may have to ask for themselves if the app's rules do not come.
+                self.directory.resolve(deployment, slug, left() / 2).await
             }
             // Of a key that is refused whatever its app says, nothing more is asked.
             false => self.directory.app(deployment, slug),
