@@ -16,8 +16,10 @@ use wacht_auth::{RejectionKind, WachtAuthLayer, WachtClient};
 use crate::scene::{Echo, Scene, eventually, made_up};
 use crate::wires::{End, Habit, Picky, Wire, trusts_the_certificate};
 
-/// Long enough for a sound answer on a busy machine, short enough to wait for a few times.
-const SHORT: Duration = Duration::from_secs(1);
+/// For what waits in vain.
+const MOMENT: Duration = Duration::from_millis(100);
+/// For what waits in vain and then does not: long enough for a sound answer on a busy machine.
+const SHORT: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(60);
 /// How long the breaker stays open.
 const OPEN_FOR: Duration = Duration::from_secs(2);
@@ -33,9 +35,14 @@ fn client_at(scene: &Scene, url: &str) -> WachtClientBuilder {
 }
 
 /// A gate whose gateway is at this address, and which asks the management API elsewhere.
-fn gate_at(scene: &Scene, url: &str, deadline: Duration) -> WachtAuthLayer {
+fn gate_at(scene: &Scene, url: &str) -> WachtAuthLayer {
     let client = client_at(scene, url).api_url(scene.wacht.url());
-    WachtAuthLayer::builder(client.build().unwrap())
+    gate_on(scene, &client.build().unwrap(), LONG)
+}
+
+/// A gate on a client that others use as well, and its connections with it.
+fn gate_on(scene: &Scene, client: &WachtClient, deadline: Duration) -> WachtAuthLayer {
+    WachtAuthLayer::builder(client.clone())
         .clock(&scene.clock)
         .deadline(deadline)
         .build()
@@ -78,14 +85,16 @@ async fn over_http1_a_dead_connection_ends_with_the_first_time_out() {
 
 /// One request after the other, of the gate and of the management API.
 async fn dead_connection(scene: Scene, wire: Wire) {
-    let layer = gate_at(&scene, &wire.url(), SHORT);
-    let echo = Echo::behind(layer.clone());
-    echo.get(scene.key().secret()).await.assert_ok();
+    let client = client_at(&scene, &wire.url()).api_url(scene.wacht.url());
+    let client = client.build().unwrap();
+    let patient = Echo::behind(gate_on(&scene, &client, LONG));
+    let hasty = gate_on(&scene, &client, MOMENT);
+    patient.get(scene.key().secret()).await.assert_ok();
     wire.end(End::Swallow);
-    let met = echo.get(scene.key().secret()).await;
+    let met = Echo::behind(hasty.clone()).get(scene.key().secret()).await;
     met.assert_refused(RejectionKind::Unavailable);
-    assert_eq!(layer.handle().stats().gateway.timed_out, 1);
-    echo.get(scene.key().secret()).await.assert_ok();
+    assert_eq!(hasty.handle().stats().gateway.timed_out, 1);
+    patient.get(scene.key().secret()).await.assert_ok();
 
     let client = client_at(&scene, &wire.url()).timeout(SHORT);
     let client = client.build().unwrap();
@@ -112,12 +121,8 @@ async fn a_gate_asks_the_management_api_again_over_a_connection_that_lives() {
     let scene = Scene::new().await;
     let wire = Wire::tls(scene.wacht.url(), "h2").await;
     let client = client_at(&scene, &wire.url()).gateway_url(scene.wacht.url());
-    let layer = WachtAuthLayer::builder(client.build().unwrap())
-        .clock(&scene.clock)
-        .deadline(SHORT)
-        .build()
-        .unwrap()
-        .apps(["orders", "since"]);
+    let layer = gate_on(&scene, &client.build().unwrap(), SHORT);
+    let layer = layer.apps(["orders", "since"]);
     let echo = Echo::behind(layer.clone());
     echo.get(scene.key().secret()).await.assert_ok();
     wire.end(End::Swallow);
@@ -142,12 +147,15 @@ async fn a_gate_asks_the_management_api_again_over_a_connection_that_lives() {
 async fn many_dead_connections_end_with_the_first_time_out() {
     let scene = Scene::new().await;
     let wire = Wire::to(scene.wacht.url()).await;
-    let layer = gate_at(&scene, &wire.url(), SHORT);
+    let client = client_at(&scene, &wire.url()).api_url(scene.wacht.url());
+    let client = client.build().unwrap();
+    let patient = Echo::behind(gate_on(&scene, &client, LONG));
+    let layer = gate_on(&scene, &client, SHORT);
     let echo = Echo::behind(layer.clone());
     let held = scene.wacht.hold_checks();
     let first: Vec<_> = keys(&scene, 64)
         .iter()
-        .map(|key| echo.spawn_get(key.secret()))
+        .map(|key| patient.spawn_get(key.secret()))
         .collect();
     scene.wacht.journal().wait_for_checks(64).await;
     held.release();
@@ -190,9 +198,8 @@ async fn what_runs_on_a_connection_that_was_given_up_may_finish() {
     let patient = tokio::spawn(check());
     scene.wacht.journal().wait_for_checks(2).await;
     // On the same connection, and not as patient.
-    let layer = WachtAuthLayer::builder(client.clone()).deadline(SHORT);
-    let layer = layer.build().unwrap();
-    let met = Echo::behind(layer).get(&made_up(1)).await;
+    let hasty = Echo::behind(gate_on(&scene, &client, MOMENT));
+    let met = hasty.get(&made_up(1)).await;
     met.assert_refused(RejectionKind::Unavailable);
     assert_eq!(wire.accepted(), 1);
     held.release();
@@ -310,7 +317,7 @@ async fn a_check_whose_connection_is_closed_under_it_is_sent_once_more() {
     for end in [End::Close, End::Reset] {
         let scene = Scene::new().await;
         let wire = Wire::to(scene.wacht.url()).await;
-        let layer = gate_at(&scene, &wire.url(), LONG);
+        let layer = gate_at(&scene, &wire.url());
         let echo = Echo::behind(layer.clone());
         let held = scene.wacht.hold_checks();
         let first: Vec<_> = keys(&scene, 16)
@@ -346,7 +353,7 @@ async fn over_http2_checks_whose_connection_is_closed_under_them_are_sent_once_m
     for end in [End::Close, End::Reset] {
         let scene = Scene::new().await;
         let wire = Wire::tls(scene.wacht.url(), "h2").await;
-        let layer = gate_at(&scene, &wire.url(), LONG);
+        let layer = gate_at(&scene, &wire.url());
         let echo = Echo::behind(layer.clone());
         echo.get(scene.key().secret()).await.assert_ok();
         wire.end(end);
@@ -362,7 +369,7 @@ async fn over_http2_checks_whose_connection_is_closed_under_them_are_sent_once_m
 #[tokio::test]
 async fn a_check_is_not_sent_again_once_its_answer_has_begun() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(gate_at(&scene, scene.wacht.url(), LONG));
+    let echo = Echo::behind(gate_at(&scene, scene.wacht.url()));
     let journal = scene.wacht.journal();
     scene.wacht.fault_times(On::Checks, Fault::HalfAnswer, 1);
     let met = echo.get(scene.key().secret()).await;
@@ -494,7 +501,7 @@ async fn a_key_with_thousands_of_permissions_is_a_key() {
         let key = scene.wacht.issue_key("orders");
         key.permissions((0..count).map(name)).issue()
     };
-    let echo = Echo::behind(gate_at(&scene, scene.wacht.url(), LONG));
+    let echo = Echo::behind(gate_at(&scene, scene.wacht.url()));
     let met = echo.get(many(30_000).secret()).await;
     met.assert_ok();
     let caller = met.caller.unwrap();
@@ -503,8 +510,7 @@ async fn a_key_with_thousands_of_permissions_is_a_key() {
     met.assert_refused(RejectionKind::Unavailable);
 
     let client = client_at(&scene, scene.wacht.url()).answer_limit(8 << 20);
-    let layer = WachtAuthLayer::builder(client.build().unwrap()).clock(&scene.clock);
-    let layer = layer.deadline(LONG).build().unwrap().app("orders");
+    let layer = gate_on(&scene, &client.build().unwrap(), LONG);
     let met = Echo::behind(layer).get(many(60_000).secret()).await;
     met.assert_ok();
 }
