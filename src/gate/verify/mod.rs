@@ -40,8 +40,8 @@ use self::breaker::Breaker;
 use self::check::Check;
 use self::in_flight::{Errand, InFlight};
 
-/// What follows a failed refresh.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When to ask again where nobody could say.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// No limit of Wacht's makes a caller wait longer than this under `Limits::gateway()`: the
 /// gateway names the whole window, not what is left of it.
 const GATEWAY_RETRY_MAX: Duration = Duration::from_secs(60);
