@@ -189,6 +189,7 @@ impl Verifier {
     /// Sends the check and tells the breaker and the figures what came of it.
     async fn ask_gateway(&self, check: &Check, sent: Now) -> GatewayAnswer {
         self.metrics.check_sent();
+        // By the time that the limit goes by, which no test's clock moves.
         let asked_at = tokio::time::Instant::now();
         let asked = self.client.gateway().check(check.request()).send();
         let answer = tokio::time::timeout(self.deadline, asked).await;
@@ -203,6 +204,7 @@ impl Verifier {
             Ok(answer) => GatewayAnswer::of(answer, !check.required_permissions.is_empty()),
             Err(_) => GatewayAnswer::Outage,
         };
+        // Twice as long as it may take: nobody has looked after it.
         let answer = match is_timeout && asked_at.elapsed() >= self.deadline.saturating_mul(2) {
             true => GatewayAnswer::Unattended,
             false => answer,
