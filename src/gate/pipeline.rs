@@ -31,7 +31,7 @@ use crate::gate::verdict::cache::{Known, NegativeKind};
 use crate::gate::verdict::revocations::{Contradiction, EventNumber};
 use crate::gate::verdict::{Age, PrincipalKind, RefreshClaim, Verdict, VerdictKey};
 use crate::gate::verify::check::Check;
-use crate::gate::verify::{Verification, Verifier};
+use crate::gate::verify::{RETRY_AFTER, Verification, Verifier};
 use crate::log::{GATE, Notice};
 
 /// A set of options over shared state.
@@ -303,6 +303,10 @@ impl Gate {
                 }
             },
             (None, _) if !matches!(counted_by, CountedBy::Gateway) => RateLimitFields::default(),
+            (None, None) if self.is_out_of_time(view, now) => {
+                let rejection = Rejection::unavailable(RETRY_AFTER);
+                return Decision::Refuse(rejection.with_answers(&self.options.answers));
+            }
             (None, None) => return self.wait_for_own_check(verdict.key(), view, now),
             (None, Some(own)) => {
                 let refused = match own {
@@ -554,6 +558,12 @@ impl Gate {
             metrics.limit_refusal(LimitedBy::UnknownKeys, Effect::Refused);
         }
         allowed
+    }
+
+    /// Whether the request has waited for as long as it may.
+    fn is_out_of_time(&self, view: &mut RequestView<'_>, now: Now) -> bool {
+        let deadline = view.deadline(now, self.state.verifier.deadline);
+        deadline.is_over(now)
     }
 
     /// Step 3: the joined verification of this key.

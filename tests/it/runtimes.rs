@@ -332,3 +332,17 @@ fn a_request_that_is_begun_on_another_runtime_waits_no_longer_than_its_deadline(
         assert!(met.refusal.is_none() || met.kind() == Some(RejectionKind::Unavailable));
     }
 }
+
+#[test]
+fn checks_of_one_key_that_nobody_drives_keep_its_share_no_longer_than_the_deadline() {
+    let stage = Stage::new(Limits::gateway());
+    let (key, still) = (stage.scene.key(), one_thread());
+    let held = stage.scene.wacht.hold_checks();
+    stage.begin(&still, [key.secret(); 100], 32);
+    held.release();
+    stage.scene.clock.advance(DEADLINE);
+    for _ in 0..3 {
+        stage.passes(&key);
+    }
+    drop(still);
+}

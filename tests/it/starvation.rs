@@ -146,15 +146,16 @@ async fn a_key_that_is_good_no_longer_is_treated_as_never_seen() {
 async fn hot_keys_are_asked_about_all_at_once_when_the_wall_clock_steps_too_far() {
     let scene = Scene::new().await;
     let builder = scene.builder().limits(Limits::off());
+    let builder = builder.known_keys_in_flight(200);
     let echo = Echo::behind(builder.build().unwrap());
-    let hot = keys(&scene, 600);
+    let hot = keys(&scene, 300);
     all_pass(spawn_all(&echo, &hot)).await;
     scene.wacht.journal().clear();
     let step = scene.clock.unix_time() + 400 * SECOND;
     scene.clock.set_unix_time(step);
     let held = scene.wacht.hold_checks();
     let waiting = spawn_all(&echo, &hot);
-    settles_at(&scene, KNOWN).await;
+    settles_at(&scene, 200).await;
     held.release();
     all_pass(waiting).await;
     assert_eq!(scene.wacht.journal().checks(), hot.len());
@@ -164,9 +165,9 @@ async fn hot_keys_are_asked_about_all_at_once_when_the_wall_clock_steps_too_far(
 async fn hot_keys_are_refreshed_behind_the_requests_when_the_wall_clock_steps() {
     let scene = Scene::new().await;
     let builder = scene.builder().limits(Limits::off());
-    let layer = builder.build().unwrap();
+    let layer = builder.known_keys_in_flight(200).build().unwrap();
     let echo = Echo::behind(layer.clone());
-    let hot = keys(&scene, 600);
+    let hot = keys(&scene, 300);
     all_pass(spawn_all(&echo, &hot)).await;
     scene.wacht.journal().clear();
     let step = scene.clock.unix_time() + 45 * SECOND;
@@ -178,7 +179,7 @@ async fn hot_keys_are_refreshed_behind_the_requests_when_the_wall_clock_steps() 
             met.expect("nobody waits").assert_ok();
         }
     }
-    settles_at(&scene, KNOWN).await;
+    settles_at(&scene, 200).await;
     held.release();
     landed(&layer).await;
     assert_eq!(scene.wacht.journal().checks(), hot.len());
@@ -288,4 +289,30 @@ async fn who_finds_the_queue_full_is_told_so_at_once() {
         met.unwrap().assert_refused(RejectionKind::InvalidKey);
     }
     assert!(layer.handle().stats().gateway_trusted);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_no_outage_and_buys_no_key_any_time() {
+    let scene = Scene::new().await;
+    let layer = scene.builder().known_keys_in_flight(1).build().unwrap();
+    let echo = Echo::behind(layer.clone());
+    let good = keys(&scene, 34);
+    all_pass(spawn_all(&echo, &good)).await;
+    // An outage would let them pass.
+    scene.clock.advance(61 * SECOND);
+    scene.wacht.journal().clear();
+    let held = scene.wacht.hold_checks();
+    let (last, first) = good.split_last().unwrap();
+    let waiting = spawn_all(&echo, first);
+    settles_at(&scene, 1).await;
+    for _ in 0..2 {
+        let met = tokio::time::timeout(7 * SECOND, echo.get(last.secret())).await;
+        let met = met.expect("there is no room to wait");
+        met.assert_refused(RejectionKind::Unavailable);
+        scene.clock.advance(2 * SECOND);
+    }
+    assert!(layer.handle().stats().gateway_trusted);
+    held.release();
+    all_pass(waiting).await;
+    echo.get(last.secret()).await.assert_ok();
 }

@@ -248,7 +248,7 @@ impl Flights {
 
     fn gone(&mut self, flight: Option<Flight>) {
         let is_never_seen = flight.is_some_and(|flight| flight.queue == QueueFor::NeverSeen);
-        self.never_seen -= usize::from(is_never_seen);
+        self.never_seen = self.never_seen.saturating_sub(usize::from(is_never_seen));
     }
 
     /// Whether there is room for one more key that was never seen.

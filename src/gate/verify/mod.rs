@@ -40,8 +40,8 @@ use self::breaker::Breaker;
 use self::check::Check;
 use self::in_flight::{Errand, InFlight};
 
-/// What follows a failed refresh.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When to ask again where nobody could say.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// No limit of Wacht's makes a caller wait longer than this under `Limits::gateway()`: the
 /// gateway names the whole window, not what is left of it.
 const GATEWAY_RETRY_MAX: Duration = Duration::from_secs(60);
@@ -190,13 +190,15 @@ impl Verifier {
     /// Sends the check and tells the breaker and the figures what came of it.
     async fn ask_gateway(&self, check: &Check, sent: Now) -> GatewayAnswer {
         self.metrics.check_sent();
-        // From here on, however long the queue was: what runs out now is the gateway's time alone.
+        // By the time that the limit goes by, which no test's clock moves. It runs from here on, however
+        // long the queue was: what runs out is the gateway's time alone.
         let asked_at = tokio::time::Instant::now();
         let asked = self.client.gateway().check(check.request());
         let answer = asked.within(self.deadline).send().await;
         let answered = self.clock.now();
         let took = answered.monotonic.saturating_sub(sent.monotonic);
         let is_timeout = answer.as_ref().is_err_and(Error::is_timeout);
+        // Twice as long as it may take: nobody has looked after it.
         let is_unattended = is_timeout && asked_at.elapsed() >= self.deadline.saturating_mul(2);
         let answer = match is_unattended {
             true => GatewayAnswer::Unattended,
