@@ -20,8 +20,8 @@ use wacht_auth::client::RetryPolicy;
 use wacht_auth::dev::{DevGateway, DevRule, Fault, On};
 use wacht_auth::models::RevokeApiKeyRequest;
 use wacht_auth::{
-    AuthContext, ClientIp, Limits, PeerAddr, Principal, RejectionKind, RequirePermissionsLayer,
-    WachtAuthLayer, WachtClient,
+    AuthContext, ClientIp, CredentialSource, Limits, PeerAddr, Principal, RejectionKind,
+    RequirePermissionsLayer, WachtAuthLayer, WachtClient,
 };
 
 use crate::scene::{Echo, Scene, anonymous, eventually, get, made_up, met};
@@ -727,6 +727,54 @@ async fn what_a_program_does_wrong_on_every_request_is_an_error_once() {
 }
 
 #[tokio::test]
+async fn proxies_that_nobody_named_are_told_of_once_and_at_each_check() {
+    let (trace, _guard) = Trace::start();
+    let told = || {
+        let seen = trace.take().into_iter();
+        let hints = seen.filter_map(|seen| match seen {
+            Seen::Event { fields, .. } if fields.get("message")?.contains("forwarded") => {
+                Some(fields["hint"].clone())
+            }
+            _ => None,
+        });
+        hints.collect::<Vec<_>>()
+    };
+    let scene = Scene::new().await;
+    let forwarded = |name: &'static str| {
+        let mut request = get(scene.key().secret());
+        let value = http::HeaderValue::from_static("for=203.0.113.9");
+        request.headers_mut().insert(name, value);
+        request
+    };
+    let proxies = ClientIp::trusted_proxies(["10.0.0.0/8"]).unwrap();
+    for (client_ip, name, times) in [
+        (ClientIp::peer(), "x-forwarded-for", 1),
+        (ClientIp::peer(), "forwarded", 1),
+        (ClientIp::peer(), "x-other", 0),
+        (ClientIp::from_extension(), "x-forwarded-for", 0),
+        (proxies, "x-forwarded-for", 0),
+    ] {
+        let layer = scene.builder().client_ip(client_ip).build().unwrap();
+        let layer = layer.app("orders");
+        let echo = Echo::behind(layer.clone());
+        for _ in 0..3 {
+            echo.call(forwarded(name)).await.assert_ok();
+        }
+        let first = told();
+        assert_eq!(first.len(), times, "{name}: {first:?}");
+        assert!(
+            first
+                .iter()
+                .all(|hint| hint.contains("ClientIp::trusted_proxies(["))
+        );
+        for _ in 0..2 {
+            layer.handle().check().await.unwrap();
+            assert_eq!(told(), first, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_span_and_no_event_holds_a_key_or_names_one() {
     let (trace, _guard) = Trace::start();
     let scene = Scene::new().await;
@@ -740,6 +788,13 @@ async fn no_span_and_no_event_holds_a_key_or_names_one() {
         scene.clock.advance(wait * SECOND);
         echo.get(key.secret()).await;
         echo.get(&unknown).await;
+    }
+    let by_query = CredentialSource::query("api_key").unwrap();
+    let by_query = Echo::behind(layer.clone().credentials(by_query));
+    for secret in [key.secret(), &unknown, "hunter2"] {
+        let mut request = anonymous();
+        *request.uri_mut() = format!("/items?api_key={secret}").parse().unwrap();
+        by_query.call(request).await;
     }
     for fault in [Fault::Status(503), Fault::HalfAnswer, Fault::Status(404)] {
         scene.wacht.fault_times(On::Everything, fault, 4);
@@ -763,7 +818,14 @@ async fn no_span_and_no_event_holds_a_key_or_names_one() {
     let text = format!("{ours:?}");
     let id = key.key_id().to_string();
     let management = scene.wacht.management_key();
-    for hidden in [key.secret(), &unknown, management, &id, "198.51.100.7"] {
+    for hidden in [
+        key.secret(),
+        &unknown,
+        management,
+        &id,
+        "198.51.100.7",
+        "hunter2",
+    ] {
         assert!(!text.contains(hidden), "{text}");
     }
 }

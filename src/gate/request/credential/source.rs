@@ -134,7 +134,7 @@ impl CredentialSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for what is no header name, and for names in which no key can arrive:
+    /// [`Error::Config`] for what is no header name, and for names in which no key can arrive:
     ///
     /// - `x-wacht-*`: such headers are removed from every request, since services might believe
     ///   them;
@@ -183,7 +183,7 @@ impl CredentialSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for a word that is not made of letters, digits and
+    /// [`Error::Config`] for a word that is not made of letters, digits and
     /// ``!#$%&'*+-.^_`|~``, for `Basic`, whose value is no key ([`basic`](Self::basic) reads it),
     /// and for a source that is no header.
     pub fn scheme(self, word: &str) -> Result<Self> {
@@ -233,7 +233,7 @@ impl CredentialSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for a name that is not made of letters, digits and
+    /// [`Error::Config`] for a name that is not made of letters, digits and
     /// ``!#$%&'*+-.^_`|~``.
     pub fn cookie(name: &str) -> Result<Self> {
         checked(name, "a cookie").map(|name| Self(SourceKind::Cookie(name)))
@@ -278,7 +278,7 @@ impl CredentialSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for a name that is not made of letters, digits and
+    /// [`Error::Config`] for a name that is not made of letters, digits and
     /// ``!#$%&'*+-.^_`|~``.
     pub fn query(name: &str) -> Result<Self> {
         checked(name, "a query parameter").map(|name| Self(SourceKind::Query(name)))
@@ -324,7 +324,7 @@ impl CredentialSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for a prefix that is empty or not made of letters,
+    /// [`Error::Config`] for a prefix that is empty or not made of letters,
     /// digits and ``!#$%&'*+-.^_`|~``.
     pub fn websocket_protocol(prefix: &str) -> Result<Self> {
         let prefix = checked(prefix, "the prefix of a protocol")?;
