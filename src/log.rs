@@ -22,6 +22,11 @@ impl Notice {
         !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether it has been said, and not been taken back.
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Whether there was something to take back.
     pub(crate) fn is_over(&self) -> bool {
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)

@@ -236,7 +236,10 @@ rows! {
     management_flaps: Row::new("management API is off and on", C::Flapping(&[Management]), St::Known, S::OldRules);
     both_503: Row::gateway("both: 503", on!(Everything, Fault::Status(503)), S::Outage);
     both_hang: Row::gateway("both hang", on!(Everything, Fault::Hang), S::Outage);
+    coupled_503: Row::gateway("gateway: 503, so that the management API answers 401", || vec![(Checks, Fault::Status(503)), (Management, Fault::Status(401))], S::Outage);
+    coupled_hangs: Row::gateway("gateway hangs, so that the management API answers 401", || vec![(Checks, Fault::Hang), (Management, Fault::Status(401))], S::Outage);
     both_at_start: Row::new("both: 503, at start", C::With(on!(Everything, Fault::Status(503))), St::Nothing, S::Outage);
+    coupled_at_start: Row::new("gateway: 503, so that the management API answers 401, at start", C::With(|| vec![(Checks, Fault::Status(503)), (Management, Fault::Status(401))]), St::Nothing, S::Outage);
     both_flap: Row::new("both are off and on", C::Flapping(&[Everything]), St::Known, S::OnAndOff);
     in_turns: Row::new("one is off while the other is on", C::Flapping(&[Checks, Management]), St::Known, S::OnAndOff);
 }

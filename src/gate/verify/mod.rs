@@ -81,7 +81,7 @@ pub(crate) struct Verifier {
     pub(crate) deadline: Duration,
     pub(crate) cache: VerdictCache,
     pub(crate) in_flight: InFlight,
-    pub(crate) breaker: Breaker,
+    pub(crate) breaker: Arc<Breaker>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) failed_lookups: FailedLookups,
@@ -199,6 +199,7 @@ impl Verifier {
                         "the gateway fails too often: checks are held back, keys not known here are answered 503"
                     );
                 }
+                self.directory.gateway_heard(answered);
             }
             GatewayAnswer::Misconfigured => self.breaker.unsent(),
             // A caller may have brought it about, so it counts neither for nor against the gateway.
@@ -207,6 +208,7 @@ impl Verifier {
                 if self.breaker.answered(answered) {
                     tracing::info!(target: GATE, "checks are sent to the gateway again");
                 }
+                self.directory.gateway_heard(answered);
             }
         }
         if !matches!(answer, GatewayAnswer::Outage) && self.outage.is_over() {
