@@ -160,6 +160,7 @@ pub mod guide;
 mod clock;
 mod gate;
 mod log;
+mod memory;
 mod stripes;
 mod sync;
 
