@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 use smallvec::SmallVec;
+use zeroize::Zeroizing;
 
 /// `text` without `secret`, and without any longer piece of it, be it written as it is or escaped
 /// as in JSON, in a URL or in HTML.
@@ -57,25 +58,19 @@ fn string_length(json: &str) -> usize {
 }
 
 /// A secret as it is searched for: without its backslashes. Every level of escaping changes their
-/// number, so that none is looked for, and any number of them may stand before each byte.
+/// number, so that none is looked for, and any number of them may stand before each byte. Erased
+/// when dropped.
 struct Secret {
-    text: Vec<u8>,
-    /// Where in `text` a byte stands.
-    places: Vec<Vec<usize>>,
+    text: Zeroizing<Vec<u8>>,
 }
 
 impl Secret {
     /// `None` if it is hardly anything but backslashes: there is nothing to search for.
     fn new(secret: &str) -> Option<Self> {
-        let text: Vec<u8> = secret.bytes().filter(|byte| *byte != b'\\').collect();
-        if text.len() < SHORTEST_SECRET {
-            return None;
-        }
-        let mut places = vec![Vec::new(); 256];
-        for (place, byte) in text.iter().enumerate() {
-            places[usize::from(*byte)].push(place);
-        }
-        Some(Self { text, places })
+        // With room for all of it, so that growing leaves no copies behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(secret.len()));
+        text.extend(secret.bytes().filter(|byte| *byte != b'\\'));
+        (text.len() >= SHORTEST_SECRET).then_some(Self { text })
     }
 
     /// `text` without any piece of the secret that is at least `shortest` bytes long, or all of it.
@@ -107,10 +102,13 @@ impl Secret {
     fn longest_at(&self, text: &[u8], at: usize, shortest: usize) -> Option<usize> {
         let mut longest = (shortest - 1, None);
         for (byte, _) in readings(text, at) {
-            for place in &self.places[usize::from(byte)] {
-                let piece = &self.text[*place..];
+            for place in 0..self.text.len() {
+                let piece = &self.text[place..];
                 if piece.len() <= longest.0 {
                     break;
+                }
+                if piece[0] != byte {
+                    continue;
                 }
                 let (length, end) = common_length(piece, text, at);
                 if length > longest.0 {
