@@ -142,7 +142,7 @@ pub(crate) fn weigh_here(url: &str, keys: u64) {
     };
     let layer = stand_in.layer();
     let gate = layer.layer(inner());
-    let before = keys.min(BEFORE) / 5;
+    let before = keys.min(BEFORE);
     let (start, end) = (0..before, before..before + keys);
     fill(&gate, &runtime, start);
     let (weighed, was) = (layer.handle().stats().cached_bytes, resident());
