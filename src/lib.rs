@@ -162,6 +162,7 @@ pub mod guide;
 mod clock;
 mod gate;
 mod log;
+mod memory;
 mod stripes;
 mod sync;
 

@@ -21,6 +21,7 @@ impl Notice {
         !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether it has been said, and not been taken back.
     pub(crate) fn was_said(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -5,9 +5,9 @@
 //! and the answer are dropped within. What `http` does by itself is counted by itself: the first insert into the
 //! extensions (a hit's request, a refusal's answer) and, into an empty header map, as many fields
 //! as the answer carries. The rest is the gate's own. Of a key: see
-//! `memory.rs`. All of it also goes to `bench/allocations.json` in the target directory
+//! `memory.rs`, and for keys of many shapes, beside what the cache says of them, `shapes.rs`. All of it also goes to `bench/allocations.json` in the target directory
 //! (`bench/allocations-short.json` after `-- --test`, which knows but few keys),
-//! unless `-- calls` or `-- memory` chooses one of the two.
+//! unless `-- calls`, `-- memory` or `-- weights` chooses one of the three.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::env;
@@ -23,6 +23,7 @@ mod memory;
 mod run;
 #[path = "../service/mod.rs"]
 mod service;
+mod shapes;
 mod stand_in;
 
 use cases::{Caller, Case};
@@ -31,17 +32,21 @@ use service::{Inner, call, inner};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [role, url, count] = arguments.as_slice()
-        && role == memory::ROLE
-    {
-        memory::measure_here(url, count.parse().unwrap());
-        return;
+    if let [role, url, count] = arguments.as_slice() {
+        let count = count.parse().unwrap();
+        match role.as_str() {
+            memory::ROLE => return memory::measure_here(url, count),
+            memory::WEIGHT_ROLE => return memory::weigh_here(url, count),
+            _ => {}
+        }
     }
     let run = Run::of(&arguments);
     let rows = run.wants("calls").then(of_calls);
     let memory = run.wants("memory").then(|| memory::measure(&run));
-    if let (Some(rows), Some(memory)) = (rows, memory) {
-        run.keep("allocations", &json!({ "rows": rows, "memory": memory }));
+    let weights = run.wants("weights").then(|| memory::measure_weights(&run));
+    if let (Some(rows), Some(memory), Some(weights)) = (rows, memory, weights) {
+        let all = json!({ "rows": rows, "memory": memory, "weights": weights });
+        run.keep("allocations", &all);
     }
 }
 

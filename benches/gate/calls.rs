@@ -20,7 +20,7 @@ pub(crate) fn measure(criterion: &mut Criterion, run: &Run) {
     let runtime = Runtime::new().unwrap();
     let wacht = runtime.block_on(DevGateway::start());
     let cases = cases(&wacht, &runtime);
-    let stand_in = StandIn::start();
+    let stand_in = StandIn::start(|_, _| None);
     // Policies are refreshed in the background; a long run sees a few of them.
     let _guard = runtime.enter();
 

@@ -27,23 +27,31 @@ pub(crate) const PLENTY: &str = "/plenty";
 pub(crate) const UNCOUNTED: &str = "/uncounted";
 
 pub(crate) struct StandIn {
+    /// Behind it, [`SHAPE`] and a number may say of what shape all keys are.
     pub(crate) url: String,
 }
 
+/// Permissions and metadata, as JSON, of a key of this number, by the number of its shape.
+pub(crate) type OfShape = fn(usize, u64) -> Option<(String, String)>;
+
 impl StandIn {
     /// On a thread of its own, which ends with the process.
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(of_shape: OfShape) -> Self {
         let runtime = Builder::new_current_thread().enable_io().build().unwrap();
         let listener = runtime
             .block_on(TcpListener::bind(("127.0.0.1", 0)))
             .unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        thread::spawn(move || runtime.block_on(serve(listener)));
+        thread::spawn(move || runtime.block_on(serve(listener, of_shape)));
         Self { url }
     }
 
     /// A gate with room for all keys, which knows none yet.
     pub(crate) fn gate(&self) -> WachtAuth<Inner> {
+        self.layer().layer(inner())
+    }
+
+    pub(crate) fn layer(&self) -> WachtAuthLayer {
         let client = WachtClient::builder("wk_live_of-the-stand-in")
             .api_url(&self.url)
             .gateway_url(&self.url)
@@ -60,7 +68,6 @@ impl StandIn {
             .build()
             .unwrap()
             .app(APP)
-            .layer(inner())
     }
 }
 
@@ -137,20 +144,20 @@ pub(crate) fn mixed(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-async fn serve(listener: TcpListener) {
+async fn serve(listener: TcpListener, of_shape: OfShape) {
     let mut callers = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        callers.spawn(converse(stream));
+        callers.spawn(converse(stream, of_shape));
     }
 }
 
 /// One connection, kept alive for as long as the client likes.
-async fn converse(mut stream: TcpStream) {
+async fn converse(mut stream: TcpStream, of_shape: OfShape) {
     let mut read = BytesMut::with_capacity(4096);
     loop {
         while let Some(length) = whole_request(&read) {
-            let answer = answer(&read[..length]);
+            let answer = answer(&read[..length], of_shape);
             read.advance(length);
             if stream.write_all(answer.as_bytes()).await.is_err() {
                 return;
@@ -178,12 +185,15 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|part| part == wanted)
 }
 
-fn answer(request: &[u8]) -> String {
-    let body = if request.starts_with(b"POST /v1/authz/check ") {
-        verdict(request)
-    } else if request.starts_with(b"GET /api-auth/apps/crowd ") {
+fn answer(request: &[u8], of_shape: OfShape) -> String {
+    let (method, path) = method_and_path(request).unwrap_or_default();
+    let (shape, path) = shape_and_path(path);
+    let body = if (method, path) == ("POST", "/v1/authz/check") {
+        let of_shape = |number| of_shape(shape?, number);
+        verdict(request, of_shape)
+    } else if (method, path) == ("GET", "/api-auth/apps/crowd") {
         Some(app())
-    } else if request.starts_with(b"GET /api-auth/apps?") {
+    } else if method == "GET" && path.starts_with("/api-auth/apps?") {
         let app = app();
         Some(format!(
             r#"{{"data":[{app}],"has_more":false,"limit":1,"offset":0}}"#
@@ -200,12 +210,30 @@ fn answer(request: &[u8]) -> String {
     }
 }
 
-/// As the gateway answers for a key with four permissions and no owner.
-fn verdict(request: &[u8]) -> Option<String> {
+fn method_and_path(request: &[u8]) -> Option<(&str, &str)> {
+    let line = request.split(|byte| *byte == b'\r').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    Some((words.next()?, words.next()?))
+}
+
+/// The number of a shape with which a path may begin, and the rest.
+fn shape_and_path(path: &str) -> (Option<usize>, &str) {
+    let read = || {
+        let (number, _) = path.strip_prefix(SHAPE)?.split_once('/')?;
+        let rest = &path[SHAPE.len() + number.len()..];
+        Some((number.parse().ok()?, rest))
+    };
+    read().map_or((None, path), |(shape, rest)| (Some(shape), rest))
+}
+
+/// As the gateway answers for a key without an owner: of this shape, or with four permissions.
+fn verdict(request: &[u8], of_shape: impl Fn(u64) -> Option<(String, String)>) -> Option<String> {
     let start = find(request, b"sk_")? + 3;
     let number = number_of(request.get(start..start + NUMBER)?)?;
+    let plain = || (FOUR.to_owned(), "{}".to_owned());
+    let (permissions, metadata) = of_shape(number).unwrap_or_else(plain);
     Some(format!(
-        r#"{{"request_id":"req_1","allowed":true,"reason":null,"blocked_rule":null,"identity":{{"key_id":"{}","deployment_id":"{DEPLOYMENT}","app_slug":"{APP}","key_name":"key {number}","owner_user_id":null,"organization_id":null,"workspace_id":null,"organization_membership_id":null,"workspace_membership_id":null}},"permissions":["orders:read","orders:write","users:read","reports:read"],"metadata":{{}},"rate_limits":[],"retry_after":null,"headers":{{}}}}"#,
+        r#"{{"request_id":"req_1","allowed":true,"reason":null,"blocked_rule":null,"identity":{{"key_id":"{}","deployment_id":"{DEPLOYMENT}","app_slug":"{APP}","key_name":"key {number}","owner_user_id":null,"organization_id":null,"workspace_id":null,"organization_membership_id":null,"workspace_membership_id":null}},"permissions":{permissions},"metadata":{metadata},"rate_limits":[],"retry_after":null,"headers":{{}}}}"#,
         number + 1
     ))
 }
@@ -223,4 +251,7 @@ fn app() -> String {
     )
 }
 
+/// Before the path: which shape the keys have.
+pub(crate) const SHAPE: &str = "/shape-";
+const FOUR: &str = r#"["orders:read","orders:write","users:read","reports:read"]"#;
 const DEPLOYMENT: &str = "7000000000000001";

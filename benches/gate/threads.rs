@@ -32,7 +32,7 @@ const KEYS: u64 = 1_000;
 pub(crate) fn measure(run: &Run) -> Value {
     let rounds = if run.is_short { 1 } else { 21 };
     let runtime = Runtime::new().unwrap();
-    let stand_in = StandIn::start();
+    let stand_in = StandIn::start(|_, _| None);
     let gate = stand_in.gate();
     let _guard = runtime.enter();
     fill(&gate, &runtime, 0..2 * KEYS);

@@ -135,8 +135,8 @@ fn shown(place: &str, path: &Path) -> Option<String> {
                 if !shown.is_empty() {
                     shown.push('.');
                 }
-                // Names of a map are text of the answer, and a key is longer than this.
-                match name.len() <= LONGEST_NAME {
+                // Names are text of the answer. Those of ours are plain words, which no key is.
+                match is_plain_word(name) {
                     true => shown.push_str(name),
                     false => shown.push('…'),
                 }
@@ -145,6 +145,11 @@ fn shown(place: &str, path: &Path) -> Option<String> {
         }
     }
     (!shown.is_empty()).then_some(shown)
+}
+
+fn is_plain_word(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    name.len() <= LONGEST_NAME && name.bytes().all(is_plain)
 }
 
 const LONGEST_NAME: usize = 40;
@@ -168,6 +173,8 @@ mod tests {
             (r#"{"other":"sk_SYNTHETIC"}"#, "missing field `secret`"),
             ("sk_SYNTHETIC", "not JSON"),
             (r#"{"secret":"sk_SYNTHETIC"#, "the JSON ends early"),
+            (r#"{"sk_\"SYNTHETIC\\":{"a":?"#, "not JSON"),
+            (r#"{"\u0073k_SYNTHETIC-7":{"a":?"#, "not JSON"),
         ] {
             let error = decode::<Answer>("an answer", body.as_bytes()).unwrap_err();
             let shown = format!("{error} {error:?}");

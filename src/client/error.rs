@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::config_error::ConfigError;
 use super::decode::DecodeError;
+use super::redact::redact;
 use super::request_error::RequestError;
 
 /// `Result` with this crate's [`Error`].
@@ -226,7 +227,7 @@ impl Error {
         body: &[u8],
         secret: &str,
     ) -> Self {
-        let body = without_secret(String::from_utf8_lossy(body).into_owned(), secret);
+        let body = redact(&String::from_utf8_lossy(body), secret);
         let envelope: Value = serde_json::from_str(&body).unwrap_or_default();
         let text = |pointer| envelope.pointer(pointer).and_then(Value::as_str);
         let message = text("/errors/0/message")
@@ -242,7 +243,7 @@ impl Error {
             message: printable(message),
             request_id: text("/request_id")
                 .or_else(|| header("x-request-id"))
-                .map(|id| printable(&without_secret(id.to_owned(), secret))),
+                .map(|id| printable(&redact(id, secret))),
             retry_after: header(RETRY_AFTER.as_str())
                 .and_then(|seconds| seconds.trim().parse().ok())
                 .map(Duration::from_secs),
@@ -327,15 +328,6 @@ fn hint(status: StatusCode, body: &str) -> &'static str {
     }
 }
 
-/// Something on the way may answer with what it was sent.
-fn without_secret(text: String, secret: &str) -> String {
-    let secret = secret.trim();
-    if secret.len() < SHORTEST_SECRET || !text.contains(secret) {
-        return text;
-    }
-    text.replace(secret, "[redacted]")
-}
-
 /// The beginning, on one line.
 fn printable(text: &str) -> String {
     text.trim()
@@ -347,8 +339,6 @@ fn printable(text: &str) -> String {
 
 /// In characters.
 const MESSAGE_LIMIT: usize = 500;
-/// Anything shorter is no key, and may be part of an ordinary word.
-const SHORTEST_SECRET: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ mod error;
 pub(crate) mod events;
 mod log;
 mod process;
+mod redact;
 mod request;
 mod request_error;
 mod retry;

@@ -62,7 +62,8 @@ impl State {
                 app: 0,
                 key: 8_000_000_000_000_000,
                 other: 9_000_000_000_000_000,
-                request: 0,
+                // As long as all that follow, as cursors compare them as texts.
+                request: 100_000_000_000_000_000,
             },
         }
     }

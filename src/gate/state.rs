@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::directory::{AcceptedApps, Directory};
+use crate::gate::directory::{AcceptedApps, Directory, Gateway};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
@@ -91,6 +91,8 @@ impl State {
         } = settings;
         let limiter = Arc::new(Limiter::new(&limits));
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
+        let breaker = Arc::new(Breaker::default());
+        let gateway: Arc<dyn Gateway> = breaker.clone();
         let verifier = Arc::new(Verifier {
             id: StateId::unique(),
             directory: Directory::new(
@@ -100,13 +102,14 @@ impl State {
                 deployment,
                 apps.clone(),
                 Arc::clone(&limiter),
+                gateway,
             ),
             client,
             clock,
             deadline,
             cache: VerdictCache::new(cache, deadline),
             in_flight: InFlight::new(most_in_flight, deadline),
-            breaker: Breaker::default(),
+            breaker,
             limiter: Arc::clone(&limiter),
             failed_lookups: FailedLookups::new(unknown_keys),
             metrics: Metrics::default(),

@@ -53,6 +53,13 @@ impl Log {
         said.iter().filter(|(_, said)| said == message).count()
     }
 
+    /// What somebody is woken up for.
+    fn errors(&self) -> Vec<String> {
+        let said = self.0.lock().unwrap();
+        let errors = said.iter().filter(|(level, _)| *level == Level::ERROR);
+        errors.map(|(_, said)| said.clone()).collect()
+    }
+
     /// What needs a person, and is about the apps of the deployment.
     fn warnings(&self) -> Vec<String> {
         let said = self.0.lock().unwrap();
@@ -415,6 +422,112 @@ async fn a_trouble_is_told_once_however_often_it_is_met() {
         stage.log.warnings().len() == 3
     })
     .await;
+}
+
+/// What is said of a management API that refuses the key of the client.
+const REFUSED: &str = "could not read the apps of the deployment: changes of them are not seen";
+const UNSURE: &str =
+    "the management API answers 401, as it does while it cannot ask the gateway about its key";
+
+#[tokio::test]
+async fn a_401_that_comes_of_a_gateway_that_is_down_pages_nobody() {
+    let stage = Stage::new().await;
+    let keys = stage.apps(5);
+    stage.admit(&keys).await;
+    for outage in 1..=3 {
+        stage.wacht.fault(On::Checks, Fault::Status(503));
+        stage.wacht.fault(On::Management, Fault::Status(401));
+        stage.wacht.journal().clear();
+        for _ in 0..90 {
+            stage.clock.advance(2 * SECOND);
+            stage.admit(&keys).await;
+            landed(&stage.layer).await;
+        }
+        assert!(stage.wacht.journal().management_calls() >= 5);
+        assert_eq!(stage.log.errors(), [""; 0], "outage {outage}");
+        assert_eq!(stage.log.count(UNSURE), outage, "once each");
+        stage.wacht.clear_faults();
+        stage.clock.advance(60 * SECOND);
+        stage.reread(&keys[0]).await;
+        stage.admit(&keys).await;
+        let over = "the apps of the deployment are up to date again";
+        assert_eq!(stage.log.count(over), outage);
+    }
+}
+
+#[tokio::test]
+async fn a_management_api_that_answers_now_and_then_in_an_outage_is_told_once() {
+    let patient = CachePolicy::default().stale_if_error(24 * 3600 * SECOND);
+    let stage = Stage::with(|builder| builder.cache(patient)).await;
+    let keys = stage.apps(5);
+    stage.admit(&keys).await;
+    stage.wacht.fault(On::Checks, Fault::Status(503));
+    for _ in 0..5 {
+        stage
+            .wacht
+            .fault_times(On::Management, Fault::Status(401), 2);
+        let read = stage.readings();
+        eventually(async || {
+            stage.clock.advance(20 * SECOND);
+            stage.admit(&keys).await;
+            landed(&stage.layer).await;
+            stage.readings() > read
+        })
+        .await;
+    }
+    let over = "the apps of the deployment are up to date again";
+    assert_eq!(stage.log.count(over), 5);
+    assert_eq!(stage.log.errors(), [""; 0]);
+    assert_eq!(stage.log.count(UNSURE), 1);
+}
+
+#[tokio::test]
+async fn a_401_while_the_gateway_answers_is_an_error_that_is_told_once() {
+    let stage = Stage::new().await;
+    let keys = stage.apps(5);
+    stage.admit(&keys).await;
+    stage.wacht.fault(On::Management, Fault::Status(401));
+    for _ in 0..60 {
+        stage.clock.advance(2 * SECOND);
+        stage.admit(&keys).await;
+        landed(&stage.layer).await;
+    }
+    assert!(stage.wacht.journal().management_calls() >= 3);
+    assert_eq!(stage.log.errors(), [REFUSED]);
+
+    // At a start, the gateway has just answered about the key that was shown.
+    let stage = Stage::new().await;
+    let keys = stage.apps(1);
+    stage.wacht.fault(On::Management, Fault::Status(401));
+    stage.echo.get(keys[0].secret()).await;
+    let told = "could not learn the deployment: no key can be verified";
+    assert_eq!(stage.log.errors(), [told]);
+}
+
+#[tokio::test]
+async fn a_401_is_no_error_until_the_gateway_is_known_to_answer() {
+    let stage = Stage::lasting().await;
+    let keys = stage.apps(2);
+    stage.admit(&keys[..1]).await;
+    stage.wacht.fault(On::Management, Fault::Status(401));
+    let journal = stage.wacht.journal();
+    // The key needs no check, so nobody knows how the gateway is.
+    for unsure in [0, 1, 1] {
+        let before = journal.management_calls();
+        stage.clock.advance(DUE);
+        eventually(async || {
+            stage.admit(&keys[..1]).await;
+            landed(&stage.layer).await;
+            journal.management_calls() > before
+        })
+        .await;
+        eventually(async || stage.log.count(UNSURE) == unsure).await;
+        assert_eq!(stage.log.errors(), [""; 0]);
+    }
+    // This one does.
+    stage.clock.advance(DUE);
+    stage.admit(&keys[1..]).await;
+    eventually(async || stage.log.errors() == [REFUSED]).await;
 }
 
 // --- how the list is read ---

@@ -218,10 +218,12 @@ rows! {
     nobody: Row::gateway("gateway: yes, without saying to whom", on!(Checks, Fault::body(200, "application/json", r#"{"allowed":true}"#)), S::Undecided);
     ten_megabytes: Row::gateway("gateway: 200 with 10 MB", on!(Checks, Fault::Huge(10 << 20)), S::Undecided);
     redirect: Row::gateway("gateway: 307", on!(Checks, Fault::Redirect("http://127.0.0.1:1/".to_owned())), S::Undecided);
+    status_202: Row::gateway("gateway: 202", on!(Checks, Fault::body(202, "application/json", r#"{"allowed":true}"#)), S::Undecided);
     status_400: Row::gateway("gateway: 400", on!(Checks, Fault::Status(400)), S::Undecided);
     status_403: Row::gateway("gateway: 403", on!(Checks, Fault::Status(403)), S::Undecided);
     status_404: Row::gateway("gateway: 404", on!(Checks, Fault::Status(404)), S::Undecided);
     status_413: Row::gateway("gateway: 413", on!(Checks, Fault::Status(413)), S::Undecided);
+    status_415: Row::gateway("gateway: 415", on!(Checks, Fault::Status(415)), S::Undecided);
     status_422: Row::gateway("gateway: 422", on!(Checks, Fault::Status(422)), S::Undecided);
     status_401: Row::gateway("gateway: 401 that is not Wacht's", on!(Checks, Fault::body(401, "text/plain", "Unauthorized")), S::Undecided);
     odd_reason: Row::gateway("gateway: no, for a reason not heard of before", on!(Checks, Fault::body(200, "application/json", r#"{"allowed":false,"reason":"full_moon"}"#)), S::No);
@@ -234,6 +236,7 @@ rows! {
     management_hangs: Row::gateway("management API hangs", on!(Management, Fault::Hang), S::OldRules);
     management_dropped: Row::gateway("management API closes the connection", on!(Management, Fault::Drop), S::OldRules);
     management_401: Row::gateway("management API: 401", on!(Management, Fault::Status(401)), S::OldRules);
+    management_403: Row::gateway("management API: 403", on!(Management, Fault::Status(403)), S::OldRules);
     management_404: Row::gateway("management API: 404 without its envelope", on!(Management, Fault::body(404, "text/plain", "Not Found")), S::OldRules);
     management_429: Row::gateway("management API: 429", on!(Management, Fault::Status(429)), S::OldRules);
     management_garbage: Row::gateway("management API: 200 with garbage", on!(Management, Fault::body(200, "application/json", r#"{"data":{"#)), S::OldRules);
@@ -246,7 +249,10 @@ rows! {
     management_flaps: Row::new("management API is off and on", C::Flapping(&[Management]), St::Known, S::OldRules);
     both_503: Row::gateway("both: 503", on!(Everything, Fault::Status(503)), S::Outage);
     both_hang: Row::gateway("both hang", on!(Everything, Fault::Hang), S::Outage);
+    coupled_503: Row::gateway("gateway: 503, so that the management API answers 401", || vec![(Checks, Fault::Status(503)), (Management, Fault::Status(401))], S::Outage);
+    coupled_hangs: Row::gateway("gateway hangs, so that the management API answers 401", || vec![(Checks, Fault::Hang), (Management, Fault::Status(401))], S::Outage);
     both_at_start: Row::new("both: 503, at start", C::With(on!(Everything, Fault::Status(503))), St::Nothing, S::Outage);
+    coupled_at_start: Row::new("gateway: 503, so that the management API answers 401, at start", C::With(|| vec![(Checks, Fault::Status(503)), (Management, Fault::Status(401))]), St::Nothing, S::Outage);
     both_flap: Row::new("both are off and on", C::Flapping(&[Everything]), St::Known, S::OnAndOff);
     in_turns: Row::new("one is off while the other is on", C::Flapping(&[Checks, Management]), St::Known, S::OnAndOff);
 }

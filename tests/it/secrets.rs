@@ -347,8 +347,13 @@ async fn all_kinds_of_failure(
     watch.secret(known.secret());
     watch.met(&echo.get(known.secret()).await);
     let key = watch.secret(&format!("sk_test_{}", "Echoed_".repeat(7).split_off(6)));
+    let quoted = watch.secret(&format!("sk_\"te\\st_{}", "Quoted_".repeat(7).split_off(6)));
     // Each service can repeat what it was sent, and nothing else.
-    for (on, echoed) in [(On::Checks, &key), (On::Management, &management_key)] {
+    for (on, key, echoed) in [
+        (On::Checks, &key, &key),
+        (On::Checks, &quoted, &quoted),
+        (On::Management, &key, &management_key),
+    ] {
         for fault in failures(echoed) {
             scene.wacht.fault(on.clone(), fault);
             // A gate that has to learn everything, and one that knows the first key.
@@ -357,8 +362,8 @@ async fn all_kinds_of_failure(
                 .build()
                 .unwrap();
             let fresh_handle = fresh.handle();
-            watch.met(&Echo::behind(fresh).get(&key).await);
-            watch.met(&echo.get(&key).await);
+            watch.met(&Echo::behind(fresh).get(key).await);
+            watch.met(&echo.get(key).await);
             watch.met(&echo.get(known.secret()).await);
             // It shows the gateway a key of its own, so that there is nothing to repeat.
             if on == On::Management
@@ -366,7 +371,7 @@ async fn all_kinds_of_failure(
             {
                 watch.error(&error);
             }
-            let check = client.gateway().check(CheckRequest::api_key(&*key));
+            let check = client.gateway().check(CheckRequest::api_key(key));
             if let Err(error) = check.send().await {
                 watch.error(&error);
             }
@@ -406,8 +411,14 @@ async fn all_kinds_of_failure(
 /// Everything that can go wrong with an answer, with `echoed` wherever there is room for it.
 fn failures(echoed: &str) -> Vec<Fault> {
     let text = |status, text: &str| Fault::body(status, "text/plain", text.replace("KEY", echoed));
+    let escaped = serde_json::to_string(echoed).unwrap();
+    let escaped = &escaped[1..escaped.len() - 1];
+    let unicode: String = echoed
+        .bytes()
+        .map(|byte| format!("\\u{byte:04x}"))
+        .collect();
     let json =
-        |status, text: &str| Fault::body(status, "application/json", text.replace("KEY", echoed));
+        |status, text: &str| Fault::body(status, "application/json", text.replace("KEY", escaped));
     let refusal = r#"{"request_id":"KEY","allowed":false,"reason":"KEY","blocked_rule":"KEY"}"#;
     let denial = r#"{"request_id":"KEY","allowed":false,"reason":"KEY",
         "identity":{"key_id":"1","deployment_id":"1","app_slug":"orders"}}"#;
@@ -418,6 +429,8 @@ fn failures(echoed: &str) -> Vec<Fault> {
         Fault::HalfAnswer,
         Fault::Huge(512 * 1024),
         Fault::Redirect(format!("http://127.0.0.1:1/{echoed}?key={echoed}")),
+        text(422, &format!(r#"{{"message":"{unicode}"}}"#)),
+        text(404, &format!(r#"{{"errors":[{{"message":"{unicode}"}}]}}"#)),
         text(400, "cannot parse `KEY`"),
         text(401, "Invalid API key KEY"),
         text(404, "KEY"),

@@ -509,6 +509,24 @@ async fn trouble_of_the_management_api() {
         scene.wacht.clear_faults();
     }
 
+    // The gateway cannot be asked about the management key.
+    let echo = Echo::behind(scene.layer().app("orders"));
+    let key = scene.key();
+    echo.get(key.secret()).await.assert_ok();
+    scene.wacht.fault(On::Checks, Fault::Status(503));
+    scene.wacht.fault(On::Management, Fault::Status(401));
+    scene.clock.advance(72 * SECOND);
+    let journal = scene.wacht.journal();
+    let calls = journal.management_calls();
+    // Of the first of two calls everything has been said.
+    eventually(async || {
+        echo.get(key.secret()).await;
+        scene.clock.advance(SECOND);
+        journal.management_calls() >= calls + 2
+    })
+    .await;
+    scene.wacht.clear_faults();
+
     // An app that is not in the list cannot be looked up.
     let echo = Echo::behind(scene.layer());
     echo.get(scene.key().secret()).await.assert_ok();

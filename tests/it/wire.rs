@@ -1,5 +1,6 @@
 //! Recorded answers of a running Wacht, and faults of a connection, through the real client.
 
+mod audit;
 mod calls;
 mod gateway;
 mod management;

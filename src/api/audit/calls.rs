@@ -206,8 +206,14 @@ impl GetApiAuditLogsBuilder {
 
     /// Fetches all rows, page by page while they are read. Without a `limit`, a page has 500.
     ///
-    /// Rows that are written meanwhile do not appear. Of rows in the same millisecond some may be
-    /// missing where one page ends and the next begins, as Wacht's cursor counts no finer.
+    /// Each row appears once. Those that are written meanwhile may appear, in any place, or not.
+    ///
+    /// # Errors
+    ///
+    /// Of the stream: those of [`send`](Self::send); [`Error::InvalidRequest`] for a query with a
+    /// `cursor`, as pages are counted from the newest row; and [`Error::Decode`] when ten pages in a
+    /// row repeat what was read, as they do where more rows are written than are read: a larger
+    /// `limit`, or dates if Wacht takes them, is what helps.
     ///
     /// ```
     /// use futures_util::TryStreamExt;
@@ -235,11 +241,17 @@ impl GetApiAuditLogsBuilder {
     #[must_use = "a stream does nothing until it is read"]
     pub fn stream(mut self) -> ApiAuditLogsStream {
         self.query.limit.get_or_insert(ROWS_OF_A_STREAM);
-        let cursor = self.query.cursor.take();
-        ApiAuditLogsStream::new(cursor, move |cursor| {
+        let first = self.query.offset.unwrap_or(0);
+        ApiAuditLogsStream::new(first, move |offset| {
             let mut page = self.clone();
-            page.query.cursor = cursor;
-            page.send()
+            page.query.offset = Some(offset);
+            async move {
+                if page.query.cursor.is_some() {
+                    let message = "a stream of audit logs begins at an offset, not at a cursor";
+                    return Err(Error::InvalidRequest(message.to_owned()));
+                }
+                page.send().await
+            }
         })
     }
 }

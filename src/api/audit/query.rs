@@ -6,33 +6,33 @@ use super::model::{AuditInterval, AuditOutcome};
 
 /// Which rows of the audit log to fetch.
 ///
-/// A cursor goes on where a page ended, also when rows are written meanwhile:
+/// A page by itself:
 ///
 /// ```
 /// use wacht_auth::api::gateway::CheckRequest;
-/// use wacht_auth::dev::{DevGateway, ManualClock};
+/// use wacht_auth::dev::DevGateway;
 /// use wacht_auth::models::ListApiAuditLogsQuery;
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let clock = ManualClock::new();
-/// # let wacht = DevGateway::start().await.clock(&clock);
+/// let wacht = DevGateway::start().await;
 /// let client = wacht.client();
 /// let key = wacht.issue_key("billing").issue();
 /// for path in ["/a", "/b", "/c"] {
 ///     client.gateway().check(CheckRequest::api_key(key.secret()).resource(path)).send().await?;
-/// #     clock.advance(std::time::Duration::from_secs(1));
 /// }
 /// let api_keys = client.api_keys();
 /// let mut query = ListApiAuditLogsQuery { limit: Some(2), ..Default::default() };
 /// let newest = api_keys.get_api_audit_logs("billing", query.clone()).send().await?;
 /// assert_eq!((&*newest.items[0].path, newest.has_more), ("GET /c", true));
 ///
-/// query.cursor = newest.next_cursor;
+/// query.offset = Some(2);
 /// let older = api_keys.get_api_audit_logs("billing", query).send().await?;
 /// assert_eq!((&*older.items[0].path, older.has_more), ("GET /a", false));
 /// # Ok(()) }
 /// ```
+///
+/// Who wants all rows takes [`stream`](super::GetApiAuditLogsBuilder::stream).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListApiAuditLogsQuery {
     /// At most so many rows in one answer. Defaults to 100, at most 1000.
@@ -43,12 +43,15 @@ pub struct ListApiAuditLogsQuery {
     pub outcome: Option<AuditOutcome>,
     /// Only rows of this key.
     pub key_id: Option<i64>,
-    /// Only rows from then on. Defaults to seven days ago.
+    /// Only rows from then on. Defaults to seven days ago. Wacht answers 500 to it where its
+    /// ClickHouse does not compare times with text, as a stock one does not.
     pub start_date: Option<DateTime<Utc>>,
     /// Only rows until then. Wacht looks at it only beside a `start_date`.
     pub end_date: Option<DateTime<Utc>>,
     /// Goes on where a page ended: its
-    /// [`next_cursor`](super::ApiAuditLogsPage::next_cursor).
+    /// [`next_cursor`](super::ApiAuditLogsPage::next_cursor). It counts in milliseconds, so that
+    /// rows are left out that share one with that page's last; and like a `start_date` it may be
+    /// answered with 500. An `offset` has neither fault.
     pub cursor: Option<String>,
 }
 

@@ -32,10 +32,8 @@ impl Room<'_> {
         let offset = match Cursor::read(&query)? {
             None => number(&query, "offset")?.unwrap_or(0),
             Some(cursor) => {
-                rows.retain(|row| row.timestamp <= cursor.before);
-                let same = rows.iter().position(|row| row.request_id == cursor.id);
-                // Of an unknown row only the time counts.
-                same.map_or(0, |position| position + 1)
+                rows.retain(|row| cursor.is_before(row));
+                0
             }
         };
         let mut rows: Vec<&AuditRow> = rows.into_iter().skip(offset).take(limit + 1).collect();
@@ -155,16 +153,19 @@ impl Room<'_> {
     }
 }
 
-/// Where a page begins: behind this row.
+/// Where a page begins: behind the row of this id, at this time.
+///
+/// As Wacht has it, the time is cut to milliseconds, so that rows of the same one are left out that
+/// stand behind it.
 struct Cursor {
-    before: DateTime<Utc>,
+    time: DateTime<Utc>,
     id: String,
 }
 
 impl Cursor {
     fn after(row: &AuditRow) -> String {
         let text = format!("{}|{}", row.timestamp.timestamp_millis(), row.request_id);
-        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+        base64_of(text.as_bytes())
     }
 
     fn read(query: &Query) -> Result<Option<Self>> {
@@ -175,24 +176,53 @@ impl Cursor {
         let id = query_value(query, "cursor_id")
             .unwrap_or_default()
             .to_owned();
-        Ok(date(query, "cursor_ts")?.map(|before| Self { before, id }))
+        Ok(date(query, "cursor_ts")?.map(|time| Self { time, id }))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let bytes: Option<Vec<u8>> = (0..text.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
-            .collect();
-        let text = String::from_utf8(bytes?).ok()?;
+        let text = String::from_utf8(from_base64(text)?).ok()?;
         let (milliseconds, id) = text.split_once('|')?;
-        let before = DateTime::from_timestamp_millis(milliseconds.parse().ok()?)?;
+        let time = DateTime::from_timestamp_millis(milliseconds.parse().ok()?)?;
         Some(Self {
-            // To the end of the millisecond, so that no row of it is lost.
-            before: before + TimeDelta::microseconds(999),
+            time,
             id: id.to_owned(),
         })
     }
+
+    fn is_before(&self, row: &AuditRow) -> bool {
+        (row.timestamp, &row.request_id) < (self.time, &self.id)
+    }
 }
+
+/// URL-safe, without padding.
+fn base64_of(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let all = chunk
+            .iter()
+            .fold(0_usize, |all, byte| all << 8 | usize::from(*byte));
+        let all = all << (8 * (3 - chunk.len()));
+        let digits = [18, 12, 6, 0].map(|shift| char::from(BASE64[all >> shift & 63]));
+        text.extend(&digits[..=chunk.len()]);
+    }
+    text
+}
+
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| BASE64.iter().position(|other| *other == byte);
+    let mut bytes = Vec::new();
+    for chunk in text.as_bytes().chunks(4) {
+        let mut all = 0;
+        for byte in chunk {
+            all = all << 6 | u32::try_from(digit(*byte)?).ok()?;
+        }
+        let all = all << (6 * (4 - chunk.len()));
+        bytes.extend_from_slice(all.to_be_bytes().get(1..chunk.len())?);
+    }
+    Some(bytes)
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 fn number(query: &Query, name: &str) -> Result<Option<usize>> {
     query_value(query, name)

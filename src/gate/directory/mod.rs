@@ -58,6 +58,7 @@ pub(crate) use self::app::AppStatus;
 pub(crate) use self::app::Reserved;
 pub(crate) use self::apps::AppChange;
 pub(crate) use self::tenancy::Ours;
+pub(crate) use self::trouble::Gateway;
 
 /// The apps of our deployment. One per state.
 pub(crate) struct Directory {
@@ -69,6 +70,7 @@ pub(crate) struct Directory {
     /// The apps that any view of the state accepts keys of.
     accepted: AcceptedApps,
     limiter: Arc<Limiter>,
+    gateway: Arc<dyn Gateway>,
     troubles: Troubles,
     /// Monotonic nanoseconds: when there is something to do, for those who only want to know.
     due_at: AtomicU64,
@@ -95,6 +97,7 @@ impl Directory {
         deployment: Option<i64>,
         accepted: AcceptedApps,
         limiter: Arc<Limiter>,
+        gateway: Arc<dyn Gateway>,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
@@ -103,7 +106,8 @@ impl Directory {
             configured: deployment,
             accepted,
             limiter,
-            troubles: Troubles::default(),
+            gateway,
+            troubles: Troubles::new(),
             due_at: AtomicU64::new(0),
             known: Mutex::new(Contents {
                 apps: Apps::new(UNUSED_MAX),
@@ -212,15 +216,28 @@ impl Directory {
         } else {
             known.backoff.failed(sent.at);
         }
-        self.troubles.met(
-            reason,
-            match self.deployment() {
-                None => "could not learn the deployment: no key can be verified",
-                Some(_) => {
-                    "could not read the apps of the deployment: changes of them are not seen"
-                }
-            },
-        );
+        if reason.is_key_refused() {
+            let (gateway, now) = (&*self.gateway, self.clock.now());
+            let sent_at = sent.at.monotonic;
+            self.troubles
+                .met_refusal(self.what_fails(), gateway, sent_at, now);
+        } else {
+            self.troubles.met(reason, self.what_fails());
+        }
+    }
+
+    /// A check has ended, answered or not, which may say why the management API answers as it does.
+    pub(crate) fn gateway_heard(&self, now: Now) {
+        let what = || self.what_fails();
+        self.troubles
+            .gateway_heard(what, &*self.gateway, self.deadline, now);
+    }
+
+    fn what_fails(&self) -> &'static str {
+        match self.deployment() {
+            None => "could not learn the deployment: no key can be verified",
+            Some(_) => "could not read the apps of the deployment: changes of them are not seen",
+        }
     }
 }
 

@@ -11,8 +11,8 @@ pub(crate) struct PermissionSets(Mutex<VecDeque<Permissions>>);
 
 impl PermissionSets {
     const MOST: usize = 64;
-    /// Bytes of names: what is known here is no part of what bounds the cache.
-    const HEAVIEST: usize = 4096;
+    /// Bytes: what is known here is no part of what bounds the cache.
+    const HEAVIEST: usize = 6 * 1024;
 
     /// The set as it is known already, or itself, known from now on.
     pub(crate) fn share(&self, permissions: Permissions) -> Permissions {

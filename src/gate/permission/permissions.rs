@@ -1,10 +1,11 @@
 //! The permissions that a caller holds.
 
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::memory;
 
 /// The permissions a caller holds. Cheap to clone.
 ///
@@ -81,13 +82,18 @@ impl Permissions {
         self.0.is_empty()
     }
 
-    /// About how many bytes of memory the names take.
+    /// How many bytes of memory the names take.
     pub(crate) fn weight(&self) -> usize {
-        let per_name = mem::size_of::<Box<str>>();
-        self.0
-            .iter()
-            .map(|name| per_name.saturating_add(name.len()))
-            .sum()
+        let list = 2 * size_of::<usize>() + self.0.len() * size_of::<Box<str>>();
+        let names = self.0.iter().map(|name| memory::allocated(name.len()));
+        memory::allocated(list) + names.sum::<usize>()
+    }
+
+    /// How many of those bytes fall to one of those who hold the set. The one that knows it for
+    /// others to share does not count.
+    pub(crate) fn share_of_weight(&self) -> usize {
+        let holders = Arc::strong_count(&self.0) - 1;
+        self.weight() / holders.max(1)
     }
 }
 

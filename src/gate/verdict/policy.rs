@@ -67,7 +67,9 @@ impl CachePolicy {
 
     /// Bounds the memory of known keys, by weight. Default: 64 MiB.
     ///
-    /// A key weighs some 600 bytes, and what its name, permissions and metadata weigh:
+    /// A key weighs some 700 bytes, and what its name, its permissions (unless other keys of the app
+    /// hold the same) and its metadata take: not as text, but as they are kept, in which every object
+    /// has some 650 bytes to itself.
     ///
     /// ```
     /// use wacht_auth::dev::DevGateway;

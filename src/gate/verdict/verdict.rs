@@ -12,6 +12,7 @@ use crate::gate::verdict::identity::{Identity, PrincipalKind};
 use crate::gate::verdict::policy::CachePolicy;
 use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent, Subject};
 use crate::gate::verdict::state_id::StateId;
+use crate::memory;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a verdict is filed under: never the key itself.
@@ -257,15 +258,15 @@ impl Verdict {
         self.withdrawn.load(Ordering::Acquire)
     }
 
-    /// Bytes that an entry takes, near enough to bound the cache by.
+    /// Bytes that an entry takes, to bound the cache by.
     pub(super) fn weight(&self) -> u32 {
         // The verdict, its `Arc`, its key and moka's own bookkeeping.
         const FIXED: usize = size_of::<Verdict>() + 16 + size_of::<VerdictKey>() + 256;
         let identity = &self.identity;
         let bytes = FIXED
-            + identity.key_name.len()
-            + identity.permissions.weight()
-            + json_weight(&identity.metadata);
+            + memory::allocated(identity.key_name.len())
+            + identity.permissions.share_of_weight()
+            + memory::of_json(&identity.metadata);
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }
@@ -276,18 +277,5 @@ impl fmt::Debug for Verdict {
             .field("key_id", &self.identity.key_id)
             .field("sent", &self.sent().monotonic)
             .finish_non_exhaustive()
-    }
-}
-
-fn json_weight(value: &serde_json::Value) -> usize {
-    use serde_json::Value;
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(|item| 32 + json_weight(item)).sum(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| 96 + name.len() + json_weight(value))
-            .sum(),
     }
 }

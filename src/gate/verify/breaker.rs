@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Now;
+use crate::gate::directory::Gateway;
 
 /// How far back failures and answers are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -29,6 +30,8 @@ struct Record {
     circuit: Circuit,
     /// When the last finished check failed for want of a gateway, if it did.
     last_outage: Option<Duration>,
+    /// When it last answered a check.
+    last_answer: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -111,6 +114,7 @@ impl Breaker {
     pub(crate) fn answered(&self, now: Now) -> bool {
         let mut record = self.record();
         record.last_outage = None;
+        record.last_answer = Some(now.monotonic);
         match &mut record.circuit {
             Circuit::Closed(rate) => {
                 rate.forget_the_past(now);
@@ -171,6 +175,16 @@ impl Breaker {
 
     fn record(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gateway for Breaker {
+    fn is_failing(&self, now: Now) -> bool {
+        self.is_failing(now)
+    }
+
+    fn has_answered_since(&self, since: Duration) -> bool {
+        self.record().last_answer.is_some_and(|at| at >= since)
     }
 }
 

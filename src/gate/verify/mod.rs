@@ -86,7 +86,7 @@ pub(crate) struct Verifier {
     pub(crate) deadline: Duration,
     pub(crate) cache: VerdictCache,
     pub(crate) in_flight: InFlight,
-    pub(crate) breaker: Breaker,
+    pub(crate) breaker: Arc<Breaker>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) failed_lookups: FailedLookups,
@@ -217,6 +217,7 @@ impl Verifier {
                         "the gateway fails too often: checks are held back, keys not known here are answered 503"
                     );
                 }
+                self.directory.gateway_heard(answered);
             }
             GatewayAnswer::Misconfigured | GatewayAnswer::Unattended => self.breaker.unsent(),
             // A caller may have brought it about, so it counts neither for nor against the gateway.
@@ -225,6 +226,7 @@ impl Verifier {
                 if self.breaker.answered(answered) {
                     tracing::info!(target: GATE, "checks are sent to the gateway again");
                 }
+                self.directory.gateway_heard(answered);
             }
         }
         let is_silent = matches!(answer, GatewayAnswer::Outage | GatewayAnswer::Unattended);

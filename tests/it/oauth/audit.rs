@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use wacht_auth::dev::{DevGateway, DevRule, ManualClock};
 use wacht_auth::models::{
-    AuditLog, GetApiAuditAnalyticsQuery, GetApiAuditTimeseriesQuery, ListApiAuditLogsQuery,
+    AuditLog, CheckRequest, GetApiAuditAnalyticsQuery, GetApiAuditTimeseriesQuery,
+    ListApiAuditLogsQuery,
 };
 
 use crate::dev::{check, management, post_check};
@@ -160,6 +161,94 @@ async fn pages_follow_one_another_without_gap_or_repetition() {
     clock.advance(HOUR * 24 * 7);
     let (_, page) = logs(&gateway, "?end_date=2000-01-01T00:00:00Z").await;
     assert!(paths(&page).is_empty());
+}
+
+/// A gateway with so many rows, of which several share each millisecond, and some each moment.
+async fn busy(count: u64) -> (DevGateway, ManualClock, Vec<String>) {
+    let clock = ManualClock::at(NOW);
+    let gateway = DevGateway::start().await.clock(&clock);
+    let key = gateway.issue_key("a").issue();
+    let client = gateway.client();
+    for n in 0..count {
+        let asked = CheckRequest::api_key(key.secret()).resource(format!("/{n}"));
+        client.gateway().check(asked).send().await.unwrap();
+        clock.advance(Duration::from_micros(if n % 5 == 0 { 0 } else { 70 }));
+    }
+    let newest_first = (0..count).rev().map(|n| format!("GET /{n}")).collect();
+    (gateway, clock, newest_first)
+}
+
+#[tokio::test]
+async fn a_stream_has_every_row_of_a_crowded_millisecond() {
+    let (gateway, _, all) = busy(120).await;
+    let calls = gateway.client().api_keys();
+    for limit in [1, 3, 7, 50, 500] {
+        let query = ListApiAuditLogsQuery {
+            limit: Some(limit),
+            ..Default::default()
+        };
+        let rows = calls.get_api_audit_logs("a", query).stream();
+        let rows: Vec<AuditLog> = rows.try_collect().await.unwrap();
+        let paths: Vec<String> = rows.into_iter().map(|row| row.path).collect();
+        assert_eq!(paths, all, "at {limit} a page");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_loses_rows_of_a_crowded_millisecond_as_wachts_does() {
+    let (gateway, _, all) = busy(120).await;
+    let mut seen = Vec::new();
+    let mut query = "?limit=3".to_owned();
+    loop {
+        let (_, page) = logs(&gateway, &query).await;
+        seen.extend(paths(&page).iter().map(|path| (*path).to_owned()));
+        if page["has_more"] == false {
+            break;
+        }
+        let cursor = page["next_cursor"].as_str().unwrap();
+        assert!(!cursor.contains('='), "without padding");
+        query = format!("?limit=3&cursor={cursor}");
+    }
+    assert!(
+        seen.len() < all.len() / 2,
+        "{} of {}",
+        seen.len(),
+        all.len()
+    );
+    let (status, _) = logs(&gateway, &format!("{query}=")).await;
+    assert_eq!(status, 400, "a padded cursor is none");
+    // One that Wacht gave.
+    let cursor = "MTc5NTYyMjkwNDcwMXxyZXFfMTAwNTUxMzk5ODU0NTc5Mzgz";
+    assert_eq!(logs(&gateway, &format!("?cursor={cursor}")).await.0, 200);
+}
+
+#[tokio::test]
+async fn rows_that_are_written_while_a_stream_is_read_hide_and_repeat_none_from_before() {
+    let (gateway, clock, all) = busy(20).await;
+    let key = gateway.issue_key("a").issue();
+    let calls = gateway.client().api_keys();
+    let query = ListApiAuditLogsQuery {
+        limit: Some(4),
+        ..Default::default()
+    };
+    let mut rows = calls.get_api_audit_logs("a", query).stream();
+    let mut seen = Vec::new();
+    while let Some(row) = rows.try_next().await.unwrap() {
+        seen.push(row.path);
+        // Less than a page, a page, and more than all that has been read.
+        let written = match seen.len() {
+            3 => 2,
+            7 => 4,
+            9 => 30,
+            _ => 0,
+        };
+        for _ in 0..written {
+            check(&gateway, &key).await;
+            clock.advance(Duration::from_micros(50));
+        }
+    }
+    seen.retain(|path| path != "GET /orders");
+    assert_eq!(seen, all);
 }
 
 #[tokio::test]
