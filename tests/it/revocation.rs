@@ -182,6 +182,9 @@ async fn a_yes_that_takes_minutes_to_arrive_does_not_outlive_the_revocation() {
         .build()
         .unwrap();
     let echo = Echo::behind(layer.clone());
+    // The deployment is known, and the app.
+    echo.get(scene.key().secret()).await.assert_ok();
+    scene.wacht.journal().clear();
     let held = scene.wacht.hold_checks();
     let waiting = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(1).await;
@@ -198,6 +201,9 @@ async fn a_yes_from_further_back_than_anything_is_remembered_is_not_used() {
     let key = scene.key();
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
+    // The deployment is known, and the app.
+    echo.get(scene.key().secret()).await.assert_ok();
+    scene.wacht.journal().clear();
     let held = scene.wacht.hold_checks();
     let waiting = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(1).await;
