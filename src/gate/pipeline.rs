@@ -217,6 +217,9 @@ impl Gate {
                     return self.refuse(Rejection::invalid_key(), source);
                 }
                 // The check was sent before the request came: once more, then.
+                Some(Contradiction::Forgotten) if self.is_out_of_time(view, now) => {
+                    return self.refuse(Rejection::unavailable(RETRY_AFTER), source);
+                }
                 Some(Contradiction::Forgotten) => {
                     return self.wait_for_verification(key, view, now);
                 }

@@ -182,6 +182,9 @@ async fn a_yes_that_takes_minutes_to_arrive_does_not_outlive_the_revocation() {
         .build()
         .unwrap();
     let echo = Echo::behind(layer.clone());
+    // The deployment is known, and the app.
+    echo.get(scene.key().secret()).await.assert_ok();
+    scene.wacht.journal().clear();
     let held = scene.wacht.hold_checks();
     let waiting = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(1).await;
@@ -198,20 +201,23 @@ async fn a_yes_from_further_back_than_anything_is_remembered_is_not_used() {
     let key = scene.key();
     let layer = scene.layer();
     let echo = Echo::behind(layer.clone());
+    // The deployment is known, and the app.
+    echo.get(scene.key().secret()).await.assert_ok();
+    scene.wacht.journal().clear();
     let held = scene.wacht.hold_checks();
     let waiting = echo.spawn_get(key.secret());
     scene.wacht.journal().wait_for_checks(1).await;
     layer.handle().revoke_key_id(key.key_id());
-    scene.wacht.revoke(key.key_id());
     // As for a runtime that stood still. The revocation is forgotten by now.
     scene.clock.advance(3 * remembered(Duration::from_secs(60)));
     held.release();
     let met = waiting.await.unwrap();
     met.assert_refused(RejectionKind::Unavailable);
     assert_eq!(scene.wacht.journal().checks(), 1, "its time is over");
+    scene.wacht.revoke(key.key_id());
     let met = echo.get(key.secret()).await;
     met.assert_refused(RejectionKind::InvalidKey);
-    assert_eq!(scene.wacht.journal().checks(), 2);
+    assert_eq!(scene.wacht.journal().checks(), 2, "it is asked for again");
 }
 
 #[tokio::test]
