@@ -1,3 +1,4 @@
+use base64::Engine;
 use http::HeaderValue;
 use proptest::prelude::*;
 
@@ -437,5 +438,65 @@ proptest! {
         let left = parts.headers.get_all(name).iter();
         let left: Vec<&str> = left.map(|line| line.to_str().unwrap()).collect();
         prop_assert_eq!(left.join(", "), others.join(", "));
+    }
+
+    /// However many keys come in however many places: one key, each place once, or nothing.
+    #[test]
+    fn all_places_agree_on_one_key_or_none_counts(
+        placed in prop::collection::vec((0..7_usize, prop::sample::select(vec!['a', 'a', 'a', 'b'])), 0..5),
+        is_stripped: bool,
+    ) {
+        let sources = Credentials::new([
+            CredentialSource::bearer(),
+            CredentialSource::basic(),
+            header("x-api-key").scheme("Token").unwrap(),
+            CredentialSource::cookie("key").unwrap(),
+            CredentialSource::query("key").unwrap(),
+            CredentialSource::query("k").unwrap(),
+            CredentialSource::websocket_protocol("key.").unwrap(),
+        ]);
+        let mut lines = headers(&[("sec-websocket-protocol", b"chat"), ("cookie", b"a=1")]);
+        let mut query = vec!["since=7".to_owned()];
+        for (place, letter) in &placed {
+            let key = key(*letter);
+            let basic = base64::prelude::BASE64_STANDARD.encode(format!("api:{key}"));
+            let (name, value) = match place {
+                0 => ("authorization", format!("Bearer {key}")),
+                1 => ("authorization", format!("Basic {basic}")),
+                2 => ("x-api-key", format!("Token {key}")),
+                3 => ("cookie", format!("key={key}; b=2")),
+                4 => ("?", format!("%6bey={key}")),
+                5 => ("?", format!("k={key}")),
+                _ => ("sec-websocket-protocol", format!("key.{key}")),
+            };
+            match name {
+                "?" => query.push(value),
+                name => _ = lines.append(name, HeaderValue::try_from(value).unwrap()),
+            }
+        }
+        // Both schemes of `Authorization` are in one header.
+        let place_of = |place: &usize| if *place == 1 { 0 } else { *place };
+        let mut places: Vec<usize> = placed.iter().map(|(place, _)| place_of(place)).collect();
+        places.sort_unstable();
+        let is_twice = places.windows(2).any(|pair| pair[0] == pair[1]);
+        let mut letters: Vec<char> = placed.iter().map(|(_, letter)| *letter).collect();
+        letters.dedup();
+        let expected = match letters[..] {
+            [] => Ok(None),
+            [letter] if !is_twice => Ok(Some(key(letter))),
+            _ => Err(Malformed),
+        };
+        let mut parts = parts(&format!("/orders?{}", query.join("&")), &lines);
+        prop_assert_eq!(extract_from(&sources, &mut parts), expected);
+        if is_stripped {
+            sources.strip(&mut parts);
+            prop_assert_eq!(extract_from(&sources, &mut parts), Ok(None));
+            let left = parts.headers.values().map(|value| value.to_str().unwrap());
+            let left: Vec<&str> = left.collect();
+            prop_assert!(!left.join("\n").contains("sk_"), "{:?}", left);
+            prop_assert!(left.join("\n").contains("a=1"), "{:?}", left);
+        }
+        prop_assert_eq!(parts.uri.query(), Some("since=7"));
+        prop_assert_eq!(&parts.headers["sec-websocket-protocol"], "chat");
     }
 }
