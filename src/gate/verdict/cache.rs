@@ -233,9 +233,17 @@ impl VerdictCache {
         self.remember(check, NegativeKind::Invalid, now, ttl);
     }
 
-    /// Remembers an answer that means nothing, so that it is not asked for on every request.
-    pub(crate) fn indeterminate(&self, check: &OpenCheck<'_>, now: Now) {
-        let _filing = check.file();
+    /// Remembers an answer that means nothing, so that it is not asked for on every request, nor
+    /// before `retry_at`, and that the yes from before it has no grace. Of a younger yes it says
+    /// nothing.
+    pub(crate) fn indeterminate(&self, check: &OpenCheck<'_>, now: Now, retry_at: Duration) {
+        let filing = check.file();
+        if filing.indeterminate() == OvertakenBy::Yes {
+            return;
+        }
+        if let Some(verdict) = self.positive(&check.key) {
+            verdict.refresh_indeterminate(retry_at);
+        }
         // A no that still stands says more.
         let no = self.negative(&check.key, now);
         if no.is_none_or(|(kind, _)| kind == NegativeKind::Indeterminate) {

@@ -102,15 +102,23 @@ impl Filing<'_> {
 
     /// Files a definite no, unless a check that was sent later has said yes.
     pub(super) fn no(&mut self) -> OvertakenBy {
-        let sent = Some(self.check.sent.at.monotonic);
-        let Some(checked) = self.checks.get_mut(&self.check.key) else {
-            return OvertakenBy::Nothing;
-        };
-        if checked.yes > sent {
+        if self.indeterminate() == OvertakenBy::Yes {
             return OvertakenBy::Yes;
         }
-        checked.no = checked.no.max(sent);
+        let sent = Some(self.check.sent.at.monotonic);
+        if let Some(checked) = self.checks.get_mut(&self.check.key) {
+            checked.no = checked.no.max(sent);
+        }
         OvertakenBy::Nothing
+    }
+
+    /// Nothing to file; whether a check that was sent later has said yes.
+    pub(super) fn indeterminate(&self) -> OvertakenBy {
+        let sent = Some(self.check.sent.at.monotonic);
+        match self.checks.get(&self.check.key) {
+            Some(checked) if checked.yes > sent => OvertakenBy::Yes,
+            _ => OvertakenBy::Nothing,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::gate::permission::Permissions;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::cache::{Known, NegativeKind, VerdictCache};
 use crate::gate::verdict::revocations::{Name, Revocations, Sent};
-use crate::gate::verdict::{CachePolicy, End, Verdict, VerdictKey};
+use crate::gate::verdict::{Age, CachePolicy, End, Verdict, VerdictKey};
 use crate::gate::verdict::{Identity, PrincipalKind, StateId};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
@@ -192,17 +192,44 @@ fn a_no_is_forgotten_with_its_key_and_with_everything_but_not_with_another_key()
 fn an_answer_that_means_nothing_does_not_take_the_place_of_a_no() {
     let cache = cache();
     cache.refuse(&cache.open_check(key(), at(1)), at(1), TTL);
-    cache.indeterminate(&cache.open_check(key(), at(2)), at(2));
+    cache.indeterminate(&cache.open_check(key(), at(2)), at(2), at(3).monotonic);
     let left = Duration::from_secs(9);
     assert_eq!(
         cache.negative(&key(), at(2)),
         Some((NegativeKind::Invalid, left))
     );
-    cache.indeterminate(&cache.open_check(key(), at(11)), at(11));
+    cache.indeterminate(&cache.open_check(key(), at(11)), at(11), at(12).monotonic);
     assert_eq!(
         cache.negative(&key(), at(11)),
         Some((NegativeKind::Indeterminate, TTL))
     );
+}
+
+#[test]
+fn an_answer_that_means_nothing_says_nothing_of_a_younger_yes() {
+    let in_outage = |cache: &VerdictCache| match cache.look_up(&key(), at(200)) {
+        Known::Good(verdict) => verdict.age(&cache.policy, true, at(200)),
+        _ => Age::Over,
+    };
+    for is_overtaken in [true, false] {
+        let cache = cache();
+        let (nothing, good) = match is_overtaken {
+            true => (
+                cache.open_check(key(), at(1)),
+                cache.open_check(key(), at(2)),
+            ),
+            false => {
+                let good = cache.open_check(key(), at(1));
+                (cache.open_check(key(), at(2)), good)
+            }
+        };
+        let verdict = yes(&cache.revocations, key(), good.sent());
+        cache.insert(&good, &verdict, at(3));
+        cache.indeterminate(&nothing, at(4), at(5).monotonic);
+        assert_eq!(cache.negative(&key(), at(4)).is_none(), is_overtaken);
+        // Nothing takes it the grace that a yes has in an outage.
+        assert_eq!(in_outage(&cache) != Age::Over, is_overtaken);
+    }
 }
 
 #[test]

@@ -173,10 +173,8 @@ impl Verifier {
             GatewayAnswer::Indeterminate(reason) => {
                 reason.tell(&self.indeterminate);
                 let now = self.clock.now();
-                if let Some(verdict) = self.cache.positive(&check.key) {
-                    verdict.refresh_indeterminate(now.monotonic.saturating_add(RETRY_AFTER));
-                }
-                self.cache.indeterminate(&open, now);
+                let retry_at = now.monotonic.saturating_add(RETRY_AFTER);
+                self.cache.indeterminate(&open, now, retry_at);
                 Verification::Unknown(self.cache.policy.negative_ttl.max(RETRY_AFTER))
             }
             GatewayAnswer::Outage => self.outage(check, RETRY_AFTER),
