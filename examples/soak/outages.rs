@@ -96,7 +96,7 @@ async fn step_the_wall_clock(soak: &Soak) {
     const STEP: Duration = Duration::from_secs(400);
     let steps = soak.tally.clock_steps.fetch_add(1, Ordering::SeqCst);
     let now = soak.clock.unix_time();
-    let set = if steps % 2 == 0 {
+    let set = if steps.is_multiple_of(2) {
         now + STEP
     } else {
         now - STEP

@@ -41,7 +41,7 @@ pub(crate) async fn newcomers(soak: Arc<Soak>) {
         let restarts = soak.tally.restarts.load(Ordering::SeqCst);
         let met = soak.ask(key.secret()).await;
         let is_restarting =
-            restarts % 2 == 1 && soak.tally.restarts.load(Ordering::SeqCst) == restarts;
+            !restarts.is_multiple_of(2) && soak.tally.restarts.load(Ordering::SeqCst) == restarts;
         match met {
             None => add(&soak.tally.newcomers),
             Some(RejectionKind::Unavailable) if !is_restarting => add(&soak.tally.unavailable),

@@ -54,7 +54,7 @@
 //!   60 seconds, for schemes up to an hour; see [`DevGateway::revocation_lag`].
 //! - There are no users, organizations, plans or catalogues of permissions: any id and any name
 //!   is taken for granted.
-//! - The audit log is as old as the gateway and never lags. Where Wacht answers a cursor or a date
+//! - The audit log is as old as the gateway, never lags and holds the last 10 000 rows. Where Wacht answers a cursor or a date
 //!   with 500, as it does on a stock ClickHouse, it is answered as it is meant to be. OAuth apps are made through the
 //!   management API; no domain is ever verified, nobody signs in, and tokens are
 //!   [issued](DevGateway::issue_token) by hand.

@@ -1,6 +1,6 @@
 //! What the dev gateway knows: deployments, apps, schemes, keys, tokens and counters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub(super) struct State {
     pub(super) tokens: HashMap<Digest, Token>,
     pub(super) counters: HashMap<String, Counter>,
     pub(super) oauth: OAuth,
-    /// Of every check that was answered with a verdict, oldest first.
-    pub(super) audit: Vec<AuditRow>,
+    /// Of the last checks that were answered with a verdict, oldest first.
+    pub(super) audit: VecDeque<AuditRow>,
     key_ids: HashMap<Digest, i64>,
     looked_up: HashMap<Digest, (Duration, Key)>,
     ids: Ids,
@@ -43,6 +43,13 @@ struct Ids {
 }
 
 impl State {
+    pub(super) fn keep_audit_row(&mut self, row: AuditRow) {
+        if self.audit.len() == MOST_AUDIT_ROWS {
+            self.audit.pop_front();
+        }
+        self.audit.push_back(row);
+    }
+
     pub(super) fn new() -> Self {
         Self {
             clock: Clock::system(),
@@ -54,7 +61,7 @@ impl State {
             tokens: HashMap::new(),
             counters: HashMap::new(),
             oauth: OAuth::default(),
-            audit: Vec::new(),
+            audit: VecDeque::new(),
             key_ids: HashMap::new(),
             looked_up: HashMap::new(),
             ids: Ids {
@@ -263,3 +270,6 @@ fn last_characters(text: &str, count: usize) -> String {
 
 /// The platform's own deployment, where the system apps `aa_<deployment>` live.
 pub(super) const CONSOLE: i64 = 7_000_000_000_000_000;
+
+/// So that a stand-in that is asked for hours does not grow.
+const MOST_AUDIT_ROWS: usize = 10_000;

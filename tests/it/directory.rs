@@ -288,7 +288,11 @@ async fn a_management_key_of_three_calls_a_minute_finishes_in_the_end() {
     })
     .await;
     // The clock runs while pages are on their way, so some may have been asked for twice.
-    let offsets: BTreeSet<_> = stage.asked().into_iter().map(|(_, offset)| offset).collect();
+    let offsets: BTreeSet<_> = stage
+        .asked()
+        .into_iter()
+        .map(|(_, offset)| offset)
+        .collect();
     assert_eq!(offsets, (0..9).map(|page| 10 * page).collect());
     // Three pages, and then it is told to wait, which it does.
     let entries = stage.wacht.journal().entries();

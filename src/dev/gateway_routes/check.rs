@@ -69,7 +69,7 @@ pub(super) fn check(state: &mut State, call: &Call) -> Answer {
         timestamp: utc(now),
     };
     let row = audit_row(&request_id, &subject, &decision, asked);
-    state.audit.push(row);
+    state.keep_audit_row(row);
     Answer::json(StatusCode::OK, &verdict(&request_id, &subject, &decision))
 }
 

@@ -309,16 +309,16 @@ impl Verifier {
             Heard::TimeIsOver => until.left(self.clock.now()).min(second_half),
             Heard::Lost => until.left(self.clock.now()),
         };
-        if let Some(verification) = self.heard_since(check.key, came) {
-            return (verification, false);
-        }
         let timer = Timer::after(left.saturating_add(UNTIL_TOLD));
-        let heard = match self.join(check, until, None, Some(first.number)) {
+        let instead_of = Some((first.number, came));
+        let heard = match self.join(check, until, None, instead_of) {
             Ok(mut second) => {
                 let either = first_of(first.answer(), second.answer());
                 timer.or_heard(either).await
             }
-            Err(_) => timer.or_heard(first.answer()).await,
+            // There is no room for a second one.
+            Err(Verification::Unknown(_)) => timer.or_heard(first.answer()).await,
+            Err(known) => return (known, false),
         };
         match heard {
             Heard::Answer(answer) => answer,
@@ -398,14 +398,15 @@ impl Verifier {
         }
     }
 
-    /// The flight of this key that is under way, another than this one; or a new one. `stale` is the
-    /// verdict that it is to replace, if that is what it is for.
+    /// The flight of this key that is under way, or a new one. `stale` is the verdict that it is to
+    /// replace, if that is what it is for; `instead_of` the flight that has come to nothing, and when
+    /// it was joined. An error is what is to be said without one.
     fn join(
         self: &Arc<Self>,
         check: &Arc<Check>,
         until: Deadline,
         stale: Option<(&Arc<Verdict>, RefreshClaim)>,
-        other_than: Option<u64>,
+        instead_of: Option<(u64, Now)>,
     ) -> Result<Joined, Verification> {
         let runtime = Handle::try_current().map_err(|_| Verification::Misconfigured(NO_RUNTIME))?;
         let key = check.key;
@@ -416,8 +417,8 @@ impl Verifier {
         let mut joined = self.in_flight.joined();
         let mut given_up = None;
         if let Some(flight) = joined.by_key.get(&key).filter(is_current) {
-            if other_than != Some(flight.number) || flight.follows.is_some_and(|f| !f.is_over(now))
-            {
+            let is_another = instead_of.is_none_or(|(number, _)| number != flight.number);
+            if is_another || flight.follows.is_some_and(|f| !f.is_over(now)) {
                 return Ok(Joined {
                     number: flight.number,
                     rx: flight.rx.clone(),
@@ -425,6 +426,10 @@ impl Verifier {
                 });
             }
             given_up = Some((flight.queue, flight.number, flight.until));
+        }
+        // A second one may have ended meanwhile. It is off the map only when its answer is filed.
+        if let Some(known) = instead_of.and_then(|(_, came)| self.heard_since(key, came)) {
+            return Err(known);
         }
         let queue = match stale {
             Some(_) => QueueFor::Refreshes,
