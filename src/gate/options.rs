@@ -22,14 +22,27 @@ pub(crate) struct GateOptions {
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) answers: Answers,
     pub(crate) rate_limit_headers: RateLimitHeaders,
-    /// Only where a key may come elsewhere than in `Authorization`, for which caches have rules of
-    /// their own (RFC 9111, section 3.5).
-    pub(crate) keys_elsewhere: Option<Arc<KeysElsewhere>>,
+    pub(crate) cache_fields: Option<Arc<CacheFields>>,
 }
 
-/// What shared caches are told of answers that depend on a key they do not know of, beside that
-/// they are private.
-pub(crate) struct KeysElsewhere {
+/// What shared caches are told of answers that depend on a key, where their own rules do not go so
+/// far: they keep none that was given to a request with `Authorization` (RFC 9111, section 3.5).
+pub(crate) struct CacheFields {
+    /// Whether a key may come elsewhere.
+    pub(crate) is_private: bool,
     /// Without a value where no header holds the key.
     pub(crate) vary: Option<HeaderValue>,
+}
+
+impl GateOptions {
+    /// To be called when something has changed that they depend on.
+    pub(crate) fn renew_cache_fields(&mut self) {
+        let credentials = &self.request.credentials;
+        let is_private = credentials.are_elsewhere();
+        // What a caller without a key was given may be given to one with a key, even a bad one.
+        self.cache_fields = (is_private || self.optional).then(|| {
+            let vary = credentials.vary();
+            Arc::new(CacheFields { is_private, vary })
+        });
+    }
 }

@@ -19,7 +19,7 @@ use crate::gate::directory::{AppRules, AppStatus};
 use crate::gate::limit::{
     Caller, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
 };
-use crate::gate::options::{GateOptions, KeysElsewhere};
+use crate::gate::options::{CacheFields, GateOptions};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Rejection, RejectionKind};
@@ -71,7 +71,7 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = (Verification, bool)> + Se
 #[derive(Default)]
 pub(crate) struct ResponseFields {
     rate_limit: RateLimitFields,
-    keys_elsewhere: Option<Arc<KeysElsewhere>>,
+    cache: Option<Arc<CacheFields>>,
     /// For the extensions of the answer, where the options say so.
     caller: Option<Principal>,
 }
@@ -682,7 +682,7 @@ impl Gate {
         }
         Decision::Pass(ResponseFields {
             rate_limit,
-            keys_elsewhere: self.options.keys_elsewhere.clone(),
+            cache: self.options.cache_fields.clone(),
             caller: match self.options.tell_outside {
                 true => view.extensions().get().cloned(),
                 false => None,
@@ -803,14 +803,16 @@ impl ResponseFields {
         }
         let headers = response.headers_mut();
         self.rate_limit.write(headers);
-        let Some(keys_elsewhere) = self.keys_elsewhere.take() else {
+        let Some(cache) = self.cache.take() else {
             return;
         };
         // Where it is full of headers already, then without.
-        if let Ok(entry) = headers.try_entry(CACHE_CONTROL) {
+        if cache.is_private
+            && let Ok(entry) = headers.try_entry(CACHE_CONTROL)
+        {
             let _ = entry.or_try_insert(HeaderValue::from_static("private"));
         }
-        if let Some(vary) = &keys_elsewhere.vary {
+        if let Some(vary) = &cache.vary {
             let _ = headers.try_append(VARY, vary.clone());
         }
     }

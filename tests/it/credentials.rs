@@ -626,6 +626,19 @@ async fn shared_caches_are_told_of_keys_that_they_do_not_know() {
         ("max-age=60".to_owned(), "accept|x-api-key".to_owned())
     );
 
+    // What a caller without a key was given is not for one with a bad key.
+    for layer in [
+        scene.layer().optional(),
+        scene
+            .layer()
+            .optional()
+            .credentials([CredentialSource::bearer()]),
+    ] {
+        let answer = send(serve(echo(layer)).await, GET, &[]).await;
+        assert_eq!(answer.header("vary"), "authorization");
+        assert_eq!(answer.header("cache-control"), "");
+    }
+
     // A refusal is stored by nobody, and varies where it can.
     let answer = send(serve(app(vec![query()])).await, GET, &[]).await;
     assert_eq!(
@@ -683,6 +696,86 @@ async fn a_foreign_bearer_goes_on_to_the_layer_that_knows_it() {
     assert_eq!((answer.status, scene.wacht.journal().checks()), (401, 0));
     assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="api""#);
     assert!(detail(&answer).contains("carries no API key"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn two_keys_in_one_line_are_none() {
+    let scene = Scene::new().await;
+    let (a, b) = (scene.key(), scene.key());
+    let (a, b) = (a.secret(), b.secret());
+    let good = format!("x-api-key: {a}");
+    let layer = scene.layer().ignore_foreign().optional();
+    let bare = header("authorization");
+    for (sources, line) in [
+        (
+            vec![CredentialSource::bearer()],
+            format!("Bearer {b}, Bearer {a}"),
+        ),
+        (
+            vec![CredentialSource::bearer()],
+            format!("Bearer {JWT}, Bearer {b}"),
+        ),
+        (
+            vec![CredentialSource::bearer(), bare.clone()],
+            format!("{b}, {a}"),
+        ),
+        (
+            vec![CredentialSource::bearer(), bare.clone()],
+            format!("{b},{a}"),
+        ),
+        (
+            vec![CredentialSource::bearer(), bare.clone()],
+            format!("{b} {a}"),
+        ),
+        (vec![api_key(), bare], format!("{b}, ApiKey {a}")),
+    ] {
+        let line = format!("authorization: {line}");
+        let sources = sources.into_iter().chain([header("x-api-key")]);
+        let address = serve(echo(layer.clone().credentials(sources))).await;
+        for lines in [vec![&*line], vec![&*line, &*good]] {
+            let answer = send(address, GET, &lines).await;
+            assert_eq!(answer.status, 400, "{lines:?}: {answer:?}");
+        }
+        assert_eq!(send(address, GET, &[&good]).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_taken_out_of_the_referrer_too() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let key = key.secret();
+    let layer = scene.layer().optional().credentials(query());
+    let address = serve(echo(layer)).await;
+    for (referrer, left) in [
+        (
+            format!("https://example.com/report?page=2&api_key={key}"),
+            "https://example.com/report?page=2",
+        ),
+        (
+            format!("https://example.com/report?api%5Fkey={key}"),
+            "https://example.com/report",
+        ),
+        (
+            "https://example.com/report?page=2".to_owned(),
+            "https://example.com/report?page=2",
+        ),
+        ("about:blank?x".to_owned(), "about:blank?x"),
+    ] {
+        let answer = send(address, GET, &[&format!("referer: {referrer}")]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let seen = format!("referer: {left}");
+        assert!(answer.body.lines().any(|line| line == seen), "{answer:?}");
+        assert!(answer.body.starts_with("nobody\n"), "a page is no caller");
+    }
+}
+
+#[test]
+fn a_parameter_that_no_url_can_name_is_refused_at_once() {
+    for name in ["a+b", "k%31", "a&b", "a#b", "a b", ""] {
+        assert!(CredentialSource::query(name).is_err(), "{name:?}");
+    }
+    assert!(CredentialSource::query("api-key.v1~").is_ok());
 }
 
 // --- outside of requests on the wire ---

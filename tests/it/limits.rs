@@ -257,6 +257,11 @@ async fn endpoints_are_compared_exactly_and_a_star_is_all() {
     // What a request is about can be told otherwise than by its path.
     let all_a = Echo::behind(layer.resource(|_| "/a".into()));
     assert_limited(&all_a.get_path(key.secret(), "/items").await, 1800);
+    // As the gateway is told it: with a slash.
+    let all_b = Echo::behind(scene.layer().resource(|_| "b".into()));
+    for status in [200, 200, 429] {
+        assert_eq!(all_b.get_path(key.secret(), "/items").await.status, status);
+    }
 }
 
 #[tokio::test]

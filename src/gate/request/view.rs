@@ -191,10 +191,10 @@ impl<'a> RequestView<'a> {
     pub(crate) fn resource(&self) -> Cow<'_, str> {
         match (&self.resolved.resource, &self.source) {
             (Some(resource), _) => Cow::Borrowed(resource),
-            (None, Source::Http(parts)) => match &self.options.resource {
-                Some(resource) => normal_form(resource(parts)),
-                None => normal_form(peer::original_path(parts)),
-            },
+            (None, Source::Http(parts)) => normal_form(match &self.options.resource {
+                Some(resource) => rooted(resource(parts)),
+                None => rooted(peer::original_path(parts).into()),
+            }),
             (None, Source::Detached { key, .. }) => normal_form(&key.context.resource),
         }
     }
@@ -231,5 +231,13 @@ impl<'a> RequestView<'a> {
         if let Source::Http(parts) = &mut self.source {
             self.options.credentials.strip(parts);
         }
+    }
+}
+
+/// With the slash that the gateway wants at its beginning.
+fn rooted(resource: Cow<'_, str>) -> Cow<'_, str> {
+    match resource.starts_with('/') {
+        true => resource,
+        false => format!("/{resource}").into(),
     }
 }

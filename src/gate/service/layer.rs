@@ -11,7 +11,7 @@ use tower_layer::Layer;
 
 use crate::gate::handle::AuthHandle;
 use crate::gate::limit::RateLimitHeaders;
-use crate::gate::options::{GateOptions, KeysElsewhere};
+use crate::gate::options::GateOptions;
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::Gate;
 use crate::gate::refusal::{GrpcRefusals, Rejection};
@@ -121,12 +121,9 @@ impl WachtAuthLayer {
         self.view(|options| {
             let ignore_foreign = options.request.credentials.ignore_foreign;
             let credentials = Credentials::new(sources).ignoring_foreign(ignore_foreign);
-            options.keys_elsewhere = credentials.are_elsewhere().then(|| {
-                let vary = credentials.vary();
-                Arc::new(KeysElsewhere { vary })
-            });
             options.answers = options.answers.with_credentials(&credentials);
             options.request.credentials = credentials;
+            options.renew_cache_fields();
         })
     }
 
@@ -168,8 +165,12 @@ impl WachtAuthLayer {
         self.view(|options| options.accept_oauth_tokens = true)
     }
 
-    /// Removes the credential from the request before the inner service sees it. By default it
-    /// stays, marked as sensitive.
+    /// Removes the credential from the request before the inner service sees it, on skipped requests
+    /// too. By default it stays, marked as sensitive.
+    ///
+    /// A gate further in finds no key then: it lets in whom this one has let in, and to everybody
+    /// else, such as on paths that this one [skips](Self::skip), it answers 401. Where gates stand
+    /// within each other, set it on the innermost.
     pub fn strip_credential(self) -> Self {
         self.view(|options| options.strip_credential = true)
     }
@@ -178,7 +179,10 @@ impl WachtAuthLayer {
     /// with a bad credential is still refused, and so is one without where
     /// [`require`](Self::require) or [`require_with`](Self::require_with) asks for permissions.
     pub fn optional(self) -> Self {
-        self.view(|options| options.optional = true)
+        self.view(|options| {
+            options.optional = true;
+            options.renew_cache_fields();
+        })
     }
 
     /// Puts the [`Principal`](crate::Principal) into the extensions of the answers to requests that were

@@ -14,7 +14,7 @@ use crate::gate::request::credential::identity_headers::{
     drop_identity_headers, is_identity_header,
 };
 use crate::gate::request::credential::key::{Credential, Malformed};
-use crate::gate::request::credential::scheme::after_scheme;
+use crate::gate::request::credential::scheme::{after_scheme, begins_with_scheme};
 use crate::gate::request::credential::source::{CredentialSource, SourceKind};
 use crate::gate::request::credential::taken::{TakenKeys, take};
 
@@ -155,8 +155,8 @@ impl Credentials {
                 ..
             } => after_scheme(line, scheme),
             SourceKind::Header { name, scheme: None } => {
-                let is_of_a_scheme = line.contains(&b' ') && self.has_schemes(name);
-                (!is_of_a_scheme).then_some(line)
+                let is_another = begins_with_scheme(line) && self.has_schemes(name);
+                (!is_another).then_some(line)
             }
             SourceKind::Cookie(_) | SourceKind::Query(_) | SourceKind::WebsocketProtocol(_) => None,
         }

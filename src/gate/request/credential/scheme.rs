@@ -1,5 +1,7 @@
 //! The scheme word before a key, and the words that may stand for one.
 
+use crate::gate::request::credential::key::Credential;
+
 /// What follows the scheme word, if that is `scheme`, in any case; empty when the two are not set
 /// apart by spaces, so that it is malformed and not merely absent.
 pub(super) fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
@@ -13,6 +15,18 @@ pub(super) fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]
         [byte, ..] if is_token_byte(*byte) => None,
         _ => Some(&[]),
     }
+}
+
+/// Whether it is a word and something after it, as with a scheme; a key before the space is none,
+/// nor is what ends with a comma: those are two keys in one line.
+pub(super) fn begins_with_scheme(value: &[u8]) -> bool {
+    let space = value.iter().position(|byte| *byte == b' ');
+    let word = space.and_then(|space| value.get(..space));
+    let could_be_a_key =
+        |word| Credential::parse(word).is_ok_and(|credential| credential.is_well_formed());
+    word.is_some_and(|word| {
+        !word.is_empty() && word.iter().copied().all(is_token_byte) && !could_be_a_key(word)
+    })
 }
 
 /// Whether it is a `token` of RFC 9110, section 5.6.2.

@@ -210,8 +210,8 @@ impl CredentialSource {
     /// key in a cookie says whose browser it is, and not that its user wanted the request. Set the
     /// cookie with `SameSite=Strict` or `Lax`, `Secure` and `HttpOnly`, let no safe method change
     /// anything, and put a layer outside the gate that checks `Origin` or `Sec-Fetch-Site`, such as
-    /// tower-http's `csrf`. Other sources do not have this trouble: no page can make a browser send
-    /// them.
+    /// tower-http's `csrf`. Of the other sources only [`basic`](Self::basic) has this trouble, in a
+    /// browser that was once asked for a password: no page can make a browser send the rest.
     ///
     /// ```
     /// use http::Request;
@@ -250,7 +250,8 @@ impl CredentialSource {
     ///
     /// A URL is not kept secret: it stands in the logs of every proxy and of every layer further out
     /// (tower-http's `TraceLayer` there has seen the key), in the history of browsers, and in the
-    /// `Referer` of requests to others. Take another source wherever the caller can set a header.
+    /// `Referer` of what a page loads (from this service's requests it is taken out as well; answer
+    /// with `Referrer-Policy: no-referrer` for the others). Take another source wherever the caller can set a header.
     /// What is left are callers that cannot, such as `<img>`, `EventSource` and webhooks: give them
     /// keys of their own that permit little and end soon.
     ///
@@ -278,9 +279,14 @@ impl CredentialSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a name that is not made of letters, digits and
-    /// ``!#$%&'*+-.^_`|~``.
+    /// [`Error::Config`] for a name that is not made of letters, digits and ``!$'*-.^_`|~``.
     pub fn query(name: &str) -> Result<Self> {
+        if name.contains(['#', '%', '&', '+']) {
+            // As it stands in a URL, it would be another name or none.
+            return Err(unfit(
+                "a query parameter that holds a key is not named with #, %, & or +",
+            ));
+        }
         checked(name, "a query parameter").map(|name| Self(SourceKind::Query(name)))
     }
 

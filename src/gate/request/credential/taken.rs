@@ -1,6 +1,6 @@
 //! Keys that stand where everybody reads along: they are taken out of the request.
 
-use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::header::{REFERER, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Uri};
@@ -44,7 +44,8 @@ impl TakenKeys {
     }
 }
 
-/// Takes the keys of these sources out of the URI, axum's copy of it, and the offered protocols.
+/// Takes the keys of these sources out of the URI, axum's copy of it, the URI that the request came
+/// from, and the offered protocols.
 pub(super) fn take(sources: &[SourceKind], parts: &mut Parts) {
     let mut taken = TakenKeys::default();
     take_parameters(sources, &mut parts.uri, &mut taken);
@@ -52,10 +53,31 @@ pub(super) fn take(sources: &[SourceKind], parts: &mut Parts) {
         // The same parameters once more.
         take_parameters(sources, original, &mut TakenKeys::default());
     }
+    take_from_referrer(sources, &mut parts.headers);
     take_protocols(sources, &mut parts.headers, &mut taken);
     if !taken.0.is_empty() {
         let before = parts.extensions.get_or_insert_default::<TakenKeys>();
         before.0.append(&mut taken.0);
+    }
+}
+
+/// A page of this service that was asked for with a key in its query sends that along.
+fn take_from_referrer(sources: &[SourceKind], headers: &mut HeaderMap) {
+    let Some(referrer) = headers.get(REFERER) else {
+        return;
+    };
+    let Ok(mut uri) = Uri::try_from(referrer.as_bytes()) else {
+        return;
+    };
+    let mut taken = TakenKeys::default();
+    take_parameters(sources, &mut uri, &mut taken);
+    if taken.0.is_empty() {
+        return;
+    }
+    // A URI is always a header value.
+    match HeaderValue::try_from(uri.to_string()) {
+        Ok(rest) => drop(headers.insert(REFERER, rest)),
+        Err(_) => drop(headers.remove(REFERER)),
     }
 }
 
