@@ -1,6 +1,7 @@
 //! Takes a secret out of an answer: what was sent may be echoed, in whatever way it was escaped.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use serde_json::Value;
 use smallvec::SmallVec;
@@ -19,11 +20,13 @@ pub(super) fn redact(text: &str, secret: &str) -> String {
         return REDACTED.to_owned();
     };
     if serde_json::from_str::<Value>(text).is_err() {
-        return secret.cut_from(text, PIECE).into_owned();
+        let redacted = secret.cut_from(text, PIECE).into_owned();
+        return secret.of_what_was_searched(redacted);
     }
     let redacted = redact_strings(text, &secret);
     // A secret with quotes in it may be spread over several members.
-    secret.cut_from(&redacted, secret.text.len()).into_owned()
+    let redacted = secret.cut_from(&redacted, secret.text.len()).into_owned();
+    secret.of_what_was_searched(redacted)
 }
 
 /// `json` with every string of it redacted, names of members among them.
@@ -62,6 +65,8 @@ fn string_length(json: &str) -> usize {
 /// when dropped.
 struct Secret {
     text: Zeroizing<Vec<u8>>,
+    /// How much more may be compared.
+    steps: Cell<u32>,
 }
 
 impl Secret {
@@ -70,7 +75,17 @@ impl Secret {
         // With room for all of it, so that growing leaves no copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(secret.len()));
         text.extend(secret.bytes().filter(|byte| *byte != b'\\'));
-        (text.len() >= SHORTEST_SECRET).then_some(Self { text })
+        let steps = Cell::new(MOST_STEPS);
+        (text.len() >= SHORTEST_SECRET).then_some(Self { text, steps })
+    }
+
+    /// What was redacted, or nothing of it: an answer that was made to take long is not searched to
+    /// its end.
+    fn of_what_was_searched(&self, redacted: String) -> String {
+        match self.steps.get() {
+            0 => REDACTED.to_owned(),
+            _ => redacted,
+        }
     }
 
     /// `text` without any piece of the secret that is at least `shortest` bytes long, or all of it.
@@ -79,7 +94,7 @@ impl Secret {
         let bytes = text.as_bytes();
         let mut left = Vec::new();
         let (mut at, mut kept) = (0, 0);
-        while at < bytes.len() {
+        while at < bytes.len() && self.steps.get() > 0 {
             match self.longest_at(bytes, at, shortest) {
                 Some(end) => {
                     left.extend_from_slice(&bytes[kept..at]);
@@ -110,7 +125,7 @@ impl Secret {
                 if piece[0] != byte {
                     continue;
                 }
-                let (length, end) = common_length(piece, text, at);
+                let (length, end) = self.common_length(piece, text, at);
                 if length > longest.0 {
                     longest = (length, Some(end));
                 }
@@ -118,27 +133,30 @@ impl Secret {
         }
         longest.1
     }
-}
 
-/// How much of the beginning of `piece` stands at `at`, and where that ends.
-fn common_length(piece: &[u8], text: &[u8], at: usize) -> (usize, usize) {
-    // A `%25` may be a percent sign, or three characters: all ways of reading are followed.
-    let mut ends: SmallVec<[usize; 4]> = SmallVec::from_slice(&[at]);
-    for (length, wanted) in piece.iter().enumerate() {
-        let mut next = SmallVec::new();
-        for end in &ends {
-            for (byte, end) in readings(text, *end) {
-                if byte == *wanted && !next.contains(&end) {
-                    next.push(end);
+    /// How much of the beginning of `piece` stands at `at`, and where that ends.
+    fn common_length(&self, piece: &[u8], text: &[u8], at: usize) -> (usize, usize) {
+        // A `%25` may be a percent sign, or three characters: all ways of reading are followed.
+        let mut ends: SmallVec<[usize; 4]> = SmallVec::from_slice(&[at]);
+        for (length, wanted) in piece.iter().enumerate() {
+            let mut next = SmallVec::new();
+            for end in &ends {
+                let readings = readings(text, *end);
+                let steps = u32::try_from(readings.len()).unwrap_or(u32::MAX);
+                self.steps.set(self.steps.get().saturating_sub(steps));
+                for (byte, end) in readings {
+                    if byte == *wanted && !next.contains(&end) {
+                        next.push(end);
+                    }
                 }
             }
+            if next.is_empty() || self.steps.get() == 0 {
+                return (length, ends.into_iter().max().unwrap_or(at));
+            }
+            ends = next;
         }
-        if next.is_empty() {
-            return (length, ends.into_iter().max().unwrap_or(at));
-        }
-        ends = next;
+        (piece.len(), ends.into_iter().max().unwrap_or(at))
     }
-    (piece.len(), ends.into_iter().max().unwrap_or(at))
 }
 
 /// What the next characters at `at` may stand for, and where each way of reading them ends. What
@@ -195,7 +213,10 @@ fn number(digits: &[u8], radix: u32) -> Option<u8> {
 /// Reads what stands behind a `%`: `41`, but also `2541`, where it was escaped twice.
 fn percent(text: &[u8], readings: &mut Readings) {
     let mut at = 0;
-    while let Some((byte, length)) = hexadecimal(&text[at..], 2) {
+    for _ in 0..MOST_LEVELS {
+        let Some((byte, length)) = hexadecimal(&text[at..], 2) else {
+            break;
+        };
         at += length;
         readings.push((byte, at));
         if byte != b'%' {
@@ -207,7 +228,10 @@ fn percent(text: &[u8], readings: &mut Readings) {
 /// Reads what stands behind a `&`: `lt;` or `#60;`, but also `amp;lt;`, where it was escaped twice.
 fn entity(text: &[u8], readings: &mut Readings) {
     let mut at = 0;
-    while let Some((byte, length)) = name(&text[at..]) {
+    for _ in 0..MOST_LEVELS {
+        let Some((byte, length)) = name(&text[at..]) else {
+            break;
+        };
         at += length;
         readings.push((byte, at));
         if byte != b'&' {
@@ -244,5 +268,10 @@ const SHORTEST_SECRET: usize = 8;
 const PIECE: usize = 12;
 /// How far escaped backslashes are passed over, so that no answer costs more than a moment.
 const LONGEST_RUN: usize = 1024;
+/// How often a text may have been escaped, one way over the other.
+const MOST_LEVELS: usize = 8;
+/// How many bytes are compared, some milliseconds: the resource that a caller asks for and the front of
+/// its key may be made to be compared in more ways than an answer has bytes.
+const MOST_STEPS: u32 = 2_000_000;
 /// More than any of those that are known.
 const LONGEST_NAME: usize = 12;

@@ -153,16 +153,18 @@ impl Gate {
         let status = verdict.app.status();
         let counted_by = self.counted_by(&status);
         let asks_anyway = matches!(counted_by, CountedBy::Gateway) || self.asks_always();
-        if age != Age::Fresh || asks_anyway {
+        // Where the gateway counts, the check that this request needs brings a new verdict, too; a
+        // refresh beside it would be charged to the caller as one more request.
+        let claim = match age == Age::Stale && !asks_anyway {
+            true => verdict.claim_refresh(now, self.state.verifier.deadline),
+            false => None,
+        };
+        // Not copied for a request that asks nobody.
+        if claim.is_some() || !age.is_usable() || asks_anyway {
             let secret = SecretString::from(credential.expose());
             view.keep_secret(secret);
         }
-        // Where the gateway counts, the check that this request needs brings a new verdict, too; a
-        // refresh beside it would be charged to the caller as one more request.
-        if age == Age::Stale
-            && !asks_anyway
-            && let Some(claim) = verdict.claim_refresh(now, self.state.verifier.deadline)
-        {
+        if let Some(claim) = claim {
             self.refresh(key, &verdict, claim, view);
         }
         if !age.is_usable() || self.asks_always() {

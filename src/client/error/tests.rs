@@ -6,6 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use proptest::prelude::*;
 
 use super::*;
+use crate::client::redact::redact;
 
 const SECRET: &str = "sk_SYNTHETIC-0123456789abcdefghijklmnopqrstuvwxyzAB";
 
@@ -306,4 +307,22 @@ fn strings(json: &Value, found: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+#[test]
+fn an_answer_that_is_made_to_be_searched_for_long_is_not_shown() {
+    let secret = "A".repeat(512);
+    let echoed = "AAAAAAAAAAA/".repeat(5_000);
+    for text in [&echoed, &format!(r#"{{"message":"{echoed}"}}"#)] {
+        assert!(redact(text, &secret) == "[redacted]");
+    }
+    // Escaped over and over, there is an end to the ways of reading it.
+    for (sign, escape) in [("%", "25"), ("&", "amp;")] {
+        let secret = format!("{}{}", sign.repeat(469), "A".repeat(43));
+        let echoed = format!("/{sign}{}", escape.repeat(1_000));
+        assert!(redact(&echoed, &secret) == echoed);
+    }
+    // As long, and as it comes.
+    let plain = "GET /orders/17?page=2 ".repeat(3_000);
+    assert!(redact(&plain, &format!("sk_{}", "aB3-".repeat(11))) == plain);
 }

@@ -149,7 +149,7 @@ impl Pools {
 
 /// Of more runtimes than this, those that asked last keep their connections. More than a machine has
 /// cores, for servers with a runtime on each.
-const MOST_POOLS: usize = 64;
+const MOST_POOLS: usize = 256;
 /// A service that answers nobody in time must not be greeted anew for each request.
 const BETWEEN_FRESH_POOLS: Duration = Duration::from_secs(1);
 

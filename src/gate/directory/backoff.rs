@@ -22,11 +22,14 @@ impl Backoff {
         }
     }
 
-    pub(super) fn failed(&mut self, now: Now) {
+    /// A call has failed that was sent then. One that was sent before the others failed says nothing
+    /// new.
+    pub(super) fn failed(&mut self, sent: Now) {
+        if sent.monotonic < self.not_before {
+            return;
+        }
         self.wait = (self.wait * 2).clamp(MIN, MAX);
-        let not_before = now.monotonic.saturating_add(self.wait);
-        // Some answers come late.
-        self.not_before = self.not_before.max(not_before);
+        self.not_before = sent.monotonic.saturating_add(self.wait);
     }
 
     pub(super) fn clear(&mut self) {
@@ -49,13 +52,19 @@ mod tests {
         };
         let mut backoff = Backoff::default();
         let mut waits = Vec::new();
+        let mut now = 0;
         for _ in 0..8 {
-            backoff.failed(at(0));
-            waits.push(backoff.not_before.as_secs());
+            // Others that were sent with it fail, too.
+            for _ in 0..6 {
+                backoff.failed(at(now));
+            }
+            let wait = backoff.not_before.as_secs() - now;
+            assert_eq!(backoff.may_try(at(now + wait - 1)), Err(backoff.not_before));
+            assert_eq!(backoff.may_try(at(now + wait)), Ok(()));
+            waits.push(wait);
+            now += wait;
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(backoff.may_try(at(59)), Err(at(60).monotonic));
-        assert_eq!(backoff.may_try(at(60)), Ok(()));
         backoff.clear();
         assert_eq!(backoff.may_try(at(0)), Ok(()));
     }

@@ -60,21 +60,38 @@ impl Default for Circuit {
     }
 }
 
-impl Circuit {
-    fn shut_until(&self) -> Option<Duration> {
-        match *self {
-            Self::Closed(_) => None,
-            Self::Open { until } => Some(until),
+impl Record {
+    /// When checks are sent again, if they are held back.
+    fn shut_until(&mut self, now: Now) -> Option<Duration> {
+        let is_known = self.has_failed_lately(now);
+        match self.circuit {
+            Circuit::Closed(_) => None,
+            // What failed a while ago, or has answered since, says nothing of now. Another failure
+            // does.
+            _ if !is_known => {
+                self.circuit = Circuit::Closed(Rate {
+                    since: now.monotonic,
+                    in_a_row: IN_A_ROW - 1,
+                    ..Rate::default()
+                });
+                None
+            }
+            Circuit::Open { until } => Some(until),
             // A probe that was lost must not keep the breaker open for good.
-            Self::Probing { since } => Some(since.saturating_add(OPEN_FOR)),
+            Circuit::Probing { since } => Some(since.saturating_add(OPEN_FOR)),
         }
+    }
+
+    fn has_failed_lately(&self, now: Now) -> bool {
+        self.last_outage
+            .is_some_and(|at| now.monotonic.saturating_sub(at) < FAILS_NOW)
     }
 }
 
 impl Breaker {
     /// How long to wait before asking, if checks are not sent now. Takes no probe's place.
     pub(crate) fn open_for(&self, now: Now) -> Option<Duration> {
-        let until = self.record().circuit.shut_until()?;
+        let until = self.record().shut_until(now)?;
         (now.monotonic < until).then(|| until - now.monotonic)
     }
 
@@ -84,8 +101,7 @@ impl Breaker {
         let record = self.record();
         let is_held_back =
             matches!(record.circuit, Circuit::Open { until } if now.monotonic < until);
-        let failed = record.last_outage;
-        is_held_back || failed.is_some_and(|at| now.monotonic.saturating_sub(at) < FAILS_NOW)
+        is_held_back || record.has_failed_lately(now)
     }
 
     /// Permission to send one check; it must be followed by [`answered`](Self::answered) or
@@ -97,7 +113,7 @@ impl Breaker {
     /// How long to wait before asking again.
     pub(crate) fn try_acquire(&self, now: Now) -> Result<(), Duration> {
         let mut record = self.record();
-        let Some(until) = record.circuit.shut_until() else {
+        let Some(until) = record.shut_until(now) else {
             return Ok(());
         };
         if now.monotonic < until {
@@ -254,6 +270,24 @@ mod tests {
             breaker.failed(at(0));
         }
         assert!(!breaker.is_closed());
+    }
+
+    #[test]
+    fn what_failed_a_while_ago_holds_nobody_back_and_the_next_failure_does() {
+        let now = at(FAILS_NOW.as_millis() as u64);
+        let breaker = opened(0);
+        // Not the probe alone: who asks beside it is asked about, too.
+        for _ in 0..3 {
+            assert_eq!(breaker.open_for(now), None);
+            assert_eq!(breaker.try_acquire(now), Ok(()));
+            assert!(!breaker.is_failing(now));
+        }
+        assert!(breaker.failed(now) && breaker.is_failing(now));
+        assert_eq!(breaker.try_acquire(now), Err(OPEN_FOR));
+        // Nor what has answered since, whatever it said.
+        breaker.indeterminate();
+        assert_eq!(breaker.try_acquire(now), Ok(()));
+        assert_eq!(breaker.try_acquire(now), Ok(()));
     }
 
     #[test]

@@ -123,7 +123,8 @@ pub(super) struct CheckPlace<'a> {
 struct Share<'a> {
     in_flight: &'a InFlight,
     of: (VerdictKey, QueueFor),
-    places: Arc<Places>,
+    /// There until it is dropped.
+    places: Option<Arc<Places>>,
 }
 
 /// A flight that a request waits for.
@@ -194,8 +195,8 @@ impl InFlight {
         let Errand { number, until, .. } = *errand;
         let places = self.places(errand.queue);
         let share = errand.is_own.then(|| self.share(key, errand.queue));
-        let of_share = match &share {
-            Some(share) => Some(share.places.place(number, until, clock).await?),
+        let of_share = match share.as_ref().and_then(|share| share.places.as_ref()) {
+            Some(places) => Some(places.place(number, until, clock).await?),
             None => None,
         };
         Some(CheckPlace {
@@ -214,7 +215,7 @@ impl InFlight {
         Share {
             in_flight: self,
             of,
-            places: Arc::clone(places),
+            places: Some(Arc::clone(places)),
         }
     }
 
@@ -453,8 +454,12 @@ impl Verifier {
         joined.insert(key, flight);
         // A runtime that is shutting down drops the task at once, and its end takes the lock.
         drop(joined);
-        if let Some((queue, number, _)) = given_up {
-            self.in_flight.places(queue).give_back(number, now);
+        match given_up {
+            Some((same, before, _)) if same == queue => {
+                self.in_flight.places(queue).hand_over(before, number, now);
+            }
+            Some((other, before, _)) => self.in_flight.places(other).give_back(before, now),
+            None => {}
         }
         let entry = InFlightEntry {
             verifier: Arc::clone(self),
@@ -510,36 +515,46 @@ impl Joined {
 
     /// What it has brought, and whether it was started for this request. `None` if it is gone without
     /// an answer.
-    async fn answer(&mut self) -> Option<(Verification, bool)> {
+    async fn answer(&mut self) -> Answer {
         let is_own = self.started_on.is_some();
         let answer = self.rx.wait_for(Option::is_some).await.ok()?;
         Some((answer.clone()?, is_own))
     }
 }
 
-/// The answer of whichever has one first; `None` if neither will.
-async fn first_of<T>(
-    one: impl Future<Output = Option<T>>,
-    other: impl Future<Output = Option<T>>,
-) -> Option<T> {
+/// What has come of a flight.
+type Answer = Option<(Verification, bool)>;
+
+/// The answer of whichever has one first; `None` if neither will. That one could not say is no answer
+/// as long as the other still may.
+async fn first_of(
+    one: impl Future<Output = Answer>,
+    other: impl Future<Output = Answer>,
+) -> Answer {
+    let says_nothing = |(answer, _): &(Verification, bool)| {
+        matches!(answer, Verification::Outage(_) | Verification::Unknown(_))
+    };
     let (mut one, mut other) = (pin!(one), pin!(other));
-    let (mut one_is_over, mut other_is_over) = (false, false);
+    let (mut of_one, mut of_other) = (None, None);
     poll_fn(move |cx| {
-        if !one_is_over && let Poll::Ready(answer) = one.as_mut().poll(cx) {
-            if answer.is_some() {
-                return Poll::Ready(answer);
-            }
-            one_is_over = true;
+        if of_one.is_none()
+            && let Poll::Ready(answer) = one.as_mut().poll(cx)
+        {
+            of_one = Some(answer);
         }
-        if !other_is_over && let Poll::Ready(answer) = other.as_mut().poll(cx) {
-            if answer.is_some() {
-                return Poll::Ready(answer);
-            }
-            other_is_over = true;
+        if of_other.is_none()
+            && let Poll::Ready(answer) = other.as_mut().poll(cx)
+        {
+            of_other = Some(answer);
         }
-        match one_is_over && other_is_over {
-            true => Poll::Ready(None),
-            false => Poll::Pending,
+        for come in [&mut of_one, &mut of_other].into_iter().flatten() {
+            if come.as_ref().is_some_and(|answer| !says_nothing(answer)) {
+                return Poll::Ready(come.take());
+            }
+        }
+        match (&mut of_one, &mut of_other) {
+            (Some(one), Some(other)) => Poll::Ready(one.take().or_else(|| other.take())),
+            _ => Poll::Pending,
         }
     })
     .await
@@ -581,8 +596,10 @@ impl Drop for Timer {
 impl Drop for Share<'_> {
     fn drop(&mut self) {
         let mut shares = self.in_flight.shares();
-        // The map's and this one.
-        if Arc::strong_count(&self.places) <= 2 {
+        // Given up under the lock: of two that go at once, one is the last.
+        drop(self.places.take());
+        let is_unused = |places: &Arc<Places>| Arc::strong_count(places) == 1;
+        if shares.get(&self.of).is_some_and(is_unused) {
             shares.remove(&self.of);
         }
     }
@@ -655,5 +672,30 @@ impl fmt::Debug for InFlight {
         f.debug_struct("InFlight")
             .field("verifications", &self.len())
             .finish()
+    }
+}
+
+#[cfg(all(test, not(wacht_shuttle)))]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn that_one_could_not_say_ends_no_wait_for_the_other() {
+        let outage = || Some((Verification::Outage(RETRY_AFTER), false));
+        let no = || Some((Verification::Invalid, true));
+        let later = |answer: Answer| async move {
+            tokio::task::yield_now().await;
+            answer
+        };
+        let is_no = |answer: Answer| matches!(answer, Some((Verification::Invalid, true)));
+        assert!(is_no(first_of(ready(outage()), later(no())).await));
+        assert!(is_no(first_of(later(no()), ready(outage())).await));
+        assert!(is_no(first_of(ready(no()), std::future::pending()).await));
+        assert!(is_no(first_of(ready(None), later(no())).await));
+        let neither = first_of(ready(outage()), later(None)).await;
+        assert!(matches!(neither, Some((Verification::Outage(_), _))));
+        assert!(first_of(ready(None), later(None)).await.is_none());
     }
 }

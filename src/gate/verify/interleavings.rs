@@ -47,7 +47,7 @@ impl Door {
         Visitor {
             granted: match turn {
                 Turn::Now => None,
-                Turn::Later { granted, .. } => Some(granted),
+                Turn::Later(granted) => Some(granted),
             },
             _place: place,
         }

@@ -50,11 +50,7 @@ pub(super) enum Turn {
     /// It is there.
     Now,
     /// It is there when this says so.
-    Later {
-        granted: oneshot::Receiver<()>,
-        /// For who is the first in the queue: when the first place lapses.
-        lapses: Option<Duration>,
-    },
+    Later(oneshot::Receiver<()>),
 }
 
 impl Places {
@@ -81,21 +77,29 @@ impl Places {
         clock: &Clock,
     ) -> Option<Place> {
         let (place, turn) = self.enter(number, until, clock)?;
-        let Turn::Later {
-            mut granted,
-            lapses,
-        } = turn
-        else {
+        let Turn::Later(mut granted) = turn else {
             return Some(place);
         };
-        let left = until.left(clock.now());
-        let first = lapses.map_or(left, |lapses| lapses.min(left));
-        if let Ok(granted) = tokio::time::timeout(first, &mut granted).await {
-            return granted.is_ok().then_some(place);
+        let mut left = until.left(clock.now());
+        while !left.is_zero() {
+            // Nobody says that a place has lapsed, and whoever stands before this one in the queue may
+            // not look.
+            let look = self
+                .next_lapse(clock.now())
+                .clamp(SHORTEST_LOOK, left.max(SHORTEST_LOOK));
+            if let Ok(granted) = tokio::time::timeout(look, &mut granted).await {
+                return granted.is_ok().then_some(place);
+            }
+            left = left.saturating_sub(look);
+            self.queue().grant(self, clock.now());
         }
-        self.queue().grant(self, clock.now());
-        let granted = tokio::time::timeout(left.saturating_sub(first), granted).await;
-        matches!(granted, Ok(Ok(()))).then_some(place)
+        granted.try_recv().is_ok().then_some(place)
+    }
+
+    /// How long until a place lapses, at the earliest.
+    fn next_lapse(&self, now: Now) -> Duration {
+        let lapses = self.queue().none_lapses_before;
+        lapses.map_or(self.lapse_after, |lapses| lapses.left(now))
     }
 
     /// Takes a place or the last one in the queue. `None` if the queue is full.
@@ -108,21 +112,17 @@ impl Places {
         let now = clock.now();
         let mut queue = self.queue();
         queue.grant(self, now);
-        let turn = if queue.held.len() < self.most {
+        let turn = if queue.held.contains_key(&number) || queue.held.len() < self.most {
             queue.hold(number, Deadline::after(now, self.lapse_after));
             Turn::Now
         } else if queue.waiting.len() < self.most.saturating_mul(WAITING_FOR_EACH) {
-            let lapses = match queue.waiting.is_empty() {
-                true => queue.held.values().min().map(|lapses| lapses.left(now)),
-                false => None,
-            };
             let (tell, granted) = oneshot::channel();
             queue.waiting.push_back(Waiting {
                 number,
                 until,
                 granted: tell,
             });
-            Turn::Later { granted, lapses }
+            Turn::Later(granted)
         } else {
             return None;
         };
@@ -135,7 +135,15 @@ impl Places {
         Some((place, turn))
     }
 
-    /// Takes back the place of a verification that another goes on for.
+    /// Hands the place of a verification, if it has one, to the one that goes on for it.
+    pub(super) fn hand_over(&self, before: u64, number: u64, now: Now) {
+        let mut queue = self.queue();
+        if queue.held.remove(&before).is_some() {
+            queue.hold(number, Deadline::after(now, self.lapse_after));
+        }
+    }
+
+    /// Takes back the place of a verification.
     pub(super) fn give_back(&self, number: u64, now: Now) {
         let mut queue = self.queue();
         if queue.held.remove(&number).is_some() {
@@ -196,6 +204,8 @@ impl fmt::Debug for Places {
     }
 }
 
+/// How often somebody looks whether a place has lapsed, at most.
+const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 /// How many keys it takes to fill all places with checks that nobody joins.
 const KEYS_TO_FILL_IT: usize = 4;
 /// How many may wait for each place: with a gateway that answers in 60 ms, as many as are served
@@ -243,7 +253,7 @@ mod tests {
         #[track_caller]
         fn waits(&self, number: u64) -> (Place, oneshot::Receiver<()>) {
             match self.enter(number) {
-                Some((place, Turn::Later { granted, .. })) => (place, granted),
+                Some((place, Turn::Later(granted))) => (place, granted),
                 _ => panic!("it does not wait"),
             }
         }
@@ -285,32 +295,33 @@ mod tests {
         assert_eq!(stage.places.held(), 0);
     }
 
-    #[test]
-    fn who_is_first_in_the_queue_knows_when_the_first_place_lapses() {
-        let stage = Stage::with(2);
-        let _one = stage.takes(1);
-        stage.manual.advance(HOLD / 4);
-        let _other = stage.takes(2);
-        stage.manual.advance(HOLD / 4);
-        let lapses = |number| match stage.enter(number) {
-            Some((place, Turn::Later { granted, lapses })) => (place, granted, lapses),
-            _ => panic!("it does not wait"),
-        };
-        let (_first, _turn, after) = lapses(3);
-        assert_eq!(after, Some(HOLD / 2));
-        let (_second, _turn, after) = lapses(4);
-        assert_eq!(after, None);
+    #[tokio::test]
+    async fn who_waits_behind_one_that_stands_still_takes_the_place_that_lapses() {
+        let stage = Stage::with(1);
+        let _lost = stage.takes(1);
+        let (_stuck, _turn) = stage.waits(2);
+        let until = Deadline::after(stage.clock.now(), 10 * HOLD);
+        let (places, clock) = (Arc::clone(&stage.places), stage.clock.clone());
+        // Its look is due after a while that the clock shows as over.
+        stage.manual.advance(HOLD - Duration::from_millis(1));
+        let waits = tokio::spawn(async move { places.place(3, until, &clock).await.is_some() });
+        tokio::task::yield_now().await;
+        stage.manual.advance(HOLD);
+        assert!(waits.await.unwrap());
     }
 
     #[test]
-    fn a_place_that_is_taken_over_is_there_at_once() {
+    fn a_place_is_handed_over_and_not_to_the_next_in_the_queue() {
         let stage = Stage::with(1);
         let lost = stage.takes(1);
         let (_next, mut turn) = stage.waits(2);
-        stage.places.give_back(1, stage.clock.now());
-        assert!(turn.try_recv().is_ok());
+        stage.places.hand_over(1, 3, stage.clock.now());
+        assert!(turn.try_recv().is_err());
+        let second = stage.takes(3);
         drop(lost);
         assert_eq!(stage.places.held(), 1);
+        drop(second);
+        assert!(turn.try_recv().is_ok());
     }
 
     #[test]
