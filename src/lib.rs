@@ -169,7 +169,7 @@ pub use client::{Error, Result, WachtClient, init};
 pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
-    Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp,
+    Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, Charge, ClientAddr, ClientIp,
     ClientIpError, CredentialSource, GatewayStats, GrpcRefusals, LimitRefusals, Limits, PeerAddr,
     Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
     RequirePermissionsLayer, Requirement, RequirementError, RequirementErrorKind, ResponseBody,

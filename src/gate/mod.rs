@@ -79,7 +79,7 @@ pub(crate) mod axum;
 mod grpc;
 
 pub use handle::AuthHandle;
-pub use limit::{Algorithm, Limits, RateLimitHeaders, UnknownKeyLimit};
+pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit};
 pub use permission::Permissions;
 pub use permission::requirement::Requirement;
 pub use permission::requirement::error::{RequirementError, RequirementErrorKind};

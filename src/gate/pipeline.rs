@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use crate::clock::Now;
 use crate::gate::directory::{AppRules, AppStatus};
 use crate::gate::limit::{
-    Caller, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
+    Caller, Charge, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
 };
 use crate::gate::options::{GateOptions, KeysElsewhere};
 use crate::gate::permission::requirement::Requirement;
@@ -295,14 +295,14 @@ impl Gate {
                 Some(&**fixed)
             }
         };
-        let rate_limit = match (rules, own) {
+        let (rate_limit, charge) = match (rules, own) {
             (Some(rules), _) => match self.charge(rules, verdict, view, now) {
-                Ok(fields) => fields,
+                Ok(charged) => charged,
                 Err(rejection) => {
                     return Decision::Refuse(rejection.with_answers(&self.options.answers));
                 }
             },
-            (None, _) if !matches!(counted_by, CountedBy::Gateway) => RateLimitFields::default(),
+            (None, _) if !matches!(counted_by, CountedBy::Gateway) => Default::default(),
             (None, None) => return self.wait_for_own_check(verdict.key(), view, now),
             (None, Some(own)) => {
                 let refused = match own {
@@ -319,12 +319,15 @@ impl Gate {
                 if let Some(rejection) = refused {
                     return Decision::Refuse(rejection.with_answers(&self.options.answers));
                 }
-                RateLimitFields::default()
+                Default::default()
             }
         };
         // 6 extensions
         let principal = Principal::new(Arc::clone(verdict), self.options.answers.clone());
         view.extensions().insert(principal);
+        if self.options.charge_later {
+            view.extensions().insert(charge);
+        }
         self.pass(rate_limit, view)
     }
 
@@ -482,10 +485,11 @@ impl Gate {
         verdict: &Verdict,
         view: &mut RequestView<'_>,
         now: Now,
-    ) -> Result<RateLimitFields, Rejection> {
+    ) -> Result<(RateLimitFields, Charge), Rejection> {
         let state = &self.state;
         let metrics = &state.verifier.metrics;
         // Before the resource, which is on loan from the request.
+        let cost = view.cost();
         let address = match rules.counts_by_address() {
             true => view
                 .address()
@@ -501,8 +505,17 @@ impl Gate {
             address,
         };
         let headers = self.options.rate_limit_headers;
-        match state.limiter.admit(rules, &caller, now) {
-            ChargeOutcome::Charged(states) => Ok(rules.fields(&states, headers)),
+        match state.limiter.admit(rules, &caller, cost, now) {
+            ChargeOutcome::Charged(states) => {
+                let charge = match self.options.charge_later {
+                    true => {
+                        let clock = &state.verifier.clock;
+                        Charge::of(&state.limiter, rules, &caller, clock, now)
+                    }
+                    false => Charge::default(),
+                };
+                Ok((rules.fields(&states, headers), charge))
+            }
             ChargeOutcome::Limited(refusal) if state.limits.shadow => {
                 metrics.limit_refusal(refusal.mode.into(), Effect::Shadow);
                 tracing::debug!(
@@ -513,7 +526,7 @@ impl Gate {
                     violated = ?refusal.violated,
                     "would have been refused for a rate limit"
                 );
-                Ok(rules.fields(&refusal.states, headers))
+                Ok((rules.fields(&refusal.states, headers), Charge::default()))
             }
             ChargeOutcome::Limited(refusal) => {
                 metrics.limit_refusal(refusal.mode.into(), Effect::Refused);
@@ -526,7 +539,7 @@ impl Gate {
                     WIRE_UP_THE_ADDRESS,
                 );
                 if state.limits.shadow {
-                    return Ok(RateLimitFields::default());
+                    return Ok(Default::default());
                 }
                 Err(Rejection::misconfigured())
             }
@@ -659,6 +672,9 @@ impl Gate {
         // What a gate further out has put there stays: for a gate that skips, it is no business.
         if extensions.get::<Principal>().is_none() && extensions.get::<Anonymous>().is_none() {
             extensions.insert(Anonymous(self.options.answers.clone()));
+        }
+        if self.options.charge_later && extensions.get::<Charge>().is_none() {
+            extensions.insert(Charge::default());
         }
         self.pass(RateLimitFields::default(), view)
     }

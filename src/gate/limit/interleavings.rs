@@ -35,8 +35,8 @@ impl Model {
 
     /// As `Limiter::admit` does it.
     fn request(&self, now: u64) -> bool {
-        let admitted = self.gcra.look(&self.state, Moment(now)).is_ok()
-            && self.gcra.charge(&self.state, Moment(now)).is_ok();
+        let admitted = self.gcra.look(&self.state, Moment(now), 1).is_ok()
+            && self.gcra.charge(&self.state, Moment(now), 1).is_ok();
         if admitted {
             self.admitted.lock().unwrap().push(now);
         }
@@ -45,8 +45,8 @@ impl Model {
 
     /// A request that another rule refuses after this one was charged.
     fn request_in_vain(&self, now: u64) {
-        if self.gcra.charge(&self.state, Moment(now)).is_ok() {
-            self.gcra.refund(&self.state, Moment(now));
+        if self.gcra.charge(&self.state, Moment(now), 1).is_ok() {
+            self.gcra.refund(&self.state, Moment(now), 1);
         }
     }
 
@@ -62,7 +62,7 @@ impl Model {
         let state = GcraState::default();
         for now in &admitted {
             assert!(
-                alone.charge(&state, Moment(*now)).is_ok(),
+                alone.charge(&state, Moment(*now), 1).is_ok(),
                 "too many: {admitted:?}"
             );
         }
@@ -151,13 +151,13 @@ fn what_is_owed_is_never_lost() {
         let model = Model::new(2);
         let minute = Duration::from_secs(60);
         let other = Arc::clone(&model);
-        let other = thread::spawn(move || other.gcra.book_debt(&other.state, Moment(7), minute));
-        model.gcra.book_debt(&model.state, Moment(7), minute);
-        model.gcra.book_debt(&model.state, Moment(7), minute);
+        let other = thread::spawn(move || other.gcra.book_debt(&other.state, Moment(7), 1, minute));
+        model.gcra.book_debt(&model.state, Moment(7), 1, minute);
+        model.gcra.book_debt(&model.state, Moment(7), 1, minute);
         other.join().unwrap();
         // Three of two: the bucket is whole after a window and a half, and has a place after one.
         assert_eq!(model.state.when_full(), Moment(7 + 3 * WINDOW / 2));
         let wait = Duration::from_nanos(WINDOW);
-        assert_eq!(model.gcra.look(&model.state, Moment(7)), Err(wait));
+        assert_eq!(model.gcra.look(&model.state, Moment(7), 1), Err(wait));
     });
 }

@@ -110,7 +110,7 @@ fn ask(
         resource,
         address: Some(IpAddr::from(Ipv4Addr::from_bits(ip))),
     };
-    limiter.admit(rules, &caller, now)
+    limiter.admit(rules, &caller, 1, now)
 }
 
 impl ChargeOutcome {
