@@ -104,7 +104,7 @@ pub(super) struct RuleState {
     pub(super) place: u32,
     pub(super) remaining: u32,
     /// Whole seconds until there is more; 0 when nothing is used.
-    more_in: u32,
+    pub(super) more_in: u32,
     /// Whole seconds that the current day or month has; 0 for a rolling window.
     period: u32,
 }

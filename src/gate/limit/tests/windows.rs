@@ -5,22 +5,6 @@ use super::super::subjects::LimitSubject;
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
-const CALENDAR_DAY: Window = Window::Calendar(CalendarUnit::Day);
-const CALENDAR_MONTH: Window = Window::Calendar(CalendarUnit::Month);
-
-/// 2028-02-28, 12:00 UTC.
-const LEAP: Now = Now {
-    monotonic: Duration::from_secs(1_000),
-    unix: Duration::from_secs(1_835_352_000),
-};
-
-fn leap(by: Duration) -> Now {
-    Now {
-        monotonic: LEAP.monotonic + by,
-        unix: LEAP.unix + by,
-    }
-}
-
 fn gate(limits: &Limits, rules: &[RuleSpec], now: Now) -> TestGate {
     let limiter = Limiter::new(limits);
     let rules = limiter.ruleset(1, &app("shop"), rules, None, now);
