@@ -208,14 +208,10 @@ impl LimitCounter {
 
     /// Nanoseconds after which a state that nobody charges is idle, whatever was owed.
     pub(super) fn idle_after(&self) -> u64 {
-        self.longest_window().saturating_mul(2)
-    }
-
-    fn longest_window(&self) -> u64 {
         match self {
-            Self::Gcra(gcra) => gcra.refill().max(gcra.window()),
-            Self::Sliding(sliding) => sliding.window(),
-            Self::Calendar(calendar) => nanoseconds(calendar.unit().longest()),
+            Self::Gcra(gcra) => gcra.refill().max(gcra.window()).saturating_mul(2),
+            Self::Sliding(sliding) => sliding.idle_after(),
+            Self::Calendar(calendar) => nanoseconds(calendar.unit().longest()).saturating_mul(2),
         }
     }
 
@@ -223,7 +219,8 @@ impl LimitCounter {
     pub(super) fn one_window_on(&self, now: ClockReading) -> Moment {
         let window = match self {
             Self::Calendar(calendar) => nanoseconds(calendar.period(now).rest(now)),
-            Self::Gcra(_) | Self::Sliding(_) => self.longest_window(),
+            Self::Gcra(gcra) => gcra.refill().max(gcra.window()),
+            Self::Sliding(sliding) => sliding.window(),
         };
         Moment(now.monotonic.0.saturating_add(window))
     }

@@ -75,6 +75,13 @@ impl SlidingCounter {
         self.window
     }
 
+    /// Nanoseconds after which a log that nobody charges is empty, whatever was owed: a window until
+    /// all runs are forgotten, and another for those that pay. Each may be put off within its cell by
+    /// one that pays.
+    pub(crate) fn idle_after(&self) -> u64 {
+        self.window.saturating_add(self.cell).saturating_mul(2)
+    }
+
     /// Whether a request of this cost would pass now, and if not, how long until it would.
     pub(crate) fn look(
         &self,
@@ -108,8 +115,7 @@ impl SlidingCounter {
         self.pay(&mut log, at);
         log.debt = log.debt.min(self.max_requests);
         if log.debt > 0 {
-            // A window until all runs are forgotten, and another for those that pay.
-            log.idle_from = at.saturating_add(self.window.saturating_mul(2));
+            log.idle_from = at.saturating_add(self.idle_after());
         }
     }
 

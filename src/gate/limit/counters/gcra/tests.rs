@@ -128,6 +128,21 @@ fn extreme_limits_neither_panic_nor_admit_too_much() {
             assert_eq!(gcra.level(&bucket, now).remaining, max);
         }
     }
+    for (max, window) in [(u32::MAX, month), (u32::MAX, Duration::MAX), (7, month)] {
+        let gcra = GcraCounter::new(max, window);
+        for now in [Moment(0), Moment(SECOND), latest] {
+            let bucket = GcraState::default();
+            assert_eq!(gcra.charge(&bucket, now, max).unwrap().remaining, 0);
+            gcra.refund(&bucket, now, max);
+            assert_eq!(gcra.level(&bucket, now).remaining, max);
+            gcra.book_debt(&bucket, now, u32::MAX, window);
+            gcra.level(&bucket, now);
+            // Nothing is owed beyond the end of all time.
+            if now < latest && window == month {
+                assert!(gcra.look(&bucket, now, 1).is_err());
+            }
+        }
+    }
     let gcra = GcraCounter::new(1, month);
     let bucket = GcraState::default();
     gcra.charge(&bucket, Moment(0), 1).unwrap();
@@ -135,6 +150,36 @@ fn extreme_limits_neither_panic_nor_admit_too_much() {
 }
 
 proptest! {
+    #[test]
+    fn a_cost_is_as_many_requests_of_one_unit_at_the_same_moment(
+        max in 1_u32..40,
+        window in 1_u64..10_000,
+        steps in prop::collection::vec((0_u64..3_000, 1_u32..50), 1..200),
+    ) {
+        let gcra = GcraCounter::new(max, Duration::from_nanos(window));
+        let [at_once, one_by_one] = [(); 2].map(|()| GcraState::default());
+        let mut now = 1;
+        for (gap, cost) in steps {
+            now += gap;
+            let room = gcra.level(&one_by_one, Moment(now)).remaining;
+            let charged = gcra.charge(&at_once, Moment(now), cost);
+            prop_assert_eq!(charged.is_ok(), cost <= room);
+            if charged.is_ok() {
+                prop_assert_eq!(admitted_at_once(&gcra, &one_by_one, Moment(now), cost), cost);
+            }
+            prop_assert_eq!(at_once.when_full(), one_by_one.when_full());
+            if let Err(wait) = charged {
+                prop_assert_eq!(wait == NEVER, cost > max);
+                if cost > max {
+                    continue;
+                }
+                let then = now + wait.as_nanos() as u64;
+                prop_assert!(gcra.look(&at_once, Moment(then - 1), cost).is_err());
+                prop_assert!(gcra.look(&at_once, Moment(then), cost).is_ok());
+            }
+        }
+    }
+
     #[test]
     fn no_window_admits_more_than_twice_the_limit_less_one(
         max in 1_u32..20,

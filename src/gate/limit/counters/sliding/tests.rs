@@ -25,6 +25,10 @@ impl Perfect {
     }
 
     fn admits(&mut self, now: u64) -> bool {
+        self.admits_cost(now, 1)
+    }
+
+    fn admits_cost(&mut self, now: u64, cost: usize) -> bool {
         while self
             .admitted
             .front()
@@ -32,10 +36,10 @@ impl Perfect {
         {
             self.admitted.pop_front();
         }
-        let admits = self.admitted.len() < self.max_requests;
+        let admits = self.admitted.len() + cost <= self.max_requests;
         if admits {
-            self.admitted.push_back(now);
-            self.count += 1;
+            self.admitted.extend(std::iter::repeat_n(now, cost));
+            self.count += cost;
         }
         admits
     }
@@ -241,6 +245,54 @@ proptest! {
         let mut perfect = Perfect::new(max, window);
         for now in arrivals {
             prop_assert_eq!(sliding.charge(&log, Moment(now), 1).is_ok(), perfect.admits(now));
+        }
+    }
+
+    #[test]
+    fn small_limits_decide_costs_as_a_perfect_log_does(
+        max in 1_u32..=RUNS,
+        window in 1_u64..10_000,
+        arrivals in arrivals(),
+        costs in prop::collection::vec(1_u32..40, 600),
+    ) {
+        let sliding = SlidingCounter::new(max, Duration::from_nanos(window));
+        let log = SlidingState::default();
+        let mut perfect = Perfect::new(max, window);
+        for (now, cost) in arrivals.into_iter().zip(costs) {
+            let expected = perfect.admits_cost(now, cost as usize);
+            prop_assert_eq!(sliding.charge(&log, Moment(now), cost).is_ok(), expected);
+        }
+    }
+
+    /// To the nanosecond, whatever was given back and booked before.
+    #[test]
+    fn the_wait_of_a_cost_is_true(
+        max in 1_u32..100,
+        window in 1_u64..10_000,
+        arrivals in arrivals(),
+        steps in prop::collection::vec((1_u32..100, 0_u32..200, 0_u8..4), 600),
+    ) {
+        let sliding = SlidingCounter::new(max, Duration::from_nanos(window));
+        let log = SlidingState::default();
+        for (now, (cost, units, what)) in arrivals.into_iter().map(Moment).zip(steps) {
+            match sliding.charge(&log, now, cost) {
+                Ok((_, at)) if what == 0 => sliding.refund(&log, at, cost),
+                Ok(_) => {}
+                Err(NEVER) => prop_assert!(cost > max),
+                Err(wait) => {
+                    let nanos = wait.as_nanos() as u64;
+                    let then = log.successor(Moment(0));
+                    prop_assert!(sliding.look(&then, Moment(now.0 + nanos - 1), cost).is_err());
+                    prop_assert!(sliding.look(&then, Moment(now.0 + nanos), cost).is_ok());
+                }
+            }
+            if what == 1 {
+                sliding.book_debt(&log, now, units);
+            }
+            prop_assert!(log.size() <= SlidingState::largest());
+            let idle_at = Moment(log.lock().idle_from);
+            let then = log.successor(Moment(0));
+            prop_assert_eq!(sliding.level(&then, idle_at).remaining, max, "idle is unused");
         }
     }
 
