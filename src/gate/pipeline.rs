@@ -287,6 +287,9 @@ impl Gate {
             return Decision::Refuse(rejection.with_answers(&self.options.answers));
         }
         // 5 limits
+        if self.options.charge_later {
+            view.extensions().insert(Charge::default());
+        }
         let rules = match counted_by {
             CountedBy::Nobody | CountedBy::Gateway => None,
             CountedBy::Scheme(rules) => Some(rules),
@@ -295,14 +298,14 @@ impl Gate {
                 Some(&**fixed)
             }
         };
-        let (rate_limit, charge) = match (rules, own) {
+        let rate_limit = match (rules, own) {
             (Some(rules), _) => match self.charge(rules, verdict, view, now) {
-                Ok(charged) => charged,
+                Ok(fields) => fields,
                 Err(rejection) => {
                     return Decision::Refuse(rejection.with_answers(&self.options.answers));
                 }
             },
-            (None, _) if !matches!(counted_by, CountedBy::Gateway) => Default::default(),
+            (None, _) if !matches!(counted_by, CountedBy::Gateway) => RateLimitFields::default(),
             (None, None) => return self.wait_for_own_check(verdict.key(), view, now),
             (None, Some(own)) => {
                 let refused = match own {
@@ -319,15 +322,12 @@ impl Gate {
                 if let Some(rejection) = refused {
                     return Decision::Refuse(rejection.with_answers(&self.options.answers));
                 }
-                Default::default()
+                RateLimitFields::default()
             }
         };
         // 6 extensions
         let principal = Principal::new(Arc::clone(verdict), self.options.answers.clone());
         view.extensions().insert(principal);
-        if self.options.charge_later {
-            view.extensions().insert(charge);
-        }
         self.pass(rate_limit, view)
     }
 
@@ -485,7 +485,7 @@ impl Gate {
         verdict: &Verdict,
         view: &mut RequestView<'_>,
         now: Now,
-    ) -> Result<(RateLimitFields, Charge), Rejection> {
+    ) -> Result<RateLimitFields, Rejection> {
         let state = &self.state;
         let metrics = &state.verifier.metrics;
         // Before the resource, which is on loan from the request.
@@ -496,25 +496,25 @@ impl Gate {
                 .map(|address| state.client_ip.subject(address)),
             false => None,
         };
+        let resource = view.resource();
         let caller = Caller {
             key: match verdict.identity.kind {
                 PrincipalKind::ApiKey => KeySubject::ApiKey(verdict.identity.key_id),
                 PrincipalKind::OauthAccessToken => KeySubject::Token(verdict.key().digest),
             },
-            resource: &view.resource(),
+            resource: &resource,
             address,
         };
         let headers = self.options.rate_limit_headers;
         match state.limiter.admit(rules, &caller, cost, now) {
             ChargeOutcome::Charged(states) => {
-                let charge = match self.options.charge_later {
-                    true => {
-                        let clock = &state.verifier.clock;
-                        Charge::of(&state.limiter, rules, &caller, clock, now)
-                    }
-                    false => Charge::default(),
-                };
-                Ok((rules.fields(&states, headers), charge))
+                if self.options.charge_later {
+                    let clock = &state.verifier.clock;
+                    let charge = Charge::of(&state.limiter, rules, &caller, clock, now);
+                    drop(resource);
+                    view.extensions().insert(charge);
+                }
+                Ok(rules.fields(&states, headers))
             }
             ChargeOutcome::Limited(refusal) if state.limits.shadow => {
                 metrics.limit_refusal(refusal.mode.into(), Effect::Shadow);
@@ -526,7 +526,7 @@ impl Gate {
                     violated = ?refusal.violated,
                     "would have been refused for a rate limit"
                 );
-                Ok((rules.fields(&refusal.states, headers), Charge::default()))
+                Ok(rules.fields(&refusal.states, headers))
             }
             ChargeOutcome::Limited(refusal) => {
                 metrics.limit_refusal(refusal.mode.into(), Effect::Refused);
@@ -539,7 +539,7 @@ impl Gate {
                     WIRE_UP_THE_ADDRESS,
                 );
                 if state.limits.shadow {
-                    return Ok(Default::default());
+                    return Ok(RateLimitFields::default());
                 }
                 Err(Rejection::misconfigured())
             }

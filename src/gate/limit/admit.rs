@@ -194,13 +194,12 @@ impl Limiter {
         if rule.lacks_address(caller) {
             return Some(ChargeOutcome::MissingAddress);
         }
-        let charge = |state: &CounterState| {
-            let charged = rule.counter.charge(state, now, cost);
-            charged.map_err(|wait| (wait, rule.counter.level(state, now)))
-        };
-        let charged = match rule.subject(caller, resource) {
-            None => charge(&rule.shared),
-            Some(subject) => self.subjects.with_own(&subject, |state| charge(state))?,
+        let subject = rule.subject(caller, resource);
+        let charged = match &subject {
+            None => rule.counter.charge(&rule.shared, now, cost),
+            Some(subject) => self
+                .subjects
+                .with_own(subject, |state| rule.counter.charge(state, now, cost))?,
         };
         Some(match charged {
             Ok((level, _)) => {
@@ -208,7 +207,12 @@ impl Limiter {
                 states.add(RuleState::new(place, level, rule.counter.period(now)));
                 ChargeOutcome::Charged(states)
             }
-            Err((wait, level)) => {
+            Err(wait) => {
+                let level = || {
+                    let own = subject.and_then(|subject| self.subjects.known(&subject));
+                    let state = own.as_deref().unwrap_or(&rule.shared);
+                    rule.counter.level(state, now)
+                };
                 let mut refusal = LimitRefusal::by(rule);
                 let level = refusal.add(rules.name(place), wait, level, cost);
                 let state = RuleState::new(place, level, rule.counter.period(now));
@@ -398,7 +402,7 @@ fn refuse(
         };
         let level = match wait {
             None => rule.level(now),
-            Some(wait) => refusal.add(rules.name(rule.place), wait, rule.level(now), cost),
+            Some(wait) => refusal.add(rules.name(rule.place), wait, || rule.level(now), cost),
         };
         refusal.states.add(rule.rule_state(level, now));
     }
@@ -417,9 +421,15 @@ impl LimitRefusal {
         }
     }
 
-    /// One more rule that refuses a request of this cost, and what it has left. `level` was read
-    /// after it had refused, and may be of a moment at which it no longer would.
-    fn add(&mut self, name: Option<Arc<str>>, wait: Duration, level: Level, cost: u32) -> Level {
+    /// One more rule that refuses a request of this cost, and what it has left. `level` is read after
+    /// it has refused, and may be of a moment at which it no longer would.
+    fn add(
+        &mut self,
+        name: Option<Arc<str>>,
+        wait: Duration,
+        level: impl FnOnce() -> Level,
+        cost: u32,
+    ) -> Level {
         let seconds = (wait != NEVER).then(|| Duration::from_secs(seconds_up(wait).into()));
         self.retry_after = self
             .retry_after
@@ -429,14 +439,17 @@ impl LimitRefusal {
         if self.violated.last() != name.as_ref() {
             self.violated.extend(name);
         }
-        let remaining = level.remaining.min(cost - 1);
+        if cost == 1 && wait != NEVER {
+            // What the request waits for is the next unit.
+            return Level {
+                remaining: 0,
+                more_in: wait,
+            };
+        }
+        let Level { remaining, more_in } = level();
         Level {
-            remaining,
-            // Where nothing is left, what the request waits for is the next unit.
-            more_in: match cost == 1 && wait != NEVER {
-                true => wait,
-                false => level.more_in,
-            },
+            remaining: remaining.min(cost - 1),
+            more_in,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::NotUntil;
 use governor::Quota;
 use governor::RateLimiter;
 use governor::clock;
@@ -154,22 +155,31 @@ impl GcraCounter {
     where
         S: StateStore<Key = NotKeyed>,
     {
-        let (Some(quota), Some(cost)) = (self.quota, NonZeroU32::new(cost)) else {
+        let Some(quota) = self.quota else {
             return Err(NEVER);
         };
-        // Looked at here, because governor multiplies before it looks.
-        if cost > quota.burst_size() {
-            return Err(NEVER);
-        }
         let clock = Argument {
             asked: Cell::new(false),
             now: Nanos::new(now.0),
         };
-        let limiter = RateLimiter::<_, _, _, NoOpMiddleware<Nanos>>::new(quota, store, clock);
-        match limiter.check_n(cost) {
-            Ok(decided) => decided.map_err(|not_until| not_until.wait_time_from(Nanos::new(now.0))),
-            Err(_) => Err(NEVER),
-        }
+        let limiter = Limiter::new(quota, store, clock);
+        let decided = match cost {
+            1 => limiter.check(),
+            _ => self.check_many(&limiter, cost)?,
+        };
+        decided.map_err(|not_until| not_until.wait_time_from(Nanos::new(now.0)))
+    }
+
+    /// Apart, so that what almost every request takes is short.
+    #[inline(never)]
+    fn check_many<S>(&self, limiter: &Limiter<S>, cost: u32) -> Result<Decided, Duration>
+    where
+        S: StateStore<Key = NotKeyed>,
+    {
+        // Looked at here, because governor multiplies before it looks.
+        let affordable = NonZeroU32::new(cost).filter(|_| u64::from(cost) <= self.burst);
+        let decided = affordable.and_then(|cost| limiter.check_n(cost).ok());
+        decided.ok_or(NEVER)
     }
 }
 
@@ -188,6 +198,9 @@ impl GcraState {
         Moment(self.full_at.load(Ordering::Acquire))
     }
 }
+
+type Limiter<S> = RateLimiter<NotKeyed, S, Argument, NoOpMiddleware<Nanos>>;
+type Decided = Result<(), NotUntil<Nanos>>;
 
 /// A state store that decides and writes nothing.
 struct Look<'a>(&'a GcraState);
