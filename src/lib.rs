@@ -84,7 +84,7 @@
 //! | where the key is | [`CredentialSource`] |
 //! | permissions on single routes | [`RequirePermissionsLayer`], [`Requirement`]; in a handler's signature [`wacht_auth::axum::Permitted`][Permitted] |
 //! | how stale an answer may be | [`CachePolicy`] |
-//! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`], [`UnknownKeyLimit`] |
+//! | who counts requests and how, and the headers about it | [`Limits`], [`Algorithm`], [`RateLimitHeaders`], [`Charge`], [`UnknownKeyLimit`] |
 //! | proxies and client addresses | [`ClientIp`] |
 //! | websockets, queues, a check at start, refusing a key at once | [`AuthHandle`] |
 //! | managing apps, keys, rate-limit schemes and OAuth apps | [`WachtClient`], [`api`] |
@@ -170,7 +170,7 @@ pub use client::{Error, Result, WachtClient, init};
 pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
-    Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, ClientAddr, ClientIp,
+    Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, Charge, ClientAddr, ClientIp,
     ClientIpError, CredentialSource, GatewayStats, GrpcRefusals, LimitRefusals, Limits, PeerAddr,
     Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
     RequirePermissionsLayer, Requirement, RequirementError, RequirementErrorKind, ResponseBody,

@@ -25,8 +25,8 @@
 //!    `directory/`, `limit/lookups.rs`.
 //! 4. **Permissions.** Is the key's app accepted here, and does the key hold what is required?
 //!    Decided before any limit is charged. Room: `permission/`.
-//! 5. **Limits.** All matching rules are looked at, then all are charged; a refused request
-//!    consumes nothing. Room: `limit/`.
+//! 5. **Limits.** All matching rules are looked at, then all are charged what the request costs; a
+//!    refused request consumes nothing. Room: `limit/`.
 //! 6. **Extensions.** The [`Principal`] goes into the request, and the request to the inner
 //!    service. What is refused is answered from the table in `refusal/`.
 //!
@@ -79,7 +79,7 @@ pub(crate) mod axum;
 mod grpc;
 
 pub use handle::AuthHandle;
-pub use limit::{Algorithm, Limits, RateLimitHeaders, UnknownKeyLimit};
+pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit};
 pub use permission::Permissions;
 pub use permission::requirement::Requirement;
 pub use permission::requirement::error::{RequirementError, RequirementErrorKind};

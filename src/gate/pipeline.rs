@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use crate::clock::Now;
 use crate::gate::directory::{AppRules, AppStatus};
 use crate::gate::limit::{
-    Caller, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
+    Caller, Charge, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
 };
 use crate::gate::options::{CacheFields, GateOptions};
 use crate::gate::permission::requirement::Requirement;
@@ -292,6 +292,9 @@ impl Gate {
             return Decision::Refuse(rejection.with_answers(&self.options.answers));
         }
         // 5 limits
+        if self.options.charge_later {
+            view.extensions().insert(Charge::default());
+        }
         let rules = match counted_by {
             CountedBy::Nobody | CountedBy::Gateway => None,
             CountedBy::Scheme(rules) => Some(rules),
@@ -495,23 +498,33 @@ impl Gate {
         let state = &self.state;
         let metrics = &state.verifier.metrics;
         // Before the resource, which is on loan from the request.
+        let cost = view.cost();
         let address = match rules.counts_by_address() {
             true => view
                 .address()
                 .map(|address| state.client_ip.subject(address)),
             false => None,
         };
+        let resource = view.resource();
         let caller = Caller {
             key: match verdict.identity.kind {
                 PrincipalKind::ApiKey => KeySubject::ApiKey(verdict.identity.key_id),
                 PrincipalKind::OauthAccessToken => KeySubject::Token(verdict.key().digest),
             },
-            resource: &view.resource(),
+            resource: &resource,
             address,
         };
         let headers = self.options.rate_limit_headers;
-        match state.limiter.admit(rules, &caller, now) {
-            ChargeOutcome::Charged(states) => Ok(rules.fields(&states, headers)),
+        match state.limiter.admit(rules, &caller, cost, now) {
+            ChargeOutcome::Charged(states) => {
+                if self.options.charge_later {
+                    let clock = &state.verifier.clock;
+                    let charge = Charge::of(&state.limiter, rules, &caller, clock, now);
+                    drop(resource);
+                    view.extensions().insert(charge);
+                }
+                Ok(rules.fields(&states, headers))
+            }
             ChargeOutcome::Limited(refusal) if state.limits.shadow => {
                 metrics.limit_refusal(refusal.mode.into(), Effect::Shadow);
                 tracing::debug!(
@@ -674,6 +687,9 @@ impl Gate {
         // What a gate further out has put there stays: for a gate that skips, it is no business.
         if extensions.get::<Principal>().is_none() && extensions.get::<Anonymous>().is_none() {
             extensions.insert(Anonymous(self.options.answers.clone()));
+        }
+        if self.options.charge_later && extensions.get::<Charge>().is_none() {
+            extensions.insert(Charge::default());
         }
         self.pass(RateLimitFields::default(), view)
     }

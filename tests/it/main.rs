@@ -13,6 +13,7 @@ mod axum_ways;
 mod bounds;
 mod by_hand;
 mod cache_weight;
+mod cost;
 mod credentials;
 mod dev;
 mod directory;

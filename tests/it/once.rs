@@ -14,20 +14,20 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// How often each closure ran since it was last asked.
 #[derive(Clone, Default)]
-struct Runs([Arc<AtomicUsize>; 4]);
+struct Runs([Arc<AtomicUsize>; 5]);
 
 impl Runs {
     fn count(&self, closure: usize) {
         self.0[closure].fetch_add(1, Ordering::SeqCst);
     }
 
-    fn take(&self) -> [usize; 4] {
-        [0, 1, 2, 3].map(|closure| self.0[closure].swap(0, Ordering::SeqCst))
+    fn take(&self) -> [usize; 5] {
+        [0, 1, 2, 3, 4].map(|closure| self.0[closure].swap(0, Ordering::SeqCst))
     }
 
     /// A layer with every closure that looks at a request.
     fn counted(&self, layer: WachtAuthLayer) -> WachtAuthLayer {
-        let [skip, resource, first, second] = [0, 1, 2, 3].map(|closure| {
+        let [skip, resource, first, second, cost] = [0, 1, 2, 3, 4].map(|closure| {
             let runs = self.clone();
             move || runs.count(closure)
         });
@@ -47,6 +47,10 @@ impl Runs {
             .require_with(move |_| {
                 second();
                 None
+            })
+            .cost(move |_| {
+                cost();
+                1
             })
     }
 
@@ -80,12 +84,12 @@ async fn no_closure_runs_twice_for_one_request() {
     runs.assert_at_most_once("a miss");
     assert_eq!(scene.wacht.journal().checks_asked()[0].resource, "/ITEMS");
     echo.get(key.secret()).await.assert_ok();
-    assert_eq!(runs.take(), [1, 1, 1, 1], "a hit needs each of them");
+    assert_eq!(runs.take(), [1; 5], "a hit needs each of them");
     scene.clock.advance(31 * SECOND);
     echo.get(key.secret()).await.assert_ok();
     runs.assert_at_most_once("a stale hit");
     landed(&layer).await;
-    assert_eq!(runs.take(), [0; 4], "its refresh");
+    assert_eq!(runs.take(), [0; 5], "its refresh");
     for _ in 0..3 {
         echo.get(key.secret()).await;
     }

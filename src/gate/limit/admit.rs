@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::counters::{ClockReading, CounterState, Level, Receipt};
+use super::counters::{ClockReading, CounterState, Level, NEVER, Receipt};
 use super::fields::{INLINE_RULES, RuleState, RuleStates, seconds_up};
 use super::limits::{Enforcement, Limits};
 use super::rule::{Mode, Rule, RuleKey, RuleSpec};
 use super::rule_set::{Registry, RuleEntry, RuleSet};
-use super::subjects::{Caller, Subjects};
+use super::subjects::{Caller, LimitSubject, Subjects};
 use crate::clock::Now;
 use crate::models::RateLimitRule;
 
@@ -50,8 +50,9 @@ pub(crate) enum ChargeOutcome {
 /// A request that one or more rules refuse. It has consumed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LimitRefusal {
-    /// Whole seconds, at least one, after which every rule that refuses would admit it.
-    pub(crate) retry_after: Duration,
+    /// Whole seconds, at least one, after which every rule that refuses would admit it. `None` where
+    /// one of them never would.
+    pub(crate) retry_after: Option<Duration>,
     /// The names of the rules that refuse, as in `RateLimit-Policy`.
     pub(crate) violated: Vec<Arc<str>>,
     /// Of the rule that decided it.
@@ -62,8 +63,15 @@ pub(crate) struct LimitRefusal {
 /// A rule that matches the request at hand, with what was counted for the caller.
 pub(super) struct MatchedRule<'a> {
     place: u32,
-    rule: &'a Rule,
+    rule: &'a Arc<Rule>,
     state: StateRef<'a>,
+}
+
+/// A rule that a request was charged by, and as whom. Keeps neither the rule nor its counters.
+pub(super) struct ChargedRule {
+    rule: Weak<Rule>,
+    /// `None` for the rule's own counter.
+    subject: Option<LimitSubject>,
 }
 
 enum StateRef<'a> {
@@ -134,8 +142,15 @@ impl Limiter {
         RuleSet::new(rules, before, now)
     }
 
-    /// Charges every rule that matches, or none of them.
-    pub(crate) fn admit(&self, rules: &RuleSet, caller: &Caller<'_>, now: Now) -> ChargeOutcome {
+    /// Charges every rule that matches what the request costs, or none of them anything. A request
+    /// that costs nothing passes where one that costs a unit would.
+    pub(crate) fn admit(
+        &self,
+        rules: &RuleSet,
+        caller: &Caller<'_>,
+        cost: u32,
+        now: Now,
+    ) -> ChargeOutcome {
         let mut matching = rules.matching(caller.resource);
         let Some(first) = matching.next() else {
             return ChargeOutcome::Charged(RuleStates::default());
@@ -143,15 +158,16 @@ impl Limiter {
         let now = ClockReading::from(now);
         let resource = self.fingerprint(caller);
         match matching.next() {
-            None if first.1.departed.is_empty() => {
-                if let Some(outcome) = self.charge_alone(rules, first, caller, resource, now) {
+            None if first.1.departed.is_empty() && cost > 0 => {
+                if let Some(outcome) = self.charge_alone(rules, first, caller, resource, cost, now)
+                {
                     return outcome;
                 }
-                self.look_and_charge(rules, &[first], caller, resource, now)
+                self.look_and_charge(rules, &[first], caller, resource, cost, now)
             }
             second => {
                 let all: Matching<'_> = [first].into_iter().chain(second).chain(matching).collect();
-                self.look_and_charge(rules, &all, caller, resource, now)
+                self.look_and_charge(rules, &all, caller, resource, cost, now)
             }
         }
     }
@@ -172,16 +188,18 @@ impl Limiter {
         (place, RuleEntry { rule, .. }): (u32, &RuleEntry),
         caller: &Caller<'_>,
         resource: u64,
+        cost: u32,
         now: ClockReading,
     ) -> Option<ChargeOutcome> {
         if rule.lacks_address(caller) {
             return Some(ChargeOutcome::MissingAddress);
         }
-        let charged = match rule.subject(caller, resource) {
-            None => rule.counter.charge(&rule.shared, now),
+        let subject = rule.subject(caller, resource);
+        let charged = match &subject {
+            None => rule.counter.charge(&rule.shared, now, cost),
             Some(subject) => self
                 .subjects
-                .with_own(&subject, |state| rule.counter.charge(state, now))?,
+                .with_own(subject, |state| rule.counter.charge(state, now, cost))?,
         };
         Some(match charged {
             Ok((level, _)) => {
@@ -189,9 +207,14 @@ impl Limiter {
                 states.add(RuleState::new(place, level, rule.counter.period(now)));
                 ChargeOutcome::Charged(states)
             }
-            Err(more_in) => {
+            Err(wait) => {
+                let level = || {
+                    let own = subject.and_then(|subject| self.subjects.known(&subject));
+                    let state = own.as_deref().unwrap_or(&rule.shared);
+                    rule.counter.level(state, now)
+                };
                 let mut refusal = LimitRefusal::by(rule);
-                let level = refusal.add(rules.name(place), more_in);
+                let level = refusal.add(rules.name(place), wait, level, cost);
                 let state = RuleState::new(place, level, rule.counter.period(now));
                 refusal.states.add(state);
                 ChargeOutcome::Limited(Box::new(refusal))
@@ -207,6 +230,7 @@ impl Limiter {
         matching: &[(u32, &RuleEntry)],
         caller: &Caller<'_>,
         resource: u64,
+        cost: u32,
         now: ClockReading,
     ) -> ChargeOutcome {
         if matching
@@ -216,12 +240,45 @@ impl Limiter {
             return ChargeOutcome::MissingAddress;
         }
         let matched = self.find_states(matching, caller, resource, now);
+        let needed = cost.max(1);
         for (index, rule) in matched.iter().enumerate() {
-            if let Err(wait) = rule.look(now) {
-                return refuse(rules, &matched, (index, wait), now);
+            if let Err(wait) = rule.look(now, needed) {
+                return refuse(rules, &matched, (index, wait), needed, now);
             }
         }
-        charge_all(rules, &matched, now)
+        match cost {
+            0 => ChargeOutcome::Charged(levels(&matched, now)),
+            _ => charge_all(rules, &matched, cost, now),
+        }
+    }
+
+    /// The rules that charge such a request now.
+    pub(super) fn charged_by(
+        &self,
+        rules: &RuleSet,
+        caller: &Caller<'_>,
+        now: Now,
+    ) -> Vec<ChargedRule> {
+        let matching: Matching<'_> = rules.matching(caller.resource).collect();
+        let resource = self.fingerprint(caller);
+        let matched = self.find_states(&matching, caller, resource, now.into());
+        let charged = matched.iter().map(|MatchedRule { rule, .. }| ChargedRule {
+            rule: Arc::downgrade(rule),
+            subject: rule.subject(caller, resource),
+        });
+        charged.collect()
+    }
+
+    /// Charges rules that have charged a request before, whether so much is left or not.
+    pub(super) fn book_debt(&self, charged: &[ChargedRule], units: u32, now: Now) {
+        let now = ClockReading::from(now);
+        for ChargedRule { rule, subject } in charged {
+            // Where it is gone, so is all that it has counted.
+            let Some(rule) = rule.upgrade() else { continue };
+            let own = subject.and_then(|subject| self.subjects.state(&subject, &rule.shared, now));
+            let state = own.as_deref().unwrap_or(&rule.shared);
+            rule.counter.book_debt(state, now, units);
+        }
     }
 
     /// How many keys and addresses are being counted.
@@ -237,7 +294,7 @@ impl Limiter {
         resource: u64,
         now: ClockReading,
     ) -> MatchedRules<'a> {
-        let find = |place, rule: &'a Rule| {
+        let find = |place, rule: &'a Arc<Rule>| {
             let shared = StateRef::Shared(&rule.shared);
             let state = match rule.subject(caller, resource) {
                 None => shared,
@@ -253,7 +310,7 @@ impl Limiter {
             matched.push(find(*place, &entry.rule));
             for departed in &entry.departed {
                 // It may have several successors, and is one limit all the same.
-                let found = |other: &MatchedRule<'_>| std::ptr::eq(other.rule, &*departed.rule);
+                let found = |other: &MatchedRule<'_>| Arc::ptr_eq(other.rule, &departed.rule);
                 if now.monotonic < departed.until
                     && departed.rule.key.matches(caller.resource)
                     && !matched.iter().any(found)
@@ -292,24 +349,35 @@ impl fmt::Debug for Limiter {
     }
 }
 
+/// What each has left, where nothing is charged.
+fn levels(matched: &[MatchedRule<'_>], now: ClockReading) -> RuleStates {
+    let mut states = RuleStates::default();
+    for rule in matched {
+        states.add(rule.rule_state(rule.level(now), now));
+    }
+    states
+}
+
+/// Charges all of them, or gives back what the first of them were charged. `cost` is not 0.
 pub(super) fn charge_all(
     rules: &RuleSet,
     matched: &[MatchedRule<'_>],
+    cost: u32,
     now: ClockReading,
 ) -> ChargeOutcome {
     let mut states = RuleStates::default();
     let mut receipts = SmallVec::<[Receipt; INLINE_RULES]>::new();
     for (index, rule) in matched.iter().enumerate() {
-        match rule.rule.counter.charge(&rule.state, now) {
+        match rule.rule.counter.charge(&rule.state, now, cost) {
             Ok((level, receipt)) => {
                 states.add(rule.rule_state(level, now));
                 receipts.push(receipt);
             }
             Err(wait) => {
                 for (earlier, receipt) in matched.iter().zip(receipts) {
-                    earlier.rule.counter.refund(&earlier.state, receipt);
+                    earlier.rule.counter.refund(&earlier.state, receipt, cost);
                 }
-                return refuse(rules, matched, (index, wait), now);
+                return refuse(rules, matched, (index, wait), cost, now);
             }
         }
     }
@@ -321,6 +389,7 @@ fn refuse(
     rules: &RuleSet,
     matched: &[MatchedRule<'_>],
     (decided_by, wait): (usize, Duration),
+    cost: u32,
     now: ClockReading,
 ) -> ChargeOutcome {
     let mut refusal = LimitRefusal::by(matched[decided_by].rule);
@@ -329,11 +398,11 @@ fn refuse(
         let wait = if index == decided_by {
             Some(wait)
         } else {
-            rule.look(now).err()
+            rule.look(now, cost).err()
         };
         let level = match wait {
-            None => rule.rule.counter.level(&rule.state, now),
-            Some(more_in) => refusal.add(rules.name(rule.place), more_in),
+            None => rule.level(now),
+            Some(wait) => refusal.add(rules.name(rule.place), wait, || rule.level(now), cost),
         };
         refusal.states.add(rule.rule_state(level, now));
     }
@@ -345,23 +414,41 @@ fn refuse(
 impl LimitRefusal {
     fn by(rule: &Rule) -> Self {
         Self {
-            retry_after: Duration::from_secs(1),
+            retry_after: Some(Duration::from_secs(1)),
             violated: Vec::new(),
             mode: rule.key.mode,
             states: RuleStates::default(),
         }
     }
 
-    /// One more rule that refuses, and what it has left.
-    fn add(&mut self, name: Option<Arc<str>>, more_in: Duration) -> Level {
-        let seconds = Duration::from_secs(seconds_up(more_in).into());
-        self.retry_after = self.retry_after.max(seconds);
+    /// One more rule that refuses a request of this cost, and what it has left. `level` is read after
+    /// it has refused, and may be of a moment at which it no longer would.
+    fn add(
+        &mut self,
+        name: Option<Arc<str>>,
+        wait: Duration,
+        level: impl FnOnce() -> Level,
+        cost: u32,
+    ) -> Level {
+        let seconds = (wait != NEVER).then(|| Duration::from_secs(seconds_up(wait).into()));
+        self.retry_after = self
+            .retry_after
+            .zip(seconds)
+            .map(|(most, wait)| most.max(wait));
         // A rule and those in whose place it is go by one name.
         if self.violated.last() != name.as_ref() {
             self.violated.extend(name);
         }
+        if cost == 1 && wait != NEVER {
+            // What the request waits for is the next unit.
+            return Level {
+                remaining: 0,
+                more_in: wait,
+            };
+        }
+        let Level { remaining, more_in } = level();
         Level {
-            remaining: 0,
+            remaining: remaining.min(cost - 1),
             more_in,
         }
     }
@@ -370,8 +457,12 @@ impl LimitRefusal {
 // === impl MatchedRule ===
 
 impl MatchedRule<'_> {
-    pub(super) fn look(&self, now: ClockReading) -> Result<(), Duration> {
-        self.rule.counter.look(&self.state, now)
+    pub(super) fn look(&self, now: ClockReading, cost: u32) -> Result<(), Duration> {
+        self.rule.counter.look(&self.state, now, cost)
+    }
+
+    fn level(&self, now: ClockReading) -> Level {
+        self.rule.counter.level(&self.state, now)
     }
 
     fn rule_state(&self, level: Level, now: ClockReading) -> RuleState {

@@ -15,6 +15,11 @@ use crate::stripes::Stripes;
 
 /// Which headers tell callers how much of their rate limits is left.
 ///
+/// Where requests have a [`cost`](crate::WachtAuthLayer::cost), limits are of units: what is left is how
+/// much a request may cost now, and the time beside it is until there is at least one unit more.
+/// `Retry-After` on a refusal is until what it cost would pass; it is not there where that is more
+/// than the rule ever admits at once.
+///
 /// They are on admitted answers and on those refused for a limit, where this process counts: where
 /// the gateway does, only it knows what is left, and there are none. A request that no rule matches
 /// gets none either. `Retry-After` on refusals is not affected by this choice.
@@ -104,7 +109,7 @@ pub(super) struct RuleState {
     pub(super) place: u32,
     pub(super) remaining: u32,
     /// Whole seconds until there is more; 0 when nothing is used.
-    more_in: u32,
+    pub(super) more_in: u32,
     /// Whole seconds that the current day or month has; 0 for a rolling window.
     period: u32,
 }

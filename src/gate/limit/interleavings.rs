@@ -15,8 +15,8 @@ use crate::sync::model::{every, many};
 
 const WINDOW: u64 = 60_000;
 
-/// All that was admitted and not given back, by any thread.
-type Admitted = Mutex<Vec<u64>>;
+/// All that was admitted and not given back, by any thread: when, and for how much.
+type Admitted = Mutex<Vec<(u64, u32)>>;
 
 struct Model {
     gcra: GcraCounter,
@@ -35,18 +35,22 @@ impl Model {
 
     /// As `Limiter::admit` does it.
     fn request(&self, now: u64) -> bool {
-        let admitted = self.gcra.look(&self.state, Moment(now)).is_ok()
-            && self.gcra.charge(&self.state, Moment(now)).is_ok();
+        self.request_for(1, now)
+    }
+
+    fn request_for(&self, cost: u32, now: u64) -> bool {
+        let admitted = self.gcra.look(&self.state, Moment(now), cost).is_ok()
+            && self.gcra.charge(&self.state, Moment(now), cost).is_ok();
         if admitted {
-            self.admitted.lock().unwrap().push(now);
+            self.admitted.lock().unwrap().push((now, cost));
         }
         admitted
     }
 
     /// A request that another rule refuses after this one was charged.
-    fn request_in_vain(&self, now: u64) {
-        if self.gcra.charge(&self.state, Moment(now)).is_ok() {
-            self.gcra.refund(&self.state, Moment(now));
+    fn request_in_vain(&self, cost: u32, now: u64) {
+        if self.gcra.charge(&self.state, Moment(now), cost).is_ok() {
+            self.gcra.refund(&self.state, Moment(now), cost);
         }
     }
 
@@ -60,9 +64,9 @@ impl Model {
         admitted.sort_unstable();
         let alone = GcraCounter::new(max_requests, Duration::from_nanos(WINDOW));
         let state = GcraState::default();
-        for now in &admitted {
+        for (now, cost) in &admitted {
             assert!(
-                alone.charge(&state, Moment(*now)).is_ok(),
+                alone.charge(&state, Moment(*now), *cost).is_ok(),
                 "too many: {admitted:?}"
             );
         }
@@ -118,7 +122,7 @@ fn what_is_given_back_lets_nobody_in_too_many() {
             let (first, second) = (Arc::clone(&model), Arc::clone(&model));
             let vain = Arc::clone(&model);
             at_the_same_time(vec![
-                Box::new(move || vain.request_in_vain(in_vain)),
+                Box::new(move || vain.request_in_vain(1, in_vain)),
                 Box::new(move || {
                     first.request(requests[0]);
                 }),
@@ -137,7 +141,7 @@ fn a_place_given_back_is_there_for_the_next() {
     every(|| {
         let model = Model::new(2);
         let vain = Arc::clone(&model);
-        let vain = thread::spawn(move || vain.request_in_vain(7));
+        let vain = thread::spawn(move || vain.request_in_vain(1, 7));
         assert!(model.request(7), "there was room for both");
         vain.join().unwrap();
         assert!(model.request(7), "one place was given back");
@@ -146,18 +150,60 @@ fn a_place_given_back_is_there_for_the_next() {
 }
 
 #[test]
+fn a_cost_is_charged_whole_or_not_at_all() {
+    for (costs, passed) in [([2, 2], 1), ([2, 1], 2), ([3, 1], 1)] {
+        every(move || {
+            let model = Model::new(3);
+            let other = Arc::clone(&model);
+            let other = thread::spawn(move || other.request_for(costs[0], 7));
+            model.request_for(costs[1], 7);
+            other.join().unwrap();
+            assert_eq!(model.count(), passed, "{costs:?}");
+            model.nobody_was_let_in_too_many(3);
+        });
+    }
+}
+
+#[test]
+fn a_cost_that_is_given_back_lets_nobody_in_too_many() {
+    // In vain at the same moment, before the others, and a refill before them.
+    for (in_vain, requests) in [
+        (100, [100, 100]),
+        (100, [130, 60_100]),
+        (60_100, [100, 100]),
+    ] {
+        let model = move || {
+            let model = Model::new(3);
+            let (first, second) = (Arc::clone(&model), Arc::clone(&model));
+            let vain = Arc::clone(&model);
+            at_the_same_time(vec![
+                Box::new(move || vain.request_in_vain(3, in_vain)),
+                Box::new(move || {
+                    first.request_for(2, requests[0]);
+                }),
+                Box::new(move || {
+                    second.request_for(2, requests[1]);
+                }),
+            ]);
+            model.nobody_was_let_in_too_many(3);
+        };
+        many(model);
+    }
+}
+
+#[test]
 fn what_is_owed_is_never_lost() {
     every(|| {
         let model = Model::new(2);
         let minute = Duration::from_secs(60);
         let other = Arc::clone(&model);
-        let other = thread::spawn(move || other.gcra.book_debt(&other.state, Moment(7), minute));
-        model.gcra.book_debt(&model.state, Moment(7), minute);
-        model.gcra.book_debt(&model.state, Moment(7), minute);
+        let other = thread::spawn(move || other.gcra.book_debt(&other.state, Moment(7), 1, minute));
+        model.gcra.book_debt(&model.state, Moment(7), 1, minute);
+        model.gcra.book_debt(&model.state, Moment(7), 1, minute);
         other.join().unwrap();
         // Three of two: the bucket is whole after a window and a half, and has a place after one.
         assert_eq!(model.state.when_full(), Moment(7 + 3 * WINDOW / 2));
         let wait = Duration::from_nanos(WINDOW);
-        assert_eq!(model.gcra.look(&model.state, Moment(7)), Err(wait));
+        assert_eq!(model.gcra.look(&model.state, Moment(7), 1), Err(wait));
     });
 }

@@ -79,7 +79,9 @@ pub(super) enum Enforcement {
 ///
 /// Calendar units are counted alike under both, in 24 bytes: exactly `max` in each day or month,
 /// which is up to `2·max` in a stretch of a day that has midnight in it. All bounds hold for any
-/// number of threads; they are for one process, see [`Limits::replicas`].
+/// number of threads; they are for one process, see [`Limits::replicas`]. Where requests have a
+/// [`cost`](crate::WachtAuthLayer::cost) they are of units, without what a
+/// [`Charge`](crate::Charge) books.
 ///
 /// To a counter's state comes the entry that finds it, about 150 bytes, for every mode but
 /// `per_app`.
@@ -184,6 +186,9 @@ impl Limits {
     /// no rate-limit fields then; a refusal has `Retry-After`, at most 60 s. A
     /// requirement that is a plain list of permissions travels with the check, so the gateway
     /// refuses before it charges; any other is checked here, after it has charged.
+    ///
+    /// The gateway cannot be told what a request costs, nor be charged later: every request is one,
+    /// whatever [`cost`](crate::WachtAuthLayer::cost) and a [`Charge`](crate::Charge) say.
     ///
     /// ```
     /// use wacht_auth::dev::{DevGateway, DevRule, ManualClock};

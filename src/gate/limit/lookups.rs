@@ -173,7 +173,7 @@ impl FailedLookups {
             return Ok(());
         };
         match subjects.known(&source.subject()).as_deref() {
-            Some(CounterState::Gcra(state)) => gcra.look(state, now.into()),
+            Some(CounterState::Gcra(state)) => gcra.look(state, now.into(), 1),
             _ => Ok(()),
         }
     }
@@ -186,7 +186,7 @@ impl FailedLookups {
         let unused = CounterState::Gcra(Default::default());
         let state = subjects.state(&source.subject(), &unused, ClockReading::from(now));
         if let Some(CounterState::Gcra(state)) = state.as_deref() {
-            gcra.book_debt(state, now.into(), LONGEST_DEBT);
+            gcra.book_debt(state, now.into(), 1, LONGEST_DEBT);
         }
     }
 }

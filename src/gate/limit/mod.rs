@@ -11,12 +11,14 @@
 //! 4. [`admit`]: finds the state of each rule that matches the resource, looks at all of them and,
 //!    if none refuses, charges all. The look was advice: should a charge fail because another
 //!    request came first, those before it are refunded.
-//! 5. [`subjects`]: the states of keys and addresses, as many as fit.
-//! 6. [`counters`]: how one state is looked at and charged.
-//! 7. [`fields`]: what is left, as header fields.
-//! 8. [`lookups`]: look-ups of unknown keys, which are limited per address.
+//! 5. [`charge`]: what is charged to a request after it has passed.
+//! 6. [`subjects`]: the states of keys and addresses, as many as fit.
+//! 7. [`counters`]: how one state is looked at and charged.
+//! 8. [`fields`]: what is left, as header fields.
+//! 9. [`lookups`]: look-ups of unknown keys, which are limited per address.
 
 mod admit;
+mod charge;
 mod counters;
 mod fields;
 mod limits;
@@ -31,6 +33,7 @@ mod interleavings;
 mod tests;
 
 pub(crate) use self::admit::{ChargeOutcome, CountedBy, LimitRefusal, Limiter};
+pub use self::charge::Charge;
 pub(crate) use self::fields::RateLimitFields;
 pub use self::fields::RateLimitHeaders;
 pub use self::limits::{Algorithm, Limits};

@@ -10,7 +10,7 @@ use http::StatusCode;
 /// | `MalformedCredential` | 400 | 16 | … `error="invalid_request"` |
 /// | `InvalidKey` | 401 | 16 | … `error="invalid_token"` |
 /// | `PermissionDenied` | 403 | 7 | … `error="insufficient_scope"`, with `scope="…"` where the requirement is a plain list of permissions that can be scopes (RFC 6749) |
-/// | `RateLimited` | 429 | 8 | `Retry-After`; where this process counts, the [rate-limit fields](crate::RateLimitHeaders), and `violated-policies` in the body |
+/// | `RateLimited` | 429 | 8 | `Retry-After`, but for a request that costs more than its rule ever admits; where this process counts, the [rate-limit fields](crate::RateLimitHeaders), and `violated-policies` in the body |
 /// | `Unavailable` | 503 | 14 | `Retry-After` |
 /// | `Misconfigured` | 500 | 13 | nothing: the reason is in the log |
 ///

@@ -140,7 +140,8 @@ impl Rejection {
 
     /// `fields` are the rate-limit header fields that go with the answer.
     pub(crate) fn rate_limited(limits: LimitRefusal, fields: RateLimitFields) -> Self {
-        Self::rate_limited_plainly(limits.retry_after).with(|details| {
+        Self::new(RejectionKind::RateLimited).with(|details| {
+            details.retry_after = limits.retry_after;
             details.violated_policies = limits.violated;
             details.rate_limit_fields = fields;
         })
@@ -194,7 +195,8 @@ impl Rejection {
     }
 
     /// When it makes sense to try again, for [`RateLimited`](RejectionKind::RateLimited) and
-    /// [`Unavailable`](RejectionKind::Unavailable).
+    /// [`Unavailable`](RejectionKind::Unavailable). `None` for a request that costs more than its rule
+    /// ever admits at once, and for all other kinds.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after

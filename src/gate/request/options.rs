@@ -16,8 +16,11 @@ pub(crate) struct RequestOptions {
     pub(crate) resource: Option<Resource>,
     /// All of them apply.
     pub(crate) require_with: Vec<RequirementOf>,
+    /// Without it, one unit.
+    pub(crate) cost: Option<Cost>,
 }
 
 pub(crate) type Predicate = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 pub(crate) type Resource = Arc<dyn for<'a> Fn(&'a Parts) -> Cow<'a, str> + Send + Sync>;
 pub(crate) type RequirementOf = Arc<dyn Fn(&Parts) -> Option<Arc<Requirement>> + Send + Sync>;
+pub(crate) type Cost = Arc<dyn Fn(&Parts) -> u32 + Send + Sync>;

@@ -54,6 +54,7 @@ pub(crate) struct Resolved {
     address: Option<Option<IpAddr>>,
     requirements: Option<Requirements>,
     deadline: Option<Deadline>,
+    cost: Option<u32>,
 }
 
 /// What [`require_with`](crate::WachtAuthLayer::require_with) asks of one request.
@@ -168,6 +169,20 @@ impl<'a> RequestView<'a> {
                 Source::Detached { .. } => Requirements::new(),
             })
             .as_slice()
+    }
+
+    /// How many units the request is charged.
+    pub(crate) fn cost(&mut self) -> u32 {
+        let Some(cost) = &self.options.cost else {
+            return 1;
+        };
+        *self
+            .resolved
+            .cost
+            .get_or_insert_with(|| match &self.source {
+                Source::Http(parts) => cost(parts),
+                Source::Detached { .. } => 1,
+            })
     }
 
     /// The whole address of the caller, if anything tells it.

@@ -49,6 +49,8 @@ use crate::gate::service::WachtAuth;
 /// | [`skip`](Self::skip): requests that pass unseen | none |
 /// | [`resource`](Self::resource): what endpoint rules and Wacht's audit see | the path |
 /// | [`require`](Self::require), [`require_with`](Self::require_with): permissions; they add up | none |
+/// | [`cost`](Self::cost): units that a request is charged | 1 |
+/// | [`charge_later`](Self::charge_later): a [`Charge`](crate::Charge) for cost known only afterwards | off |
 /// | [`realm`](Self::realm): in `WWW-Authenticate` | `api` |
 /// | [`on_reject`](Self::on_reject): refusals in your own format | the table of [`RejectionKind`](crate::RejectionKind) |
 /// | [`grpc`](Self::grpc): which refusals are gRPC's | those of gRPC calls |
@@ -293,6 +295,59 @@ impl WachtAuthLayer {
         F: Fn(&Parts) -> Option<Arc<Requirement>> + Send + Sync + 'static,
     {
         self.view(|options| options.request.require_with.push(Arc::new(requirement)))
+    }
+
+    /// How many units a request is charged by every rule that matches: whole or not at all, by all of
+    /// them or by none. Default: 1.
+    ///
+    /// A request that costs 0 asks without being charged: it passes where one that costs 1 would. One
+    /// that costs more than a rule ever admits at once is refused without `Retry-After`, since no time
+    /// would help. `cost` is asked at most once for a request, and only when its limits are counted. As in
+    /// [`skip`](Self::skip), the URI is cut inside axum's `nest`. Of several gates on one state, the
+    /// outermost charges.
+    ///
+    /// A key without a request, as in
+    /// [`authenticate_key`](crate::AuthHandle::authenticate_key), costs 1. The gateway cannot be told of
+    /// a cost: under [`Limits::gateway`](crate::Limits::gateway), and for rules that only the gateway can
+    /// count, every request is one.
+    ///
+    /// ```
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use tower::ServiceExt;
+    /// use wacht_auth::WachtAuthLayer;
+    /// use wacht_auth::dev::{DevGateway, DevRule};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// wacht.set_scheme("orders", [DevRule::per_key(10, "minute", 1)]);
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client())
+    ///     .app("orders")
+    ///     .cost(|parts| if parts.uri.path() == "/export" { 5 } else { 1 });
+    /// let app = Router::new()
+    ///     .route("/export", get(async || "all orders"))
+    ///     .route("/orders", get(async || "one order"))
+    ///     .layer(gate);
+    ///
+    /// for (path, left) in [("/export", "r=5"), ("/orders", "r=4")] {
+    ///     let request = Request::get(path).header("authorization", format!("Bearer {}", key.secret()));
+    ///     let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
+    ///     assert!(answer.headers()["ratelimit"].to_str()?.contains(left));
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn cost(self, cost: impl Fn(&Parts) -> u32 + Send + Sync + 'static) -> Self {
+        self.view(|options| options.request.cost = Some(Arc::new(cost)))
+    }
+
+    /// Puts a [`Charge`](crate::Charge) into the extensions of every request that passes, for cost that
+    /// is known only afterwards. It has an example. Of several gates on one state, the outermost
+    /// charges, and so has to be the one with this option.
+    ///
+    /// A key that [`AuthHandle`] authenticates has none: there is no request to put it in.
+    pub fn charge_later(self) -> Self {
+        self.view(|options| options.charge_later = true)
     }
 
     /// The realm in `WWW-Authenticate`. Default: `api`. Characters that cannot stand in a quoted

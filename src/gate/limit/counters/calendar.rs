@@ -12,7 +12,7 @@ use chrono::Months;
 use chrono::NaiveDate;
 use chrono::NaiveTime;
 
-use super::reading::{ClockReading, Level};
+use super::reading::{ClockReading, Level, NEVER};
 
 /// What a calendar rule counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +35,8 @@ pub(crate) struct Calendar {
 /// One day or month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Period {
-    /// Grows with every one that is entered; 0 is before the first.
+    /// Grows by one for the one that follows, and by two where some between were skipped: what is
+    /// owed lasts no longer. 0 is before the first.
     number: u32,
     /// Seconds since 1970.
     start: u64,
@@ -44,18 +45,23 @@ pub(crate) struct Period {
     entered: u64,
 }
 
-/// At most `max_requests` in a day or a month.
+/// At most `max_requests` units in a day or a month.
 #[derive(Debug)]
-pub(crate) struct CalendarCounter {
+pub(crate) struct CalendarCounter(Arc<CalendarLimit>);
+
+#[derive(Debug)]
+struct CalendarLimit {
     max_requests: u32,
     calendar: Arc<Calendar>,
 }
 
 /// What one counter has admitted in which period: the period's number in the upper half, the
 /// count in the lower. One word, so that both change at once.
+///
+/// A count beyond the limit is owed, and goes over into the next period.
 #[derive(Debug)]
 pub(crate) struct CalendarState {
-    calendar: Arc<Calendar>,
+    limit: Arc<CalendarLimit>,
     used: AtomicU64,
 }
 
@@ -121,8 +127,9 @@ impl Calendar {
 
     fn next(&self, known: &Period, now: ClockReading) -> Period {
         let (start, end) = self.unit.around(now.unix.as_secs());
+        let skips = start > known.end;
         Period {
-            number: known.number.saturating_add(1),
+            number: known.number.saturating_add(1 + u32::from(skips)),
             start,
             end,
             entered: now.monotonic.0,
@@ -158,62 +165,89 @@ impl Period {
 
 impl CalendarCounter {
     pub(crate) fn new(max_requests: u32, calendar: Arc<Calendar>) -> Self {
-        Self {
+        Self(Arc::new(CalendarLimit {
             max_requests,
             calendar,
-        }
+        }))
     }
 
     pub(crate) fn unused(&self) -> CalendarState {
         CalendarState {
-            calendar: Arc::clone(&self.calendar),
+            limit: Arc::clone(&self.0),
             used: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn unit(&self) -> CalendarUnit {
-        self.calendar.unit
+        self.0.calendar.unit
     }
 
     pub(crate) fn period(&self, now: ClockReading) -> Period {
-        self.calendar.period(now)
+        self.0.calendar.period(now)
     }
 
-    /// Whether a request would pass now, and if not, how long until it would.
-    pub(crate) fn look(&self, state: &CalendarState, now: ClockReading) -> Result<(), Duration> {
+    /// Whether a request of this cost would pass now, and if not, how long until it would.
+    pub(crate) fn look(
+        &self,
+        state: &CalendarState,
+        now: ClockReading,
+        cost: u32,
+    ) -> Result<(), Duration> {
         let period = self.period(now);
-        let used = used_in(state.used.load(Ordering::Acquire), period.number).used;
-        match used < self.max_requests {
+        let used = self.0.used_in(state.word(), period.number).used;
+        match self.0.admits(used, cost) {
             true => Ok(()),
-            false => Err(period.rest(now)),
+            false => Err(self.wait(used, cost, period, now)),
         }
     }
 
-    /// Counts one request, and returns what is left and in which period it was counted.
+    /// Counts one request of this cost, and returns what is left and in which period it was
+    /// counted.
     pub(crate) fn charge(
         &self,
         state: &CalendarState,
         now: ClockReading,
+        cost: u32,
     ) -> Result<(Level, u32), Duration> {
         let period = self.period(now);
         let more = |word: u64| {
-            let PeriodUse { number, used } = used_in(word, period.number);
-            (used < self.max_requests).then(|| word_of(number, used + 1))
+            let PeriodUse { number, used } = self.0.used_in(word, period.number);
+            self.0
+                .admits(used, cost)
+                .then(|| word_of(number, used + cost))
         };
         let before = state
             .used
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .map_err(|_| period.rest(now))?;
-        let PeriodUse { number, used } = used_in(before, period.number);
-        let level = self.level_of(used + 1, period, now);
+            .map_err(|word| {
+                let used = self.0.used_in(word, period.number).used;
+                self.wait(used, cost, period, now)
+            })?;
+        let PeriodUse { number, used } = self.0.used_in(before, period.number);
+        let level = self.level_of(used + cost, period, now);
         Ok((level, number))
     }
 
-    /// Gives back one charge made in the period of this number.
-    pub(crate) fn refund(&self, state: &CalendarState, charged: u32) {
+    /// Counts so many units, though the limit may be used up. What is owed then is never more than
+    /// the limit.
+    pub(crate) fn book_debt(&self, state: &CalendarState, now: ClockReading, units: u32) {
+        let number = self.period(now).number;
+        let more = |word: u64| {
+            let PeriodUse { number, used } = self.0.used_in(word, number);
+            let most = self.0.max_requests.saturating_mul(2);
+            Some(word_of(number, used.saturating_add(units).min(most)))
+        };
+        // The closure never declines.
+        let _ = state
+            .used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+    }
+
+    /// Gives back one charge of this cost made in the period of this number.
+    pub(crate) fn refund(&self, state: &CalendarState, charged: u32, cost: u32) {
         let less = |word: u64| {
-            let PeriodUse { number, used } = used_in(word, charged);
-            (number == charged && used > 0).then(|| word_of(number, used - 1))
+            let PeriodUse { number, used } = self.0.used_in(word, charged);
+            (number == charged && used > 0).then(|| word_of(number, used.saturating_sub(cost)))
         };
         // Declined when the period is over: then there is nothing left to give back.
         let _ = state
@@ -223,19 +257,66 @@ impl CalendarCounter {
 
     pub(crate) fn level(&self, state: &CalendarState, now: ClockReading) -> Level {
         let period = self.period(now);
-        let used = used_in(state.used.load(Ordering::Acquire), period.number).used;
+        let used = self.0.used_in(state.word(), period.number).used;
         self.level_of(used, period, now)
     }
 
     fn level_of(&self, used: u32, period: Period, now: ClockReading) -> Level {
-        let remaining = self.max_requests.saturating_sub(used);
+        let max = self.0.max_requests;
         Level {
-            remaining,
-            more_in: match used == 0 && remaining > 0 {
-                true => Duration::ZERO,
-                false => period.rest(now),
+            remaining: max.saturating_sub(used),
+            more_in: match (used, max) {
+                (_, 0) => period.rest(now),
+                (0, _) => Duration::ZERO,
+                _ => self.wait(used, max.saturating_sub(used) + 1, period, now),
             },
         }
+    }
+
+    /// Until there is room for this cost, which there is not now: in the next period, or in the
+    /// one after it where the next has to pay for what is owed.
+    fn wait(&self, used: u32, cost: u32, period: Period, now: ClockReading) -> Duration {
+        if cost > self.0.max_requests {
+            return NEVER;
+        }
+        let rest = period.rest(now);
+        let next = match self.0.admits(self.0.owed(used), cost) {
+            true => Duration::ZERO,
+            false => {
+                let (start, end) = self.unit().around(now.unix.saturating_add(rest).as_secs());
+                Duration::from_secs(end.saturating_sub(start))
+            }
+        };
+        rest.saturating_add(next)
+    }
+}
+
+// === impl CalendarLimit ===
+
+impl CalendarLimit {
+    fn admits(&self, used: u32, cost: u32) -> bool {
+        self.max_requests
+            .checked_sub(used)
+            .is_some_and(|free| cost <= free)
+    }
+
+    /// What is used of the next period from the beginning.
+    fn owed(&self, used: u32) -> u32 {
+        used.saturating_sub(self.max_requests)
+    }
+
+    /// What is used in the period of this number, or in a later one that others are in already.
+    fn used_in(&self, word: u64, number: u32) -> PeriodUse {
+        let known = PeriodUse {
+            number: (word >> 32) as u32,
+            used: word as u32,
+        };
+        let used = match number.saturating_sub(known.number) {
+            0 => return known,
+            1 => self.owed(known.used),
+            _ => 0,
+        };
+        PeriodUse { number, used }
     }
 }
 
@@ -243,34 +324,26 @@ impl CalendarCounter {
 
 impl CalendarState {
     pub(crate) fn is_idle(&self, now: ClockReading) -> bool {
-        let word = self.used.load(Ordering::Acquire);
-        used_in(word, self.calendar.period(now).number).used == 0
+        let number = self.limit.calendar.period(now).number;
+        self.limit.used_in(self.word(), number).used == 0
     }
 
     /// A state that says what this one does.
     pub(crate) fn successor(&self) -> Self {
         Self {
-            calendar: Arc::clone(&self.calendar),
-            used: AtomicU64::new(self.used.load(Ordering::Acquire)),
+            limit: Arc::clone(&self.limit),
+            used: AtomicU64::new(self.word()),
         }
+    }
+
+    fn word(&self) -> u64 {
+        self.used.load(Ordering::Acquire)
     }
 }
 
 struct PeriodUse {
     number: u32,
     used: u32,
-}
-
-/// What is used in the period of this number, or in a later one that others are in already.
-fn used_in(word: u64, number: u32) -> PeriodUse {
-    let known = PeriodUse {
-        number: (word >> 32) as u32,
-        used: word as u32,
-    };
-    match known.number < number {
-        true => PeriodUse { number, used: 0 },
-        false => known,
-    }
 }
 
 fn word_of(number: u32, used: u32) -> u64 {

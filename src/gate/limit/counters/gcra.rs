@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::NotUntil;
 use governor::Quota;
 use governor::RateLimiter;
 use governor::clock;
@@ -15,11 +16,11 @@ use governor::nanos::Nanos;
 use governor::state::NotKeyed;
 use governor::state::StateStore;
 
-use super::reading::{Level, Moment};
+use super::reading::{Level, Moment, NEVER};
 use crate::clock::{LONGEST, nanoseconds};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// `max_requests` at once, refilled evenly over the window.
+/// `max_requests` units at once, refilled evenly over the window.
 ///
 /// Admits at most `2 * max_requests - 1` in any window, and `max_requests` per window sustained.
 #[derive(Debug)]
@@ -58,29 +59,35 @@ impl GcraCounter {
         }
     }
 
-    /// Whether a request would pass now, and if not, how long until it would.
-    pub(crate) fn look(&self, state: &GcraState, now: Moment) -> Result<(), Duration> {
-        self.check(Look(state), now).map(drop)
+    /// Whether a request of this cost would pass now, and if not, how long until it would.
+    pub(crate) fn look(&self, state: &GcraState, now: Moment, cost: u32) -> Result<(), Duration> {
+        self.check(Look(state), now, cost).map(drop)
     }
 
-    /// Takes one request's worth out of the bucket and returns what is left.
-    pub(crate) fn charge(&self, state: &GcraState, now: Moment) -> Result<Level, Duration> {
+    /// Takes what one request costs out of the bucket and returns what is left.
+    pub(crate) fn charge(
+        &self,
+        state: &GcraState,
+        now: Moment,
+        cost: u32,
+    ) -> Result<Level, Duration> {
         // Published before the charge itself: whoever sees the charge sees this.
         if state.charged_at.load(Ordering::Relaxed) < now.0 {
             state.charged_at.fetch_max(now.0, Ordering::Relaxed);
         }
         let written = Cell::new(0);
-        self.check(Charge(state, &written), now)?;
+        self.check(Charge(state, &written), now, cost)?;
         Ok(self.level_at(written.get(), now))
     }
 
-    /// Takes one request's worth out of the bucket, though there may be none left. What is owed
-    /// then is never more than `longest` takes to refill.
-    pub(crate) fn book_debt(&self, state: &GcraState, now: Moment, longest: Duration) {
+    /// Takes so many units out of the bucket, though there may be none left. What is owed then is
+    /// never more than `longest` takes to refill.
+    pub(crate) fn book_debt(&self, state: &GcraState, now: Moment, units: u32, longest: Duration) {
         let longest = nanoseconds(longest).saturating_add(self.refill());
         let latest = now.0.saturating_add(longest).min(LONGEST);
+        let booked = self.interval.saturating_mul(units.into());
         let more = |full_at: u64| {
-            let next = full_at.max(now.0).saturating_add(self.interval);
+            let next = full_at.max(now.0).saturating_add(booked);
             // Never less than it is: another may have read the clock later.
             Some(next.min(latest).max(full_at))
         };
@@ -90,16 +97,17 @@ impl GcraCounter {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
     }
 
-    /// Gives back one charge made at `charged`.
+    /// Gives back one charge of this cost made at `charged`.
     ///
     /// Whole, if nobody has charged at a later moment since. Otherwise the bucket may have
     /// been full in between and lost up to that much time, so that much is kept: giving it back
     /// would admit more than the limit.
-    pub(crate) fn refund(&self, state: &GcraState, charged: Moment) {
+    pub(crate) fn refund(&self, state: &GcraState, charged: Moment, cost: u32) {
+        let paid = self.interval.saturating_mul(cost.into());
         let less = |full_at: u64| {
             let latest = state.charged_at.load(Ordering::Relaxed);
             let since = latest.saturating_sub(charged.0);
-            Some(full_at.saturating_sub(self.interval.saturating_sub(since)))
+            Some(full_at.saturating_sub(paid.saturating_sub(since)))
         };
         // The closure never declines.
         let _ = state
@@ -129,11 +137,12 @@ impl GcraCounter {
         }
         let used = full_at.saturating_sub(now.0);
         let free = self.refill().saturating_sub(used);
+        let owed = used.saturating_sub(self.refill());
         let remaining = free / self.interval;
         let more_in = if remaining == self.burst {
             0
         } else {
-            self.interval - free % self.interval
+            owed + self.interval - free % self.interval
         };
         Level {
             remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
@@ -141,20 +150,36 @@ impl GcraCounter {
         }
     }
 
-    fn check<S>(&self, store: S, now: Moment) -> Result<(), Duration>
+    /// `cost` is not 0.
+    fn check<S>(&self, store: S, now: Moment, cost: u32) -> Result<(), Duration>
     where
         S: StateStore<Key = NotKeyed>,
     {
         let Some(quota) = self.quota else {
-            return Err(Duration::from_nanos(self.window));
+            return Err(NEVER);
         };
         let clock = Argument {
             asked: Cell::new(false),
             now: Nanos::new(now.0),
         };
-        RateLimiter::<_, _, _, NoOpMiddleware<Nanos>>::new(quota, store, clock)
-            .check()
-            .map_err(|not_until| not_until.wait_time_from(Nanos::new(now.0)))
+        let limiter = Limiter::new(quota, store, clock);
+        let decided = match cost {
+            1 => limiter.check(),
+            _ => self.check_many(&limiter, cost)?,
+        };
+        decided.map_err(|not_until| not_until.wait_time_from(Nanos::new(now.0)))
+    }
+
+    /// Apart, so that what almost every request takes is short.
+    #[inline(never)]
+    fn check_many<S>(&self, limiter: &Limiter<S>, cost: u32) -> Result<Decided, Duration>
+    where
+        S: StateStore<Key = NotKeyed>,
+    {
+        // Looked at here, because governor multiplies before it looks.
+        let affordable = NonZeroU32::new(cost).filter(|_| u64::from(cost) <= self.burst);
+        let decided = affordable.and_then(|cost| limiter.check_n(cost).ok());
+        decided.ok_or(NEVER)
     }
 }
 
@@ -173,6 +198,9 @@ impl GcraState {
         Moment(self.full_at.load(Ordering::Acquire))
     }
 }
+
+type Limiter<S> = RateLimiter<NotKeyed, S, Argument, NoOpMiddleware<Nanos>>;
+type Decided = Result<(), NotUntil<Nanos>>;
 
 /// A state store that decides and writes nothing.
 struct Look<'a>(&'a GcraState);

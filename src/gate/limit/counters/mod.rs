@@ -19,7 +19,7 @@ use crate::clock::nanoseconds;
 
 use self::calendar::{Calendar, CalendarCounter, CalendarState};
 pub(super) use self::gcra::{GcraCounter, GcraState};
-pub(super) use self::reading::{ClockReading, Level, Moment};
+pub(super) use self::reading::{ClockReading, Level, Moment, NEVER};
 use self::sliding::{SlidingCounter, SlidingState};
 
 pub(crate) use self::calendar::CalendarUnit;
@@ -116,49 +116,77 @@ impl LimitCounter {
         }
     }
 
-    /// Whether a request would pass now, and if not, how long until it would.
-    pub(super) fn look(&self, state: &CounterState, now: ClockReading) -> Result<(), Duration> {
+    /// Whether a request of this cost, which is not 0, would pass now, and if not, how long until it
+    /// would: [`NEVER`] where it costs more than the rule ever admits at once.
+    pub(super) fn look(
+        &self,
+        state: &CounterState,
+        now: ClockReading,
+        cost: u32,
+    ) -> Result<(), Duration> {
         match (self, state) {
-            (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra.look(state, now.monotonic),
+            (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra.look(state, now.monotonic, cost),
             (Self::Sliding(sliding), CounterState::Sliding(state)) => {
-                sliding.look(state, now.monotonic)
+                sliding.look(state, now.monotonic, cost)
             }
-            (Self::Calendar(calendar), CounterState::Calendar(state)) => calendar.look(state, now),
+            (Self::Calendar(calendar), CounterState::Calendar(state)) => {
+                calendar.look(state, now, cost)
+            }
             _ => Err(WRONG_STATE_WAIT),
         }
     }
 
-    /// Takes one request's worth, and returns what is left.
+    /// Takes what one request costs, whole or not at all, and returns what is left. `cost` is not 0.
     pub(super) fn charge(
         &self,
         state: &CounterState,
         now: ClockReading,
+        cost: u32,
     ) -> Result<(Level, Receipt), Duration> {
         match (self, state) {
             (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra
-                .charge(state, now.monotonic)
+                .charge(state, now.monotonic, cost)
                 .map(|level| (level, Receipt::At(now.monotonic))),
             (Self::Sliding(sliding), CounterState::Sliding(state)) => sliding
-                .charge(state, now.monotonic)
+                .charge(state, now.monotonic, cost)
                 .map(|(level, at)| (level, Receipt::At(at))),
             (Self::Calendar(calendar), CounterState::Calendar(state)) => calendar
-                .charge(state, now)
+                .charge(state, now, cost)
                 .map(|(level, period)| (level, Receipt::In(period))),
             _ => Err(WRONG_STATE_WAIT),
         }
     }
 
-    /// Gives back what was charged, as far as that cannot admit more than the limit.
-    pub(super) fn refund(&self, state: &CounterState, receipt: Receipt) {
+    /// Takes so many units, though there may be none left. What is owed then is paid for before
+    /// anything passes, and is never more than the limit.
+    pub(super) fn book_debt(&self, state: &CounterState, now: ClockReading, units: u32) {
+        match (self, state) {
+            (Self::Gcra(gcra), CounterState::Gcra(state)) => {
+                let longest = Duration::from_nanos(gcra.refill());
+                gcra.book_debt(state, now.monotonic, units, longest);
+            }
+            (Self::Sliding(sliding), CounterState::Sliding(state)) => {
+                sliding.book_debt(state, now.monotonic, units);
+            }
+            (Self::Calendar(calendar), CounterState::Calendar(state)) => {
+                calendar.book_debt(state, now, units);
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives back what a request of this cost was charged, as far as that cannot admit more than
+    /// the limit.
+    pub(super) fn refund(&self, state: &CounterState, receipt: Receipt, cost: u32) {
         match (self, state, receipt) {
             (Self::Gcra(gcra), CounterState::Gcra(state), Receipt::At(charged)) => {
-                gcra.refund(state, charged);
+                gcra.refund(state, charged, cost);
             }
             (Self::Sliding(sliding), CounterState::Sliding(state), Receipt::At(charged)) => {
-                sliding.refund(state, charged);
+                sliding.refund(state, charged, cost);
             }
             (Self::Calendar(calendar), CounterState::Calendar(state), Receipt::In(period)) => {
-                calendar.refund(state, period);
+                calendar.refund(state, period, cost);
             }
             _ => {}
         }
@@ -178,12 +206,12 @@ impl LimitCounter {
         }
     }
 
-    /// Nanoseconds after which a state that nobody charges is idle.
+    /// Nanoseconds after which a state that nobody charges is idle, whatever was owed.
     pub(super) fn idle_after(&self) -> u64 {
         match self {
-            Self::Gcra(gcra) => gcra.refill().max(gcra.window()),
-            Self::Sliding(sliding) => sliding.window(),
-            Self::Calendar(calendar) => nanoseconds(calendar.unit().longest()),
+            Self::Gcra(gcra) => gcra.refill().max(gcra.window()).saturating_mul(2),
+            Self::Sliding(sliding) => sliding.idle_after(),
+            Self::Calendar(calendar) => nanoseconds(calendar.unit().longest()).saturating_mul(2),
         }
     }
 
@@ -191,7 +219,8 @@ impl LimitCounter {
     pub(super) fn one_window_on(&self, now: ClockReading) -> Moment {
         let window = match self {
             Self::Calendar(calendar) => nanoseconds(calendar.period(now).rest(now)),
-            Self::Gcra(_) | Self::Sliding(_) => self.idle_after(),
+            Self::Gcra(gcra) => gcra.refill().max(gcra.window()),
+            Self::Sliding(sliding) => sliding.window(),
         };
         Moment(now.monotonic.0.saturating_add(window))
     }

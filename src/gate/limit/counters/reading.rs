@@ -19,11 +19,14 @@ pub(crate) struct ClockReading {
 /// What a counter has left at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Level {
-    /// Requests that may pass at once.
+    /// Units that may be charged at once.
     pub(crate) remaining: u32,
-    /// Time until one more may pass; zero when nothing is used.
+    /// Time until there is more; zero when nothing is used. Where there never is any, a window.
     pub(crate) more_in: Duration,
 }
+
+/// The wait of a request that costs more than its rule ever admits at once.
+pub(crate) const NEVER: Duration = Duration::MAX;
 
 // === impl Moment ===
 

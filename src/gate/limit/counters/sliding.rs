@@ -11,13 +11,13 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::reading::{Level, Moment};
+use super::reading::{Level, Moment, NEVER};
 use crate::clock::nanoseconds;
 
 /// How many runs a log holds at most.
 pub(crate) const RUNS: u32 = 32;
 
-/// At most `max_requests` in any window of this length.
+/// At most `max_requests` units in any window of this length.
 #[derive(Debug)]
 pub(crate) struct SlidingCounter {
     max_requests: u32,
@@ -37,12 +37,14 @@ pub(crate) struct SlidingState(Mutex<Log>);
 struct Log {
     /// Oldest first.
     runs: VecDeque<Run>,
-    /// The sum of their counts.
+    /// The sum of their counts: never more than the limit.
     used: u32,
+    /// What was booked beyond the limit. What the runs give back pays for it first.
+    debt: u32,
     /// The latest moment anybody asked at. Who read the clock earlier and came later is taken to
     /// have come then: what was forgotten meanwhile is not known any more.
     latest: u64,
-    /// When the last run is forgotten, if nothing is given back.
+    /// When the last run is forgotten, if nothing is given back. With a debt, no sooner than that.
     idle_from: u64,
 }
 
@@ -73,34 +75,52 @@ impl SlidingCounter {
         self.window
     }
 
-    /// Whether a request would pass now, and if not, how long until it would.
-    pub(crate) fn look(&self, state: &SlidingState, now: Moment) -> Result<(), Duration> {
-        self.room(&self.settled(state, now), now)
+    /// Nanoseconds after which a log that nobody charges is empty, whatever was owed: a window until
+    /// all runs are forgotten, and another for those that pay. Each may be put off within its cell by
+    /// one that pays.
+    pub(crate) fn idle_after(&self) -> u64 {
+        self.window.saturating_add(self.cell).saturating_mul(2)
     }
 
-    /// Counts one request, and returns what is left and when it was counted.
+    /// Whether a request of this cost would pass now, and if not, how long until it would.
+    pub(crate) fn look(
+        &self,
+        state: &SlidingState,
+        now: Moment,
+        cost: u32,
+    ) -> Result<(), Duration> {
+        self.room(&self.settled(state, now), now, cost)
+    }
+
+    /// Counts one request of this cost, and returns what is left and when it was counted.
     pub(crate) fn charge(
         &self,
         state: &SlidingState,
         now: Moment,
+        cost: u32,
     ) -> Result<(Level, Moment), Duration> {
         let mut log = self.settled(state, now);
-        self.room(&log, now)?;
+        self.room(&log, now, cost)?;
         let at = log.latest;
-        match log.runs.back_mut() {
-            Some(run) if run.last / self.cell == at / self.cell => {
-                run.last = at;
-                run.count += 1;
-            }
-            _ => log.runs.push_back(Run { last: at, count: 1 }),
-        }
-        log.used += 1;
-        log.idle_from = at + self.window;
+        self.enter(&mut log, at, cost);
         Ok((self.level_of(&log, now), Moment(at)))
     }
 
-    /// Gives back one charge counted at `charged`.
-    pub(crate) fn refund(&self, state: &SlidingState, charged: Moment) {
+    /// Counts so many units, though there may be no room for them. What is owed then is never more
+    /// than the limit.
+    pub(crate) fn book_debt(&self, state: &SlidingState, now: Moment, units: u32) {
+        let mut log = self.settled(state, now);
+        log.debt = log.debt.saturating_add(units);
+        let at = log.latest;
+        self.pay(&mut log, at);
+        log.debt = log.debt.min(self.max_requests);
+        if log.debt > 0 {
+            log.idle_from = at.saturating_add(self.idle_after());
+        }
+    }
+
+    /// Gives back one charge of this cost counted at `charged`.
+    pub(crate) fn refund(&self, state: &SlidingState, charged: Moment, cost: u32) {
         let mut log = state.lock();
         let cell = charged.0 / self.cell;
         let found = log
@@ -109,15 +129,18 @@ impl SlidingCounter {
             .rposition(|run| run.last / self.cell == cell);
         // None when it has been forgotten by now.
         let Some(place) = found else { return };
-        log.used = log.used.saturating_sub(1);
         // Its moment stays that of the youngest, which may be the one given back: too late at
         // most.
         if let Some(run) = log.runs.get_mut(place) {
-            run.count = run.count.saturating_sub(1);
+            let given_back = cost.min(run.count);
+            run.count -= given_back;
             if run.count == 0 {
                 log.runs.remove(place);
             }
+            log.used = log.used.saturating_sub(given_back);
         }
+        let at = log.latest;
+        self.pay(&mut log, at);
     }
 
     pub(crate) fn level(&self, state: &SlidingState, now: Moment) -> Level {
@@ -128,43 +151,98 @@ impl SlidingCounter {
     fn settled<'a>(&self, state: &'a SlidingState, now: Moment) -> MutexGuard<'a, Log> {
         let mut log = state.lock();
         log.latest = log.latest.max(now.0);
-        while let Some(run) = log.runs.front().copied() {
-            if run.last + self.window > log.latest {
-                break;
-            }
-            log.runs.pop_front();
-            log.used = log.used.saturating_sub(run.count);
-        }
+        let until = log.latest;
+        while self.forget_oldest(&mut log, until).is_some() {}
         log
     }
 
-    fn room(&self, log: &Log, now: Moment) -> Result<(), Duration> {
-        if log.used < self.max_requests {
-            return Ok(());
+    /// Forgets the oldest run, if no window that ends at `until` or later reaches it, and returns
+    /// when that was so. What it gives back pays for a debt at that moment.
+    fn forget_oldest(&self, log: &mut Log, until: u64) -> Option<u64> {
+        let at = log.runs.front()?.last.saturating_add(self.window);
+        if at > until {
+            return None;
         }
-        Err(self.more_in(log, now))
+        let oldest = log.runs.pop_front()?;
+        log.used = log.used.saturating_sub(oldest.count);
+        self.pay(log, at);
+        Some(at)
+    }
+
+    /// Pays for the debt with the room there is.
+    fn pay(&self, log: &mut Log, at: u64) {
+        let paid = log.debt.min(self.max_requests.saturating_sub(log.used));
+        if paid > 0 {
+            log.debt -= paid;
+            self.enter(log, at, paid);
+        }
+    }
+
+    /// No run is younger than `at`.
+    fn enter(&self, log: &mut Log, at: u64, count: u32) {
+        match log.runs.back_mut() {
+            Some(run) if run.last / self.cell == at / self.cell => {
+                run.last = at;
+                run.count += count;
+            }
+            _ => log.runs.push_back(Run { last: at, count }),
+        }
+        log.used += count;
+        log.idle_from = log.idle_from.max(at.saturating_add(self.window));
+    }
+
+    /// `cost` is not 0.
+    fn room(&self, log: &Log, now: Moment, cost: u32) -> Result<(), Duration> {
+        match self.max_requests.checked_sub(log.used) {
+            Some(free) if cost <= free => Ok(()),
+            _ => Err(self.wait(log, now, cost)),
+        }
     }
 
     fn level_of(&self, log: &Log, now: Moment) -> Level {
         let remaining = self.max_requests.saturating_sub(log.used);
-        let nothing_used = log.used == 0 && self.max_requests > 0;
         Level {
             remaining,
-            more_in: match nothing_used {
-                true => Duration::ZERO,
-                false => self.more_in(log, now),
+            more_in: match (log.used, self.max_requests) {
+                // Nothing was admitted, and nothing ever is.
+                (_, 0) => Duration::from_nanos(self.window),
+                (0, _) => Duration::ZERO,
+                _ => self.wait(log, now, remaining + 1),
             },
         }
     }
 
-    /// Until the oldest run is forgotten.
-    fn more_in(&self, log: &Log, now: Moment) -> Duration {
-        let until = match log.runs.front() {
-            Some(oldest) => (oldest.last + self.window).saturating_sub(now.0),
-            // Nothing was admitted, and nothing ever is.
-            None => self.window,
+    /// Until there is room for this cost, which there is not now.
+    fn wait(&self, log: &Log, now: Moment, cost: u32) -> Duration {
+        if cost > self.max_requests {
+            return NEVER;
+        }
+        let until = match log.debt {
+            0 => self.room_at(log, cost),
+            _ => self.room_after_debt(log.clone(), cost),
         };
-        Duration::from_nanos(until)
+        until.map_or(NEVER, |until| {
+            Duration::from_nanos(until.saturating_sub(now.0))
+        })
+    }
+
+    fn room_at(&self, log: &Log, cost: u32) -> Option<u64> {
+        let mut used = log.used;
+        let makes_room = log.runs.iter().find(|run| {
+            used = used.saturating_sub(run.count);
+            cost <= self.max_requests.saturating_sub(used)
+        });
+        makes_room.map(|run| run.last.saturating_add(self.window))
+    }
+
+    /// Found by letting the time pass for a copy, because a debt is paid with runs of its own.
+    fn room_after_debt(&self, mut log: Log, cost: u32) -> Option<u64> {
+        loop {
+            let at = self.forget_oldest(&mut log, u64::MAX)?;
+            if cost <= self.max_requests.saturating_sub(log.used) {
+                return Some(at);
+            }
+        }
     }
 }
 

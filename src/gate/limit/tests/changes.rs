@@ -47,11 +47,11 @@ fn a_raised_limit_lets_no_burst_through_before_the_old_window_is_over() {
         let headers = changing
             .gate
             .headers(&refused.states, RateLimitHeaders::Draft);
-        let wait = refused.retry_after.as_secs();
+        let wait = refused.retry_after.unwrap().as_secs();
         let expected = format!("\"per_key:10/3600s\";r=0;t={wait}");
         assert_eq!(headers["ratelimit"], expected.as_str());
         // It is as if the old rule were still there, until its window is over.
-        let at_the_wait = later(refused.retry_after);
+        let at_the_wait = later(refused.retry_after.unwrap());
         assert!(changing.gate.ask(1, 1, "/", at_the_wait).is_charged());
         let over = later(HOUR);
         assert!(changing.admitted("/", over) >= 9);

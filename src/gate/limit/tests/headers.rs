@@ -99,10 +99,10 @@ fn an_unlimited_resource_has_no_headers_and_a_services_own_stay() {
 }
 
 #[test]
-fn a_rule_of_zero_requests_refuses_for_its_window() {
+fn a_rule_of_zero_requests_names_no_time_at_which_one_would_pass() {
     let gate = TestGate::new(&[spec(Mode::Key, 0, MINUTE)]);
     let refused = gate.expect_refused(1, 1, "/");
-    assert_eq!(refused.retry_after, MINUTE);
+    assert_eq!(refused.retry_after, None);
     let headers = gate.headers(&refused.states, RateLimitHeaders::Draft);
     assert_eq!(headers["ratelimit"], "\"per_key:0/60s\";r=0;t=60");
 }

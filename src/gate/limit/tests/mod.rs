@@ -1,6 +1,8 @@
 //! The limiter as the pipeline meets it.
 
 mod changes;
+mod cost;
+mod debt;
 mod headers;
 mod limits;
 mod lookups;
@@ -82,6 +84,11 @@ impl TestGate {
         ask(&self.limiter, &self.rules, key, ip, resource, now)
     }
 
+    /// A request of this cost, always by the same caller.
+    fn ask_for(&self, cost: u32, now: Now) -> ChargeOutcome {
+        ask_for(&self.limiter, &self.rules, (1, 1, "/"), cost, now)
+    }
+
     fn expect_admitted(&self, key: i64, ip: u32, resource: &str) -> RuleStates {
         expect_charged(self.ask(key, ip, resource, START))
     }
@@ -105,12 +112,23 @@ fn ask(
     resource: &str,
     now: Now,
 ) -> ChargeOutcome {
+    ask_for(limiter, rules, (key, ip, resource), 1, now)
+}
+
+/// A request of this cost, by whom and from where and for what.
+fn ask_for(
+    limiter: &Limiter,
+    rules: &RuleSet,
+    (key, ip, resource): (i64, u32, &str),
+    cost: u32,
+    now: Now,
+) -> ChargeOutcome {
     let caller = Caller {
         key: KeySubject::ApiKey(key),
         resource,
         address: Some(IpAddr::from(Ipv4Addr::from_bits(ip))),
     };
-    limiter.admit(rules, &caller, now)
+    limiter.admit(rules, &caller, cost, now)
 }
 
 impl ChargeOutcome {
@@ -130,6 +148,40 @@ fn expect_limited(outcome: ChargeOutcome) -> LimitRefusal {
     match outcome {
         ChargeOutcome::Limited(refusal) => *refusal,
         other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+const CALENDAR_DAY: Window = Window::Calendar(CalendarUnit::Day);
+const CALENDAR_MONTH: Window = Window::Calendar(CalendarUnit::Month);
+
+/// 2028-02-28, 12:00 UTC.
+const LEAP: Now = Now {
+    monotonic: Duration::from_secs(1_000),
+    unix: Duration::from_secs(1_835_352_000),
+};
+
+fn leap(by: Duration) -> Now {
+    Now {
+        monotonic: LEAP.monotonic + by,
+        unix: LEAP.unix + by,
+    }
+}
+
+/// Every way to count, in every unit there is.
+fn kinds() -> Vec<(Algorithm, Window)> {
+    let rolling = [250, 1_000, 60_000, 3_600_000, 86_400_000, 30 * 86_400_000];
+    let rolling = rolling.map(|millis| Window::Rolling(Duration::from_millis(millis)));
+    let windows = rolling.into_iter().chain([CALENDAR_DAY, CALENDAR_MONTH]);
+    windows
+        .flat_map(|window| ALGORITHMS.map(|algorithm| (algorithm, window)))
+        .collect()
+}
+
+/// The longest that such a window can be.
+fn length(window: Window) -> Duration {
+    match window {
+        Window::Rolling(length) => length,
+        Window::Calendar(unit) => unit.longest(),
     }
 }
 

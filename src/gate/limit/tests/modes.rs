@@ -9,15 +9,15 @@ fn three_pass_and_the_fourth_learns_when_to_come_back() {
         gate.expect_admitted(1, 1, "/");
     }
     let refused = gate.expect_refused(1, 1, "/");
-    assert_eq!(refused.retry_after, Duration::from_secs(20));
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(20)));
     assert_eq!(refused.violated, [Arc::from("per_key:3/60s")]);
 
     let early = later(Duration::from_millis(18_500));
     let refused = expect_limited(gate.ask(1, 1, "/", early));
-    assert_eq!(refused.retry_after, Duration::from_secs(2));
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(2)));
     let earlier_still = later(Duration::from_millis(19_999));
     let refused = expect_limited(gate.ask(1, 1, "/", earlier_still));
-    assert_eq!(refused.retry_after, Duration::from_secs(1));
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(1)));
     assert!(
         gate.ask(1, 1, "/", later(Duration::from_secs(20)))
             .is_charged()
@@ -59,7 +59,9 @@ fn tokens_and_api_keys_are_counted_apart() {
             resource: "/",
             address: None,
         };
-        gate.limiter.admit(&gate.rules, &caller, START).is_charged()
+        gate.limiter
+            .admit(&gate.rules, &caller, 1, START)
+            .is_charged()
     };
     assert!(ask(KeySubject::ApiKey(0)));
     assert!(ask(KeySubject::Token(KeyDigest::of("one"))));
@@ -132,7 +134,7 @@ fn a_refusal_names_every_rule_that_refuses_and_waits_for_the_slowest() {
     ]);
     gate.expect_admitted(1, 1, "/");
     let refused = gate.expect_refused(1, 1, "/");
-    assert_eq!(refused.retry_after, Duration::from_secs(3_600));
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(3_600)));
     assert_eq!(
         refused.violated,
         [Arc::from("per_key:1/60s"), Arc::from("per_app:1/3600s")]
@@ -197,7 +199,7 @@ fn an_app_without_rules_has_the_gateways_default() {
     }
     let refused = gate.expect_refused(1, 1, "/");
     assert_eq!(refused.violated, [Arc::from("per_app:1000/60s")]);
-    assert_eq!(refused.retry_after, Duration::from_secs(1));
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(1)));
 }
 
 #[test]
@@ -247,7 +249,7 @@ fn an_address_is_needed_only_where_a_matching_rule_counts_by_it() {
             resource,
             address: None,
         };
-        gate.limiter.admit(&gate.rules, &caller, START)
+        gate.limiter.admit(&gate.rules, &caller, 1, START)
     };
     assert!(admit("/").is_charged());
     assert_eq!(admit("/pay"), ChargeOutcome::MissingAddress);
@@ -267,7 +269,7 @@ fn without_an_address_nothing_is_charged() {
         address: None,
     };
     for _ in 0..3 {
-        let outcome = gate.limiter.admit(&gate.rules, &caller, START);
+        let outcome = gate.limiter.admit(&gate.rules, &caller, 1, START);
         assert_eq!(outcome, ChargeOutcome::MissingAddress);
     }
     gate.expect_admitted(1, 1, "/");

@@ -22,13 +22,13 @@ fn who_loses_the_race_after_the_look_gets_everything_back() {
         winner
             .iter()
             .chain(&loser)
-            .all(|rule| rule.look(now).is_ok())
+            .all(|rule| rule.look(now, 1).is_ok())
     );
 
-    assert!(charge_all(&gate.rules, &winner, now).is_charged());
-    let refused = expect_limited(charge_all(&gate.rules, &loser, now));
+    assert!(charge_all(&gate.rules, &winner, 1, now).is_charged());
+    let refused = expect_limited(charge_all(&gate.rules, &loser, 1, now));
     assert_eq!(refused.violated, [Arc::from("per_app:1/60s")]);
-    assert_eq!(refused.retry_after, MINUTE);
+    assert_eq!(refused.retry_after, Some(MINUTE));
     assert_eq!(left(&refused.states), [4, 4, 0, 4]);
 }
 

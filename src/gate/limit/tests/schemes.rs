@@ -142,8 +142,10 @@ proptest! {
                         rules.fields(&states, RateLimitHeaders::Both).write(&mut headers);
                     }
                     ChargeOutcome::Limited(refused) => {
-                        prop_assert!(refused.retry_after >= Duration::from_secs(1));
-                        prop_assert_eq!(refused.retry_after.subsec_nanos(), 0);
+                        prop_assert_eq!(refused.retry_after.is_none(), never);
+                        let wait = refused.retry_after.unwrap_or(MINUTE);
+                        prop_assert!(wait >= Duration::from_secs(1));
+                        prop_assert_eq!(wait.subsec_nanos(), 0);
                         prop_assert!(!refused.violated.is_empty());
                     }
                     ChargeOutcome::MissingAddress => prop_assert!(false, "it has one"),

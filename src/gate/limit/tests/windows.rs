@@ -5,22 +5,6 @@ use super::super::subjects::LimitSubject;
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
-const CALENDAR_DAY: Window = Window::Calendar(CalendarUnit::Day);
-const CALENDAR_MONTH: Window = Window::Calendar(CalendarUnit::Month);
-
-/// 2028-02-28, 12:00 UTC.
-const LEAP: Now = Now {
-    monotonic: Duration::from_secs(1_000),
-    unix: Duration::from_secs(1_835_352_000),
-};
-
-fn leap(by: Duration) -> Now {
-    Now {
-        monotonic: LEAP.monotonic + by,
-        unix: LEAP.unix + by,
-    }
-}
-
 fn gate(limits: &Limits, rules: &[RuleSpec], now: Now) -> TestGate {
     let limiter = Limiter::new(limits);
     let rules = limiter.ruleset(1, &app("shop"), rules, None, now);
@@ -36,8 +20,11 @@ fn a_sliding_window_gives_back_at_the_end_of_it_and_gcra_one_by_one() {
             gate.expect_admitted(1, 1, "/");
         }
         let refused = gate.expect_refused(1, 1, "/");
-        assert_eq!(refused.retry_after, Duration::from_secs(wait));
-        assert!(gate.ask(1, 1, "/", later(refused.retry_after)).is_charged());
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(wait)));
+        assert!(
+            gate.ask(1, 1, "/", later(refused.retry_after.unwrap()))
+                .is_charged()
+        );
     }
 }
 
@@ -56,13 +43,13 @@ fn a_request_refused_by_a_calendar_rule_consumes_nothing_of_a_rolling_one() {
         for _ in 0..20 {
             let refused = expect_limited(gate.ask(1, 1, "/", LEAP));
             assert_eq!(refused.violated, [Arc::from("per_key:1/calendar_day")]);
-            assert_eq!(refused.retry_after, DAY / 2);
+            assert_eq!(refused.retry_after, Some(DAY / 2));
             assert_eq!(left(&refused.states), [9, 0, 1, 4]);
         }
         let leap_day = leap(DAY / 2);
         assert!(gate.ask(1, 1, "/", leap_day).is_charged());
         let refused = expect_limited(gate.ask(1, 1, "/", leap_day));
-        assert_eq!(refused.retry_after, DAY);
+        assert_eq!(refused.retry_after, Some(DAY));
         assert_eq!(refused.violated.len(), 2);
         let march = leap(DAY / 2 + DAY);
         let charged = expect_charged(gate.ask(1, 1, "/", march));
@@ -94,10 +81,10 @@ fn who_loses_the_race_gets_everything_back_from_counters_of_every_kind() {
             winner
                 .iter()
                 .chain(&loser)
-                .all(|rule| rule.look(now).is_ok())
+                .all(|rule| rule.look(now, 1).is_ok())
         );
-        assert!(charge_all(&gate.rules, &winner, now).is_charged());
-        let refused = expect_limited(charge_all(&gate.rules, &loser, now));
+        assert!(charge_all(&gate.rules, &winner, 1, now).is_charged());
+        let refused = expect_limited(charge_all(&gate.rules, &loser, 1, now));
         assert_eq!(refused.violated, [Arc::from("per_app:1/calendar_month")]);
         assert_eq!(left(&refused.states), [4, 4, 49, 0, 4]);
     }

@@ -56,11 +56,11 @@ impl Counter {
     }
 
     fn admits(&self, hand: Hand) -> bool {
-        self.calendar.charge(&self.state, hand.reading()).is_ok()
+        self.calendar.charge(&self.state, hand.reading(), 1).is_ok()
     }
 
     fn wait(&self, hand: Hand) -> u64 {
-        let refused = self.calendar.look(&self.state, hand.reading());
+        let refused = self.calendar.look(&self.state, hand.reading(), 1);
         refused.expect_err("it is used up").as_secs()
     }
 }
@@ -86,15 +86,15 @@ fn a_day_ends_at_midnight_utc() {
 fn the_last_nanosecond_of_a_day_belongs_to_it() {
     let counter = Counter::new(CalendarUnit::Day, 1);
     let mut reading = Hand::at("2026-03-14T12:00:00Z").reading();
-    assert!(counter.calendar.charge(&counter.state, reading).is_ok());
+    assert!(counter.calendar.charge(&counter.state, reading, 1).is_ok());
     reading.unix = Duration::from_secs(unix("2026-03-15T00:00:00Z")) - Duration::from_nanos(1);
     let refused = counter
         .calendar
-        .charge(&counter.state, reading)
+        .charge(&counter.state, reading, 1)
         .unwrap_err();
     assert_eq!(refused, Duration::from_nanos(1));
     reading.unix += refused;
-    assert!(counter.calendar.charge(&counter.state, reading).is_ok());
+    assert!(counter.calendar.charge(&counter.state, reading, 1).is_ok());
 }
 
 #[test]
@@ -176,17 +176,19 @@ fn nobody_new_gains_by_a_clock_that_steps_back() {
     let counter = CalendarCounter::new(1, Arc::clone(&calendar));
     let mut hand = Hand::at("2026-03-14T12:00:00Z");
     let state = counter.unused();
-    counter.charge(&state, hand.reading()).unwrap();
+    counter.charge(&state, hand.reading(), 1).unwrap();
     hand.pass(DAY);
     assert!(state.is_idle(hand.reading()), "and may be forgotten");
-    counter.charge(&counter.unused(), hand.reading()).unwrap();
+    counter
+        .charge(&counter.unused(), hand.reading(), 1)
+        .unwrap();
     hand.set("2026-03-14T12:00:00Z");
     // Forgotten or not, all count for the 15th now.
     for state in [state, counter.unused()] {
-        counter.charge(&state, hand.reading()).unwrap();
-        assert!(counter.charge(&state, hand.reading()).is_err());
+        counter.charge(&state, hand.reading(), 1).unwrap();
+        assert!(counter.charge(&state, hand.reading(), 1).is_err());
         hand.set("2026-03-15T12:00:00Z");
-        assert!(counter.charge(&state, hand.reading()).is_err());
+        assert!(counter.charge(&state, hand.reading(), 1).is_err());
     }
 }
 
@@ -216,8 +218,8 @@ fn no_clock_is_so_wrong_that_it_panics() {
                 monotonic: Moment(5),
                 unix: Duration::from_secs(seconds),
             };
-            let _ = counter.calendar.charge(&counter.state, reading);
-            let _ = counter.calendar.look(&counter.state, reading);
+            let _ = counter.calendar.charge(&counter.state, reading, 1);
+            let _ = counter.calendar.look(&counter.state, reading, 1);
             let _ = counter.calendar.level(&counter.state, reading);
             let _ = counter.calendar.period(reading).length();
             counter.state.is_idle(reading);
@@ -233,8 +235,8 @@ fn the_last_day_and_month_of_all_have_a_limit_too() {
             monotonic: Duration::MAX,
             unix: Duration::MAX,
         });
-        assert!(counter.calendar.charge(&counter.state, reading).is_ok());
-        assert!(counter.calendar.charge(&counter.state, reading).is_err());
+        assert!(counter.calendar.charge(&counter.state, reading, 1).is_ok());
+        assert!(counter.calendar.charge(&counter.state, reading, 1).is_err());
     }
 }
 
@@ -245,7 +247,7 @@ fn a_refund_is_for_the_period_it_was_charged_in() {
     let charge = |hand: Hand| {
         counter
             .calendar
-            .charge(&counter.state, hand.reading())
+            .charge(&counter.state, hand.reading(), 1)
             .unwrap()
     };
     let (level, yesterday) = charge(hand);
@@ -253,7 +255,7 @@ fn a_refund_is_for_the_period_it_was_charged_in() {
         (level.remaining, level.more_in),
         (1, Duration::from_secs(HOUR))
     );
-    counter.calendar.refund(&counter.state, yesterday);
+    counter.calendar.refund(&counter.state, yesterday, 1);
     let level = counter.calendar.level(&counter.state, hand.reading());
     assert_eq!((level.remaining, level.more_in), (2, Duration::ZERO));
 
@@ -261,7 +263,7 @@ fn a_refund_is_for_the_period_it_was_charged_in() {
     hand.pass(HOUR);
     charge(hand);
     charge(hand);
-    counter.calendar.refund(&counter.state, yesterday);
+    counter.calendar.refund(&counter.state, yesterday, 1);
     assert!(!counter.admits(hand));
 }
 
@@ -269,8 +271,8 @@ fn a_refund_is_for_the_period_it_was_charged_in() {
 fn zero_requests_means_never() {
     let counter = Counter::new(CalendarUnit::Day, 0);
     let hand = Hand::at("2026-03-14T23:00:00Z");
-    assert!(!counter.admits(hand));
-    assert_eq!(counter.wait(hand), HOUR);
+    let refused = counter.calendar.charge(&counter.state, hand.reading(), 1);
+    assert_eq!(refused.unwrap_err(), NEVER);
     let level = counter.calendar.level(&counter.state, hand.reading());
     assert_eq!(
         (level.remaining, level.more_in),

@@ -7,7 +7,7 @@ const SECOND: u64 = 1_000_000_000;
 
 fn admitted_at_once(gcra: &GcraCounter, bucket: &GcraState, now: Moment, tries: u32) -> u32 {
     (0..tries)
-        .map(|_| u32::from(gcra.charge(bucket, now).is_ok()))
+        .map(|_| u32::from(gcra.charge(bucket, now, 1).is_ok()))
         .sum()
 }
 
@@ -21,15 +21,15 @@ fn admits_the_burst_then_one_per_interval() {
             remaining,
             more_in: Duration::from_secs(20),
         };
-        assert_eq!(gcra.charge(&bucket, start), Ok(level));
+        assert_eq!(gcra.charge(&bucket, start, 1), Ok(level));
     }
-    assert_eq!(gcra.charge(&bucket, start), Err(Duration::from_secs(20)));
+    assert_eq!(gcra.charge(&bucket, start, 1), Err(Duration::from_secs(20)));
 
     let early = Moment(start.0 + 20 * SECOND - 1);
-    assert_eq!(gcra.charge(&bucket, early), Err(Duration::from_nanos(1)));
+    assert_eq!(gcra.charge(&bucket, early, 1), Err(Duration::from_nanos(1)));
     let just = Moment(start.0 + 20 * SECOND);
-    assert!(gcra.charge(&bucket, just).is_ok());
-    assert!(gcra.charge(&bucket, just).is_err());
+    assert!(gcra.charge(&bucket, just, 1).is_ok());
+    assert!(gcra.charge(&bucket, just, 1).is_err());
 }
 
 #[test]
@@ -51,12 +51,12 @@ fn a_look_changes_nothing() {
     let bucket = GcraState::default();
     let now = Moment(SECOND);
     for _ in 0..10 {
-        assert_eq!(gcra.look(&bucket, now), Ok(()));
+        assert_eq!(gcra.look(&bucket, now, 1), Ok(()));
     }
     assert_eq!(gcra.level(&bucket, now).remaining, 2);
     assert_eq!(gcra.level(&bucket, now).more_in, Duration::ZERO);
     assert_eq!(admitted_at_once(&gcra, &bucket, now, 10), 2);
-    assert_eq!(gcra.look(&bucket, now), Err(Duration::from_secs(30)));
+    assert_eq!(gcra.look(&bucket, now, 1), Err(Duration::from_secs(30)));
 }
 
 #[test]
@@ -64,11 +64,11 @@ fn a_refund_at_the_same_moment_is_whole() {
     let gcra = GcraCounter::new(3, Duration::from_secs(60));
     let bucket = GcraState::default();
     let now = Moment(SECOND);
-    gcra.charge(&bucket, now).unwrap();
-    gcra.charge(&bucket, now).unwrap();
-    gcra.refund(&bucket, now);
+    gcra.charge(&bucket, now, 1).unwrap();
+    gcra.charge(&bucket, now, 1).unwrap();
+    gcra.refund(&bucket, now, 1);
     assert_eq!(gcra.level(&bucket, now).remaining, 2);
-    gcra.refund(&bucket, now);
+    gcra.refund(&bucket, now, 1);
     assert_eq!(gcra.level(&bucket, now).remaining, 3);
 }
 
@@ -76,17 +76,17 @@ fn a_refund_at_the_same_moment_is_whole() {
 fn a_late_refund_never_refills_what_a_later_charge_took() {
     let gcra = GcraCounter::new(1, Duration::from_secs(10));
     let bucket = GcraState::default();
-    gcra.charge(&bucket, Moment(SECOND)).unwrap();
+    gcra.charge(&bucket, Moment(SECOND), 1).unwrap();
     let later = Moment(21 * SECOND);
-    gcra.charge(&bucket, later).unwrap();
-    gcra.refund(&bucket, Moment(SECOND));
-    assert!(gcra.look(&bucket, later).is_err());
+    gcra.charge(&bucket, later, 1).unwrap();
+    gcra.refund(&bucket, Moment(SECOND), 1);
+    assert!(gcra.look(&bucket, later, 1).is_err());
 
     let gcra = GcraCounter::new(2, Duration::from_secs(20));
     let bucket = GcraState::default();
-    gcra.charge(&bucket, Moment(SECOND)).unwrap();
-    gcra.charge(&bucket, Moment(5 * SECOND)).unwrap();
-    gcra.refund(&bucket, Moment(SECOND));
+    gcra.charge(&bucket, Moment(SECOND), 1).unwrap();
+    gcra.charge(&bucket, Moment(5 * SECOND), 1).unwrap();
+    gcra.refund(&bucket, Moment(SECOND), 1);
     // As if only the charge at 5 s had been made.
     assert_eq!(bucket.when_full(), Moment(15 * SECOND));
 }
@@ -95,10 +95,9 @@ fn a_late_refund_never_refills_what_a_later_charge_took() {
 fn zero_requests_means_never() {
     let gcra = GcraCounter::new(0, Duration::from_secs(60));
     let bucket = GcraState::default();
-    let window = Duration::from_secs(60);
     for now in [0, SECOND, LONGEST] {
-        assert_eq!(gcra.look(&bucket, Moment(now)), Err(window));
-        assert_eq!(gcra.charge(&bucket, Moment(now)), Err(window));
+        assert_eq!(gcra.look(&bucket, Moment(now), 1), Err(NEVER));
+        assert_eq!(gcra.charge(&bucket, Moment(now), 1), Err(NEVER));
         assert_eq!(gcra.level(&bucket, Moment(now)).remaining, 0);
     }
 }
@@ -122,20 +121,65 @@ fn extreme_limits_neither_panic_nor_admit_too_much() {
         let gcra = GcraCounter::new(max, window);
         for now in [Moment(0), Moment(SECOND), latest] {
             let bucket = GcraState::default();
-            let level = gcra.charge(&bucket, now).unwrap();
+            let level = gcra.charge(&bucket, now, 1).unwrap();
             assert_eq!(level.remaining, max - 1);
-            assert_eq!(gcra.look(&bucket, now).is_ok(), max > 1);
-            gcra.refund(&bucket, now);
+            assert_eq!(gcra.look(&bucket, now, 1).is_ok(), max > 1);
+            gcra.refund(&bucket, now, 1);
             assert_eq!(gcra.level(&bucket, now).remaining, max);
+        }
+    }
+    for (max, window) in [(u32::MAX, month), (u32::MAX, Duration::MAX), (7, month)] {
+        let gcra = GcraCounter::new(max, window);
+        for now in [Moment(0), Moment(SECOND), latest] {
+            let bucket = GcraState::default();
+            assert_eq!(gcra.charge(&bucket, now, max).unwrap().remaining, 0);
+            gcra.refund(&bucket, now, max);
+            assert_eq!(gcra.level(&bucket, now).remaining, max);
+            gcra.book_debt(&bucket, now, u32::MAX, window);
+            gcra.level(&bucket, now);
+            // Nothing is owed beyond the end of all time.
+            if now < latest && window == month {
+                assert!(gcra.look(&bucket, now, 1).is_err());
+            }
         }
     }
     let gcra = GcraCounter::new(1, month);
     let bucket = GcraState::default();
-    gcra.charge(&bucket, Moment(0)).unwrap();
-    assert_eq!(gcra.charge(&bucket, Moment(0)), Err(month));
+    gcra.charge(&bucket, Moment(0), 1).unwrap();
+    assert_eq!(gcra.charge(&bucket, Moment(0), 1), Err(month));
 }
 
 proptest! {
+    #[test]
+    fn a_cost_is_as_many_requests_of_one_unit_at_the_same_moment(
+        max in 1_u32..40,
+        window in 1_u64..10_000,
+        steps in prop::collection::vec((0_u64..3_000, 1_u32..50), 1..200),
+    ) {
+        let gcra = GcraCounter::new(max, Duration::from_nanos(window));
+        let [at_once, one_by_one] = [(); 2].map(|()| GcraState::default());
+        let mut now = 1;
+        for (gap, cost) in steps {
+            now += gap;
+            let room = gcra.level(&one_by_one, Moment(now)).remaining;
+            let charged = gcra.charge(&at_once, Moment(now), cost);
+            prop_assert_eq!(charged.is_ok(), cost <= room);
+            if charged.is_ok() {
+                prop_assert_eq!(admitted_at_once(&gcra, &one_by_one, Moment(now), cost), cost);
+            }
+            prop_assert_eq!(at_once.when_full(), one_by_one.when_full());
+            if let Err(wait) = charged {
+                prop_assert_eq!(wait == NEVER, cost > max);
+                if cost > max {
+                    continue;
+                }
+                let then = now + wait.as_nanos() as u64;
+                prop_assert!(gcra.look(&at_once, Moment(then - 1), cost).is_err());
+                prop_assert!(gcra.look(&at_once, Moment(then), cost).is_ok());
+            }
+        }
+    }
+
     #[test]
     fn no_window_admits_more_than_twice_the_limit_less_one(
         max in 1_u32..20,
@@ -150,7 +194,7 @@ proptest! {
         for gap in gaps {
             // Mostly bunched, so that bursts and refills both happen.
             now += gap / 16 * (gap % 2);
-            if gcra.charge(&bucket, Moment(now)).is_ok() {
+            if gcra.charge(&bucket, Moment(now), 1).is_ok() {
                 admitted.push(now);
             }
         }
@@ -172,14 +216,14 @@ proptest! {
         for gap in gaps {
             now += gap;
             let level = gcra.level(&bucket, Moment(now));
-            match gcra.look(&bucket, Moment(now)) {
+            match gcra.look(&bucket, Moment(now), 1) {
                 Ok(()) => prop_assert!(level.remaining > 0),
                 Err(wait) => {
                     prop_assert_eq!(level.remaining, 0);
                     prop_assert_eq!(level.more_in, wait);
                 }
             }
-            let after = gcra.charge(&bucket, Moment(now));
+            let after = gcra.charge(&bucket, Moment(now), 1);
             prop_assert_eq!(after.is_ok(), level.remaining > 0);
             if let Ok(after) = after {
                 prop_assert_eq!(after.remaining, level.remaining - 1);

@@ -25,6 +25,10 @@ impl Perfect {
     }
 
     fn admits(&mut self, now: u64) -> bool {
+        self.admits_cost(now, 1)
+    }
+
+    fn admits_cost(&mut self, now: u64, cost: usize) -> bool {
         while self
             .admitted
             .front()
@@ -32,10 +36,10 @@ impl Perfect {
         {
             self.admitted.pop_front();
         }
-        let admits = self.admitted.len() < self.max_requests;
+        let admits = self.admitted.len() + cost <= self.max_requests;
         if admits {
-            self.admitted.push_back(now);
-            self.count += 1;
+            self.admitted.extend(std::iter::repeat_n(now, cost));
+            self.count += cost;
         }
         admits
     }
@@ -54,17 +58,17 @@ fn each_request_comes_back_a_window_after_it_was_made() {
     let sliding = SlidingCounter::new(2, MINUTE);
     let log = SlidingState::default();
     let at = |seconds: u64| Moment(seconds * SECOND);
-    let (level, _) = sliding.charge(&log, at(0)).unwrap();
+    let (level, _) = sliding.charge(&log, at(0), 1).unwrap();
     assert_eq!((level.remaining, level.more_in), (1, MINUTE));
-    sliding.charge(&log, at(50)).unwrap();
+    sliding.charge(&log, at(50), 1).unwrap();
     let wait = |seconds| Err(Duration::from_secs(seconds));
-    assert_eq!(sliding.look(&log, at(50)), wait(10));
+    assert_eq!(sliding.look(&log, at(50), 1), wait(10));
     assert_eq!(
-        sliding.look(&log, Moment(60 * SECOND - 1)),
+        sliding.look(&log, Moment(60 * SECOND - 1), 1),
         Err(Duration::from_nanos(1))
     );
-    sliding.charge(&log, at(60)).unwrap();
-    assert_eq!(sliding.look(&log, at(60)), wait(50));
+    sliding.charge(&log, at(60), 1).unwrap();
+    assert_eq!(sliding.look(&log, at(60), 1), wait(50));
     assert_eq!(sliding.level(&log, at(110)).remaining, 1);
     let level = sliding.level(&log, at(120));
     assert_eq!((level.remaining, level.more_in), (2, Duration::ZERO));
@@ -77,11 +81,11 @@ fn a_burst_comes_back_whole_after_one_window() {
     for round in 0..3 {
         let now = Moment(round * 60 * SECOND);
         for _ in 0..10_000 {
-            sliding.charge(&log, now).unwrap();
+            sliding.charge(&log, now, 1).unwrap();
         }
         let early = Moment(now.0 + 60 * SECOND - 1);
         assert_eq!(
-            sliding.charge(&log, early).err(),
+            sliding.charge(&log, early, 1).err(),
             Some(Duration::from_nanos(1))
         );
     }
@@ -92,7 +96,7 @@ fn a_look_and_a_level_count_nothing() {
     let sliding = SlidingCounter::new(2, MINUTE);
     let log = SlidingState::default();
     for _ in 0..10 {
-        assert_eq!(sliding.look(&log, Moment(1)), Ok(()));
+        assert_eq!(sliding.look(&log, Moment(1), 1), Ok(()));
         assert_eq!(sliding.level(&log, Moment(1)).remaining, 2);
     }
 }
@@ -101,15 +105,15 @@ fn a_look_and_a_level_count_nothing() {
 fn a_refund_gives_back_what_is_still_remembered() {
     let sliding = SlidingCounter::new(2, MINUTE);
     let log = SlidingState::default();
-    let (_, first) = sliding.charge(&log, Moment(SECOND)).unwrap();
-    let (_, second) = sliding.charge(&log, Moment(2 * SECOND)).unwrap();
-    sliding.refund(&log, second);
+    let (_, first) = sliding.charge(&log, Moment(SECOND), 1).unwrap();
+    let (_, second) = sliding.charge(&log, Moment(2 * SECOND), 1).unwrap();
+    sliding.refund(&log, second, 1);
     assert_eq!(sliding.level(&log, Moment(2 * SECOND)).remaining, 1);
-    sliding.charge(&log, Moment(3 * SECOND)).unwrap();
+    sliding.charge(&log, Moment(3 * SECOND), 1).unwrap();
     // A window later the first is forgotten, and cannot be given back once more.
     let later = Moment(61 * SECOND);
     assert_eq!(sliding.level(&log, later).remaining, 1);
-    sliding.refund(&log, first);
+    sliding.refund(&log, first, 1);
     assert_eq!(sliding.level(&log, later).remaining, 1);
 }
 
@@ -118,8 +122,8 @@ fn zero_requests_means_never() {
     let sliding = SlidingCounter::new(0, MINUTE);
     let log = SlidingState::default();
     for now in [0, SECOND, LONGEST] {
-        assert_eq!(sliding.look(&log, Moment(now)), Err(MINUTE));
-        assert_eq!(sliding.charge(&log, Moment(now)).err(), Some(MINUTE));
+        assert_eq!(sliding.look(&log, Moment(now), 1), Err(NEVER));
+        assert_eq!(sliding.charge(&log, Moment(now), 1).err(), Some(NEVER));
         let level = sliding.level(&log, Moment(now));
         assert_eq!((level.remaining, level.more_in), (0, MINUTE));
     }
@@ -138,9 +142,9 @@ fn extreme_limits_do_not_panic() {
         let sliding = SlidingCounter::new(max, window);
         let log = SlidingState::default();
         for now in [Moment(0), Moment(SECOND), Moment(LONGEST)] {
-            if let Ok((level, at)) = sliding.charge(&log, now) {
+            if let Ok((level, at)) = sliding.charge(&log, now, 1) {
                 assert!(level.remaining < max);
-                sliding.refund(&log, at);
+                sliding.refund(&log, at, 1);
             }
             sliding.level(&log, now);
         }
@@ -151,15 +155,15 @@ fn extreme_limits_do_not_panic() {
 fn who_read_the_clock_earlier_gains_nothing() {
     let sliding = SlidingCounter::new(1, MINUTE);
     let log = SlidingState::default();
-    sliding.charge(&log, Moment(SECOND)).unwrap();
+    sliding.charge(&log, Moment(SECOND), 1).unwrap();
     let now = Moment(61 * SECOND);
-    sliding.charge(&log, now).unwrap();
+    sliding.charge(&log, now, 1).unwrap();
     // The first is forgotten; the second is not, though it is in the future.
     let behind = Moment(60 * SECOND);
-    assert_eq!(sliding.look(&log, behind), Err(Duration::from_secs(61)));
+    assert_eq!(sliding.look(&log, behind, 1), Err(Duration::from_secs(61)));
     // Nor does it help to come to a successor.
     let forgetful = SlidingState::default().successor(now);
-    let (_, at) = sliding.charge(&forgetful, behind).unwrap();
+    let (_, at) = sliding.charge(&forgetful, behind, 1).unwrap();
     assert_eq!(at, now);
 }
 
@@ -173,10 +177,10 @@ fn a_log_is_as_small_as_the_docs_say() {
     let sliding = SlidingCounter::new(1_000_000, MINUTE);
     let log = SlidingState::default();
     assert!(log.size() <= 104, "{}", log.size());
-    sliding.charge(&log, Moment(0)).unwrap();
+    sliding.charge(&log, Moment(0), 1).unwrap();
     assert!(log.size() <= 168, "{}", log.size());
     for step in 0..100_000 {
-        sliding.charge(&log, Moment(step * 700_000_000)).unwrap();
+        sliding.charge(&log, Moment(step * 700_000_000), 1).unwrap();
         assert!(log.size() <= SlidingState::largest());
     }
 }
@@ -191,7 +195,7 @@ fn threads_together_are_admitted_to_the_limit_exactly() {
                 let (sliding, log) = (&sliding, &log);
                 let admits = move |step: &u64| {
                     let now = Moment(thread * 7 + step * 1_000_000);
-                    sliding.charge(log, now).is_ok()
+                    sliding.charge(log, now, 1).is_ok()
                 };
                 scope.spawn(move || (0..1_000).filter(admits).count())
             })
@@ -225,7 +229,7 @@ proptest! {
     ) {
         let sliding = SlidingCounter::new(max, Duration::from_nanos(window));
         let log = SlidingState::default();
-        let admits = |now: &u64| sliding.charge(&log, Moment(*now)).is_ok();
+        let admits = |now: &u64| sliding.charge(&log, Moment(*now), 1).is_ok();
         let admitted: Vec<u64> = arrivals.into_iter().filter(admits).collect();
         prop_assert!(most_in_a_window(&admitted, window) <= max as usize);
     }
@@ -240,7 +244,55 @@ proptest! {
         let log = SlidingState::default();
         let mut perfect = Perfect::new(max, window);
         for now in arrivals {
-            prop_assert_eq!(sliding.charge(&log, Moment(now)).is_ok(), perfect.admits(now));
+            prop_assert_eq!(sliding.charge(&log, Moment(now), 1).is_ok(), perfect.admits(now));
+        }
+    }
+
+    #[test]
+    fn small_limits_decide_costs_as_a_perfect_log_does(
+        max in 1_u32..=RUNS,
+        window in 1_u64..10_000,
+        arrivals in arrivals(),
+        costs in prop::collection::vec(1_u32..40, 600),
+    ) {
+        let sliding = SlidingCounter::new(max, Duration::from_nanos(window));
+        let log = SlidingState::default();
+        let mut perfect = Perfect::new(max, window);
+        for (now, cost) in arrivals.into_iter().zip(costs) {
+            let expected = perfect.admits_cost(now, cost as usize);
+            prop_assert_eq!(sliding.charge(&log, Moment(now), cost).is_ok(), expected);
+        }
+    }
+
+    /// To the nanosecond, whatever was given back and booked before.
+    #[test]
+    fn the_wait_of_a_cost_is_true(
+        max in 1_u32..100,
+        window in 1_u64..10_000,
+        arrivals in arrivals(),
+        steps in prop::collection::vec((1_u32..100, 0_u32..200, 0_u8..4), 600),
+    ) {
+        let sliding = SlidingCounter::new(max, Duration::from_nanos(window));
+        let log = SlidingState::default();
+        for (now, (cost, units, what)) in arrivals.into_iter().map(Moment).zip(steps) {
+            match sliding.charge(&log, now, cost) {
+                Ok((_, at)) if what == 0 => sliding.refund(&log, at, cost),
+                Ok(_) => {}
+                Err(NEVER) => prop_assert!(cost > max),
+                Err(wait) => {
+                    let nanos = wait.as_nanos() as u64;
+                    let then = log.successor(Moment(0));
+                    prop_assert!(sliding.look(&then, Moment(now.0 + nanos - 1), cost).is_err());
+                    prop_assert!(sliding.look(&then, Moment(now.0 + nanos), cost).is_ok());
+                }
+            }
+            if what == 1 {
+                sliding.book_debt(&log, now, units);
+            }
+            prop_assert!(log.size() <= SlidingState::largest());
+            let idle_at = Moment(log.lock().idle_from);
+            let then = log.successor(Moment(0));
+            prop_assert_eq!(sliding.level(&then, idle_at).remaining, max, "idle is unused");
         }
     }
 
@@ -259,7 +311,7 @@ proptest! {
         let mut admitted = 0;
         for step in 0..10 * window / gap {
             let now = u64::from(start) + step * gap;
-            admitted += usize::from(sliding.charge(&log, Moment(now)).is_ok());
+            admitted += usize::from(sliding.charge(&log, Moment(now), 1).is_ok());
             perfect.admits(now);
         }
         prop_assert!(admitted * 100 >= perfect.count * 95, "{admitted} of {}", perfect.count);
@@ -275,13 +327,13 @@ proptest! {
         let log = SlidingState::default();
         for now in arrivals.into_iter().map(Moment) {
             let level = sliding.level(&log, now);
-            prop_assert_eq!(sliding.look(&log, now).is_ok(), level.remaining > 0);
-            let Err(wait) = sliding.charge(&log, now) else { continue };
+            prop_assert_eq!(sliding.look(&log, now, 1).is_ok(), level.remaining > 0);
+            let Err(wait) = sliding.charge(&log, now, 1) else { continue };
             prop_assert_eq!(wait, level.more_in);
             let then = log.successor(Moment(0));
             let nanos = wait.as_nanos() as u64;
-            prop_assert!(sliding.look(&then, Moment(now.0 + nanos - 1)).is_err());
-            prop_assert!(sliding.look(&then, Moment(now.0 + nanos)).is_ok());
+            prop_assert!(sliding.look(&then, Moment(now.0 + nanos - 1), 1).is_err());
+            prop_assert!(sliding.look(&then, Moment(now.0 + nanos), 1).is_ok());
         }
     }
 
@@ -299,8 +351,8 @@ proptest! {
             now += gap;
             if refund && !kept.is_empty() {
                 let place = kept.len() - 1 - back.min(kept.len() - 1);
-                sliding.refund(&log, kept.remove(place));
-            } else if let Ok((_, at)) = sliding.charge(&log, Moment(now)) {
+                sliding.refund(&log, kept.remove(place), 1);
+            } else if let Ok((_, at)) = sliding.charge(&log, Moment(now), 1) {
                 kept.push(at);
             }
             let times: Vec<u64> = kept.iter().map(|at| at.0).collect();

@@ -48,12 +48,14 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
     for number in 0..1_000 {
         let state = subjects.state(&subject(number), &overflow, at(1)).unwrap();
         let gcra = if number < 100 { &long } else { &short };
-        gcra.charge(&state, at(1)).unwrap();
+        gcra.charge(&state, at(1), 1).unwrap();
     }
     let later = at(1_000);
     for number in 1_000..20_000 {
         let state = subjects.state(&subject(number), &overflow, later).unwrap();
-        short.charge(&state, at(1_000 + u64::from(number))).unwrap();
+        short
+            .charge(&state, at(1_000 + u64::from(number)), 1)
+            .unwrap();
     }
     let remembered = subjects.len();
     let count: usize = subjects
@@ -64,7 +66,10 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
     assert_eq!(remembered, count);
     for number in 0..100 {
         let state = subjects.state(&subject(number), &overflow, later).unwrap();
-        assert!(long.look(&state, later).is_err(), "{number} was forgotten");
+        assert!(
+            long.look(&state, later, 1).is_err(),
+            "{number} was forgotten"
+        );
     }
     assert_eq!(subjects.len(), remembered);
 
@@ -94,14 +99,14 @@ fn a_request_with_an_older_reading_of_the_clock_gains_nothing() {
     let overflow = counter(1, 1).unused();
     let gcra = counter(1, 100);
     let first = subjects.state(&subject(0), &overflow, at(1)).unwrap();
-    gcra.charge(&first, at(1)).unwrap();
+    gcra.charge(&first, at(1), 1).unwrap();
     drop(first);
     // Newcomers at 101 find the first one idle and have it forgotten.
     for number in 1..5_000 {
         drop(subjects.state(&subject(number), &overflow, at(101)));
     }
     let back = subjects.state(&subject(0), &overflow, at(100)).unwrap();
-    assert_eq!(gcra.look(&back, at(100)), Err(Duration::from_nanos(1)));
+    assert_eq!(gcra.look(&back, at(100), 1), Err(Duration::from_nanos(1)));
 }
 
 #[test]
@@ -109,10 +114,10 @@ fn a_newcomer_inherits_what_it_would_have_been_counted_in() {
     let subjects = Subjects::new(1);
     let gcra = counter(1, 100);
     let overflow = counter(1, 1).unused();
-    gcra.charge(&overflow, at(1)).unwrap();
+    gcra.charge(&overflow, at(1), 1).unwrap();
     let state = subjects.state(&subject(1), &overflow, at(2)).unwrap();
-    assert!(gcra.look(&state, at(2)).is_err());
-    assert!(gcra.look(&state, at(101)).is_ok());
+    assert!(gcra.look(&state, at(2), 1).is_err());
+    assert!(gcra.look(&state, at(101), 1).is_ok());
 }
 
 #[test]
@@ -193,7 +198,7 @@ fn overflow_states_are_bounded_and_forgotten_when_they_are_idle() {
     let last = gcra.unused();
     let charge = |number, now| {
         let state = subjects.state(&subject(number), &last, at(now));
-        state.is_some_and(|state| gcra.charge(&state, at(now)).is_ok())
+        state.is_some_and(|state| gcra.charge(&state, at(now), 1).is_ok())
     };
     let states = || -> usize {
         let shards = subjects.shards.iter();
@@ -206,7 +211,7 @@ fn overflow_states_are_bounded_and_forgotten_when_they_are_idle() {
                 ..subject(number)
             };
             if let Some(state) = subjects.state(&other, &last, at(1)) {
-                let _ = gcra.charge(&state, at(1));
+                let _ = gcra.charge(&state, at(1), 1);
             }
         }
         assert!(states() <= PLACES, "{}", states());
