@@ -53,6 +53,7 @@ mod tower_http_stack;
 mod traces;
 mod transport;
 mod unknown_keys;
+mod uploads;
 mod verdicts;
 mod wire;
 mod wires;
