@@ -12,6 +12,7 @@ mod attack;
 mod axum_ways;
 mod bounds;
 mod by_hand;
+mod clients;
 mod credentials;
 mod dev;
 mod directory;
