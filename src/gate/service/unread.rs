@@ -2,9 +2,9 @@
 //!
 //! A server drops a body that nobody reads. Over HTTP/1, hyper then closes the connection, and what has
 //! arrived unread makes the system reset it; over HTTP/2 it resets the stream. A client that is still
-//! sending meets the reset, and may never see the answer (half of the uploads of 5 MB did, by hyper
-//! and by curl). So the answer over HTTP/1 says that the connection ends (RFC 9112 §9.6), and the rest
-//! of the body is read for a while and thrown away.
+//! sending meets the reset, and may never see the answer: of uploads of 5 MB, hyper's client over HTTP/1
+//! lost some or all answers, and curl 7.88 over HTTP/2 all of them. So the answer over HTTP/1 says that
+//! the connection ends (RFC 9112 §9.6), and the rest of the body is read for a while and thrown away.
 
 use std::future::poll_fn;
 use std::pin::pin;
