@@ -20,8 +20,10 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::FutureExt;
 use http::Request;
+use http_body_util::Empty;
 use tower::{Layer, Service, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevRule};
 use wacht_auth::{CachePolicy, Limits, RateLimitHeaders, RejectionKind, WachtAuth, WachtAuthLayer};
@@ -144,13 +146,13 @@ fn case(wacht: &DevGateway, name: &str) -> Case {
     }
 }
 
-fn request(secret: Option<&str>) -> Request<()> {
+fn request(secret: Option<&str>) -> Request<Empty<Bytes>> {
     let request = service::request("/items");
     match secret {
         Some(secret) => request.header("authorization", format!("Bearer {secret}")),
         None => request,
     }
-    .body(())
+    .body(Empty::new())
     .unwrap()
 }
 
@@ -183,14 +185,14 @@ fn run(name: &str) {
 // them by name, so neither may hold a closure: it would have the name as well.
 
 #[inline(never)]
-fn count_bare(service: &mut Inner, request: &Request<()>) {
+fn count_bare(service: &mut Inner, request: &Request<Empty<Bytes>>) {
     for _ in 0..CALLS {
         black_box(service.call(request.clone()).now_or_never());
     }
 }
 
 #[inline(never)]
-fn count_gate(service: &mut WachtAuth<Inner>, request: &Request<()>) {
+fn count_gate(service: &mut WachtAuth<Inner>, request: &Request<Empty<Bytes>>) {
     for _ in 0..CALLS {
         black_box(service.call(request.clone()).now_or_never());
     }

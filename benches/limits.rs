@@ -14,8 +14,10 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::Request;
+use http_body_util::Empty;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tower::{Layer, ServiceExt};
@@ -98,11 +100,11 @@ struct Callers<'a> {
     by_address: bool,
 }
 
-fn request(key: &DevKey, path: &str, address: IpAddr) -> Request<()> {
+fn request(key: &DevKey, path: &str, address: IpAddr) -> Request<Empty<Bytes>> {
     service::request(path)
         .header("authorization", format!("Bearer {}", key.secret()))
         .extension(PeerAddr((address, 40000).into()))
-        .body(())
+        .body(Empty::new())
         .unwrap()
 }
 
@@ -117,7 +119,7 @@ fn address(number: usize) -> IpAddr {
     }
 }
 
-fn call(gate: &mut WachtAuth<Inner>, request: Request<()>) -> u16 {
+fn call(gate: &mut WachtAuth<Inner>, request: Request<Empty<Bytes>>) -> u16 {
     service::call(gate, request).status().as_u16()
 }
 
@@ -197,7 +199,7 @@ impl Callers<'_> {
         }
     }
 
-    fn request(&self, subject: usize) -> Request<()> {
+    fn request(&self, subject: usize) -> Request<Empty<Bytes>> {
         match self.by_address {
             true => request(&self.keys[0], COUNTED, address(subject)),
             false => request(&self.keys[subject % self.keys.len()], COUNTED, address(0)),
@@ -272,7 +274,10 @@ struct Times {
 }
 
 impl Times {
-    fn of(requests: impl Iterator<Item = Request<()>>, gate: &mut WachtAuth<Inner>) -> Self {
+    fn of(
+        requests: impl Iterator<Item = Request<Empty<Bytes>>>,
+        gate: &mut WachtAuth<Inner>,
+    ) -> Self {
         const LONG: Duration = Duration::from_micros(20);
         let mut sorted = Vec::new();
         let mut interrupted = 0;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
+use http_body_util::Empty;
 use tokio::runtime::Runtime;
 use tower::{Layer, ServiceExt};
 use wacht_auth::dev::{DevGateway, DevRule, Fault, On};
@@ -76,7 +78,7 @@ impl Caller {
         }
     }
 
-    pub(crate) fn request(&self) -> Request<()> {
+    pub(crate) fn request(&self) -> Request<Empty<Bytes>> {
         let mut request = request("/items");
         for key in &self.keys {
             request = request.header("authorization", format!("Bearer {key}"));
@@ -90,7 +92,7 @@ impl Caller {
         if self.has_address {
             request = request.extension(PeerAddr(([192, 0, 2, 1], 40_000).into()));
         }
-        request.body(()).unwrap()
+        request.body(Empty::new()).unwrap()
     }
 }
 

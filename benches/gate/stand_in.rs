@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::Request;
+use http_body_util::Empty;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -72,10 +73,10 @@ impl StandIn {
 }
 
 /// A request with the key of this number.
-pub(crate) fn request_of(number: u64, path: &str) -> Request<()> {
+pub(crate) fn request_of(number: u64, path: &str) -> Request<Empty<Bytes>> {
     request(path)
         .header("authorization", format!("Bearer {}", key(number)))
-        .body(())
+        .body(Empty::new())
         .unwrap()
 }
 

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use tower::Service;
 
-pub(crate) type Inner<B = (), A = Empty<Bytes>> =
+pub(crate) type Inner<B = Empty<Bytes>, A = Empty<Bytes>> =
     tower::util::ServiceFn<fn(Request<B>) -> Ready<Result<Response<A>, Infallible>>>;
 
 /// Answers at once, with an empty body.

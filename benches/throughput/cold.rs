@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -81,12 +81,12 @@ async fn meet_newcomers(stage: Stage) -> Result<Cold> {
 
 /// How long the first request of this newcomer takes.
 async fn pass(gate: &WachtAuthLayer, newcomer: &Newcomer) -> Result<Duration> {
-    let service = gate.layer(service_fn(async |_: Request<()>| {
+    let service = gate.layer(service_fn(async |_: Request<Empty<Bytes>>| {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     }));
     let request = Request::get("/")
         .header("authorization", format!("Bearer {}", newcomer.secret))
-        .body(())?;
+        .body(Empty::new())?;
     let sent = Instant::now();
     let answer = service.oneshot(request).await?;
     let took = sent.elapsed();

@@ -159,7 +159,7 @@ async fn in_a_gate(
         .clock(&clock)
         .build()?
         .app("orders")
-        .layer(tower::service_fn(async |_: Request<()>| {
+        .layer(tower::service_fn(async |_: Request<Empty<Bytes>>| {
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         }));
 
@@ -174,7 +174,7 @@ async fn in_a_gate(
         shown = *time;
         let request = Request::get("/orders")
             .header("authorization", format!("Bearer {}", key.secret()))
-            .body(())?;
+            .body(Empty::new())?;
         let answer = gate.clone().oneshot(request).await?;
         let passed = match answer.status() {
             StatusCode::OK => true,

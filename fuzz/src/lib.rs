@@ -55,7 +55,7 @@ impl Stage {
     fn call(
         &self,
         layer: &WachtAuthLayer,
-        request: Request<()>,
+        request: Request<Empty<Bytes>>,
     ) -> (StatusCode, Option<RejectionKind>) {
         let inner = tower::service_fn(|_| async {
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
@@ -67,10 +67,10 @@ impl Stage {
         (answer.status(), refusal)
     }
 
-    fn request(&self) -> Request<()> {
+    fn request(&self) -> Request<Empty<Bytes>> {
         let mut request = Request::get("/items")
             .header("authorization", format!("Bearer {}", self.key))
-            .body(())
+            .body(Empty::new())
             .expect("a well-formed request");
         let peer = PeerAddr(PEER.parse().expect("an address"));
         request.extensions_mut().insert(peer);

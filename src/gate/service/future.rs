@@ -14,7 +14,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::gate::pipeline::{Decision, Gate, ResponseFields, Wait};
+use crate::gate::refusal::Rejection;
 use crate::gate::service::body::ResponseBody;
+use crate::gate::service::unread::Unread;
 
 pin_project! {
     /// The response future of [`WachtAuth`](crate::WachtAuth) and
@@ -36,7 +38,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         Inner { #[pin] future: S::Future, fields: ResponseFields },
-        Refused { response: Option<Response<Bytes>> },
+        Refused { response: Option<Response<Bytes>>, unread: Option<Unread<B>> },
         // The inner service is held back with the request: it was polled ready, so it is the one
         // to call.
         Waiting { held: Option<Box<Held<S, B>>> },
@@ -58,14 +60,6 @@ where
     pub(crate) fn inner(future: S::Future, fields: ResponseFields) -> Self {
         Self {
             state: FutureState::Inner { future, fields },
-        }
-    }
-
-    pub(crate) fn refused(response: Response<Bytes>) -> Self {
-        Self {
-            state: FutureState::Refused {
-                response: Some(response),
-            },
         }
     }
 
@@ -91,9 +85,37 @@ where
     }
 }
 
+impl<S, B> ResponseFuture<S, B>
+where
+    S: Service<Request<B>>,
+    B: Body + Send + 'static,
+{
+    pub(crate) fn refused(rejection: &Rejection, parts: &Parts, body: B) -> Self {
+        Self {
+            state: FutureState::refused(rejection, parts, body),
+        }
+    }
+}
+
+impl<S, B> FutureState<S, B>
+where
+    S: Service<Request<B>>,
+    B: Body + Send + 'static,
+{
+    fn refused(rejection: &Rejection, parts: &Parts, body: B) -> Self {
+        let mut response = rejection.answer(parts);
+        let unread = Unread::of(body, parts.version, &mut response);
+        Self::Refused {
+            response: Some(response),
+            unread,
+        }
+    }
+}
+
 impl<S, B, ResBody> Future for ResponseFuture<S, B>
 where
     S: Service<Request<B>, Response = Response<ResBody>>,
+    B: Body + Send + 'static,
     ResBody: Body<Data = Bytes>,
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
@@ -109,8 +131,11 @@ where
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 #[expect(clippy::expect_used, reason = "a caller's error, as with any future")]
-                StateProjection::Refused { response } => {
+                StateProjection::Refused { response, unread } => {
                     let response = response.take().expect(POLLED_AGAIN);
+                    if let Some(unread) = unread.take() {
+                        unread.drain();
+                    }
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 #[expect(clippy::expect_used, reason = "a caller's error, as with any future")]
@@ -138,9 +163,10 @@ where
                                 fields,
                             }
                         }
-                        Decision::Refuse(rejection) => FutureState::Refused {
-                            response: Some(rejection.answer(&here.parts)),
-                        },
+                        Decision::Refuse(rejection) => {
+                            let Held { parts, body, .. } = *here;
+                            FutureState::refused(&rejection, &parts, body)
+                        }
                         Decision::Wait(wait) => {
                             here.wait = wait;
                             FutureState::Waiting { held: Some(here) }

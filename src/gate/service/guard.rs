@@ -149,6 +149,7 @@ impl Guard {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequirePermissions<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ReqBody: Body + Send + 'static,
     ResBody: Body<Data = Bytes>,
 {
     type Response = Response<ResponseBody<ResBody>>;
@@ -169,7 +170,7 @@ where
             Err(rejection) => {
                 // As in the gate: nothing stays set aside for a request that never comes.
                 drop(take_ready(&mut self.inner));
-                ResponseFuture::refused(rejection.answer(&parts))
+                ResponseFuture::refused(&rejection, &parts, body)
             }
         }
     }

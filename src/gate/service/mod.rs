@@ -5,6 +5,7 @@ pub(crate) mod builder;
 pub(crate) mod future;
 pub(crate) mod guard;
 pub(crate) mod layer;
+mod unread;
 
 use std::mem;
 use std::sync::Arc;
@@ -22,8 +23,12 @@ use crate::gate::service::future::ResponseFuture;
 
 /// Verifies the API key of every request before the inner service sees it.
 ///
-/// Made by [`WachtAuthLayer`](crate::WachtAuthLayer). Any request body will do, and any response
-/// body whose data is [`Bytes`].
+/// Made by [`WachtAuthLayer`](crate::WachtAuthLayer). Any request body will do that may go to another
+/// thread, as every server's may, and any response body whose data is [`Bytes`].
+///
+/// A refusal over HTTP/1 of a request whose body has not been read says `Connection: close`; up to
+/// 8 MiB of the body are then read, for 10 s at most, and thrown away, so that a client in the
+/// middle of an upload gets to see the answer. None of it delays the answer.
 ///
 /// A request whose key is known is passed on within [`call`](Service::call): no future is boxed
 /// and the inner service is used in place. A request that has to wait for the gateway clones the
@@ -67,6 +72,7 @@ pub(crate) fn take_ready<S: Clone>(service: &mut S) -> S {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for WachtAuth<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ReqBody: Body + Send + 'static,
     ResBody: Body<Data = Bytes>,
 {
     type Response = Response<ResponseBody<ResBody>>;
@@ -91,7 +97,7 @@ where
                 // What the inner service set aside when it was polled ready, such as a permit of
                 // a concurrency limit, would stay with this instance until its next request.
                 drop(take_ready(&mut self.inner));
-                ResponseFuture::refused(rejection.answer(&parts))
+                ResponseFuture::refused(&rejection, &parts, body)
             }
             Decision::Wait(wait) => {
                 let gate = Arc::clone(gate);
