@@ -83,9 +83,9 @@ pub(crate) async fn flap(soak: Arc<Soak>) {
 /// The gateway is replaced, instance by instance and with care: no key may feel it.
 async fn restart(soak: &Soak) {
     soak.tally.restarts.fetch_add(1, Ordering::SeqCst);
-    for _ in 0..10 {
+    for _ in 0..4 {
         soak.proxy.drain_what_is_open();
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(300)).await;
     }
     soak.tally.restarts.fetch_add(1, Ordering::SeqCst);
 }
