@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo run --release --example soak                   # a minute
 //! cargo run --release --example soak -- --seconds 600
-//! cargo run --example soak -- --self-test              # 5 seconds
+//! cargo run --example soak -- --self-test              # 15 seconds
 //! ```
 //!
 //! Everything is in this one process, the `DevGateway` that stands in for Wacht included: its
@@ -174,7 +174,7 @@ fn duration_of(arguments: impl Iterator<Item = String>) -> Result<Duration, Stri
     let mut arguments = arguments.skip(1);
     while let Some(argument) = arguments.next() {
         seconds = match argument.as_str() {
-            "--self-test" => 5,
+            "--self-test" => 15,
             "--seconds" => {
                 let number = arguments.next().and_then(|number| number.parse().ok());
                 number.ok_or(USAGE)?
