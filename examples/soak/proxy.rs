@@ -55,6 +55,11 @@ impl Proxy {
         &self.url
     }
 
+    /// How many connections there are, those included on which nothing is forwarded any more.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
     /// Stops forwarding on the connections there are, and keeps them open.
     pub(crate) fn swallow_what_is_open(&self) {
         self.give(Order::Swallow);
