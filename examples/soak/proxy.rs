@@ -90,9 +90,9 @@ async fn forward(
 ) -> std::io::Result<()> {
     let mut server = TcpStream::connect(target).await?;
     let (mut upstream, mut downstream) = (vec![0; 16 << 10], vec![0; 16 << 10]);
-    // Whether a request has gone to the server that it has not answered yet: answers here come in
-    // one piece.
-    let mut is_asked = false;
+    // Whether a request is under way that the server has not answered yet, as is the first from the
+    // beginning. Answers here come in one piece.
+    let mut is_asked = true;
     loop {
         let now = *order.borrow_and_update();
         match now {

@@ -136,8 +136,7 @@ impl Transport {
     ) -> Result<Bytes> {
         let limit = self.at_most(limit);
         let url = join(&self.gateway.url, CHECK)?;
-        let attempt = async |limit: Duration, resends: u32| {
-            let pool = self.gateway.pools.of_this_runtime()?;
+        let attempt = async |pool: &Pool, limit: Duration, resends: u32| {
             let request = pool
                 .http
                 .post(url.clone())
@@ -145,15 +144,17 @@ impl Transport {
                 .body(body.clone())
                 .timeout(limit);
             let span = span(&Method::POST, &self.gateway.url, CHECK, resends);
-            self.gateway.exchange(&pool, request, secret, span).await
+            self.gateway.exchange(pool, request, secret, span).await
         };
+        let pool = self.gateway.pools.of_this_runtime()?;
         let began = self.clock.now().monotonic;
-        let answer = attempt(limit, 0).await;
+        let answer = attempt(&pool, limit, 0).await;
         let took = self.clock.now().monotonic.saturating_sub(began);
         match answer {
             Err(Error::Request(error)) if error.is_unanswered() && took < limit => {
                 tracing::debug!(target: LOG, %error, "asking the Wacht gateway again");
-                attempt(limit.saturating_sub(took), 1).await
+                let pool = self.gateway.pools.instead_of(&pool)?;
+                attempt(&pool, limit.saturating_sub(took), 1).await
             }
             answer => answer,
         }

@@ -132,6 +132,27 @@ impl Pools {
         Ok(pool)
     }
 
+    /// Another pool for who got no answer from this one: what else is in there may be closed as well,
+    /// by a balancer that closes all that it has.
+    pub(super) fn instead_of(&self, failed: &Pool) -> Result<Pool, ConfigError> {
+        let mut pools = self.lock();
+        let is_its_runtime = |pool: &&Pool| pool.runtime == failed.runtime;
+        let is_younger = |pool: &&Pool| !pool.is_suspect && pool.since > failed.since;
+        if let Some(pool) = pools.iter().find(is_its_runtime).filter(is_younger) {
+            return Ok(pool.clone());
+        }
+        let pool = Pool {
+            runtime: failed.runtime,
+            since: self.clock.now().monotonic,
+            is_fresh: true,
+            is_suspect: false,
+            http: self.connections.open()?,
+        };
+        pools.retain(|pool| pool.runtime != failed.runtime);
+        pools.push(pool.clone());
+        Ok(pool)
+    }
+
     /// A request of this pool got no answer: what else is in there may be as dead as its
     /// connection was.
     pub(super) fn suspect(&self, pool: &Pool) {
