@@ -295,49 +295,44 @@ impl Gate {
         if self.options.charge_later {
             view.extensions().insert(Charge::default());
         }
-        let rules = match counted_by {
-            CountedBy::Nobody | CountedBy::Gateway => None,
-            CountedBy::Scheme(rules) => Some(rules),
-            CountedBy::FixedRules(fixed) => {
+        let limited = match (counted_by, own) {
+            (CountedBy::Nobody, _) => Ok(RateLimitFields::default()),
+            (CountedBy::Scheme(rules), _) => self.charge(rules, verdict, view, now),
+            (CountedBy::FixedRules(fixed), _) => {
                 let fixed = verdict.app.fixed_rules(fixed, &self.state.limiter, now);
-                Some(&**fixed)
+                self.charge(fixed, verdict, view, now)
             }
+            (CountedBy::Gateway, None) if self.is_out_of_time(view, now) => {
+                Err(Rejection::unavailable(RETRY_AFTER))
+            }
+            (CountedBy::Gateway, None) => return self.wait_for_own_check(verdict.key(), view, now),
+            (CountedBy::Gateway, Some(own)) => self.limited_by_gateway(own),
         };
-        let rate_limit = match (rules, own) {
-            (Some(rules), _) => match self.charge(rules, verdict, view, now) {
-                Ok(fields) => fields,
-                Err(rejection) => {
-                    return Decision::Refuse(rejection.with_answers(&self.options.answers));
-                }
-            },
-            (None, _) if !matches!(counted_by, CountedBy::Gateway) => RateLimitFields::default(),
-            (None, None) if self.is_out_of_time(view, now) => {
-                let rejection = Rejection::unavailable(RETRY_AFTER);
+        let rate_limit = match limited {
+            Ok(fields) => fields,
+            Err(rejection) => {
                 return Decision::Refuse(rejection.with_answers(&self.options.answers));
-            }
-            (None, None) => return self.wait_for_own_check(verdict.key(), view, now),
-            (None, Some(own)) => {
-                let refused = match own {
-                    Verification::Limited(_, wait) => {
-                        let metrics = &self.state.verifier.metrics;
-                        metrics.limit_refusal(LimitedBy::Gateway, Effect::Refused);
-                        Some(Rejection::rate_limited_plainly(*wait))
-                    }
-                    Verification::Outage(wait) | Verification::Unknown(wait) => {
-                        Some(Rejection::unavailable(*wait))
-                    }
-                    _ => None,
-                };
-                if let Some(rejection) = refused {
-                    return Decision::Refuse(rejection.with_answers(&self.options.answers));
-                }
-                RateLimitFields::default()
             }
         };
         // 6 extensions
         let principal = Principal::new(Arc::clone(verdict), self.options.answers.clone());
         view.extensions().insert(principal);
         self.pass(rate_limit, view)
+    }
+
+    /// Step 5 where the gateway counts: what it has said to the check of this very request.
+    fn limited_by_gateway(&self, own: &Verification) -> Result<RateLimitFields, Rejection> {
+        match own {
+            Verification::Limited(_, wait) => {
+                let metrics = &self.state.verifier.metrics;
+                metrics.limit_refusal(LimitedBy::Gateway, Effect::Refused);
+                Err(Rejection::rate_limited_plainly(*wait))
+            }
+            Verification::Outage(wait) | Verification::Unknown(wait) => {
+                Err(Rejection::unavailable(*wait))
+            }
+            _ => Ok(RateLimitFields::default()),
+        }
     }
 
     /// Whom a gate further out has let in; one on another state is a stranger, and removed.
