@@ -85,6 +85,18 @@ impl Drop for Canned {
     }
 }
 
+/// The error says what the recorded refusal of the management API does.
+fn assert_refused_as_recorded(error: &Error, line: &Value, name: &str) {
+    let Error::Api { message, .. } = error else {
+        panic!("{name}: {error:?}");
+    };
+    let said = &line["response"]["body"]["errors"][0]["message"];
+    assert_eq!(error.status(), Some(status(line)), "{name}");
+    assert_eq!(&json!(message), said, "{name}");
+    assert_eq!(error.body(), Some(body(line).as_str()), "{name}");
+    assert_eq!(error.is_not_found(), status(line) == 404, "{name}");
+}
+
 async fn serve(
     listener: TcpListener,
     answer: Arc<Mutex<Response<Bytes>>>,

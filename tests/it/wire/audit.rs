@@ -7,9 +7,9 @@ use wacht_auth::models::{
     AuditInterval, AuditLog, AuditOutcome, GetApiAuditAnalyticsQuery, GetApiAuditTimeseriesQuery,
     ListApiAuditLogsQuery,
 };
-use wacht_auth::{Error, Result, WachtClient};
+use wacht_auth::{Result, WachtClient};
 
-use super::{Canned, body, lines, status};
+use super::{Canned, assert_refused_as_recorded, lines, status};
 
 /// The client cannot be brought to ask so: it has no such parameter, or only ones of another type.
 /// Their answers are read as those of the same call without it.
@@ -58,13 +58,7 @@ async fn every_recorded_audit_answer_decodes_as_documented() {
                 decoded += 1;
             }
             Err(error) => {
-                let Error::Api { message, .. } = &error else {
-                    panic!("{name}: {error:?}");
-                };
-                assert_eq!(error.status(), Some(status(line)), "{name}");
-                assert_eq!(json!(message), wire["errors"][0]["message"], "{name}");
-                assert_eq!(error.body(), Some(body(line).as_str()), "{name}");
-                assert_eq!(error.is_not_found(), status(line) == 404, "{name}");
+                assert_refused_as_recorded(&error, line, name);
                 assert_eq!(error.is_transient(), status(line) == 500, "{name}");
                 refused += 1;
             }

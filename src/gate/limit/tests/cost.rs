@@ -87,22 +87,7 @@ fn who_loses_the_race_gets_all_that_it_cost_back() {
             spec(Mode::Ip, 9, window),
         ];
         let gate = gate(algorithm, &rules);
-        let now = ClockReading::from(LEAP);
-        let caller = Caller {
-            key: KeySubject::ApiKey(1),
-            resource: "/",
-            address: Some(Ipv4Addr::LOCALHOST.into()),
-        };
-        let find = || gate.limiter.find(&gate.rules, &caller, now);
-        let (winner, loser) = (find(), find());
-        assert!(
-            winner
-                .iter()
-                .chain(&loser)
-                .all(|rule| rule.look(now, 3).is_ok())
-        );
-        assert!(charge_all(&gate.rules, &winner, 3, now).is_charged());
-        let refused = expect_limited(charge_all(&gate.rules, &loser, 3, now));
+        let refused = gate.refused_after_the_look(3, LEAP);
         assert_eq!(left(&refused.states), [6, 2, 6], "{algorithm:?} {window:?}");
     }
 }

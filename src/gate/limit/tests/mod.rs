@@ -89,6 +89,23 @@ impl TestGate {
         ask_for(&self.limiter, &self.rules, (1, 1, "/"), cost, now)
     }
 
+    /// Of two requests of one caller that have both looked before either is charged, the refusal of
+    /// the second.
+    fn refused_after_the_look(&self, cost: u32, now: Now) -> LimitRefusal {
+        let now = ClockReading::from(now);
+        let caller = Caller {
+            key: KeySubject::ApiKey(1),
+            resource: "/",
+            address: Some(Ipv4Addr::LOCALHOST.into()),
+        };
+        let find = || self.limiter.find(&self.rules, &caller, now);
+        let (winner, loser) = (find(), find());
+        let mut all = winner.iter().chain(&loser);
+        assert!(all.all(|rule| rule.look(now, cost).is_ok()));
+        assert!(charge_all(&self.rules, &winner, cost, now).is_charged());
+        expect_limited(charge_all(&self.rules, &loser, cost, now))
+    }
+
     fn expect_admitted(&self, key: i64, ip: u32, resource: &str) -> RuleStates {
         expect_charged(self.ask(key, ip, resource, START))
     }

@@ -10,23 +10,7 @@ fn who_loses_the_race_after_the_look_gets_everything_back() {
         spec(Mode::App, 1, MINUTE),
         spec(Mode::AppAndIp, 5, MINUTE),
     ]);
-    let now = ClockReading::from(START);
-    let caller = Caller {
-        key: KeySubject::ApiKey(1),
-        resource: "/",
-        address: Some(Ipv4Addr::LOCALHOST.into()),
-    };
-    let find = || gate.limiter.find(&gate.rules, &caller, now);
-    let (winner, loser) = (find(), find());
-    assert!(
-        winner
-            .iter()
-            .chain(&loser)
-            .all(|rule| rule.look(now, 1).is_ok())
-    );
-
-    assert!(charge_all(&gate.rules, &winner, 1, now).is_charged());
-    let refused = expect_limited(charge_all(&gate.rules, &loser, 1, now));
+    let refused = gate.refused_after_the_look(1, START);
     assert_eq!(refused.violated, [Arc::from("per_app:1/60s")]);
     assert_eq!(refused.retry_after, Some(MINUTE));
     assert_eq!(left(&refused.states), [4, 4, 0, 4]);

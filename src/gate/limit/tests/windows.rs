@@ -69,22 +69,7 @@ fn who_loses_the_race_gets_everything_back_from_counters_of_every_kind() {
             spec(Mode::AppAndIp, 5, MINUTE),
         ];
         let gate = gate(&limits, &rules, LEAP);
-        let now = ClockReading::from(LEAP);
-        let caller = Caller {
-            key: KeySubject::ApiKey(1),
-            resource: "/",
-            address: Some(Ipv4Addr::LOCALHOST.into()),
-        };
-        let find = || gate.limiter.find(&gate.rules, &caller, now);
-        let (winner, loser) = (find(), find());
-        assert!(
-            winner
-                .iter()
-                .chain(&loser)
-                .all(|rule| rule.look(now, 1).is_ok())
-        );
-        assert!(charge_all(&gate.rules, &winner, 1, now).is_charged());
-        let refused = expect_limited(charge_all(&gate.rules, &loser, 1, now));
+        let refused = gate.refused_after_the_look(1, LEAP);
         assert_eq!(refused.violated, [Arc::from("per_app:1/calendar_month")]);
         assert_eq!(left(&refused.states), [4, 4, 49, 0, 4]);
     }
