@@ -155,7 +155,8 @@ fn complaints(seen: &Seen) -> Vec<String> {
     if reasons != [Some("The example is over"), Some("Rotated")] {
         complaints.push(format!("keys ended as {reasons:?}"));
     }
-    // One for each of the two keys; what is revoked here is not asked about.
+    // One for each of the two keys: what was revoked here is not asked about until no cache can hold a
+    // yes any more, which is some minutes.
     if checked != ["POST /orders", "POST /orders"] {
         complaints.push(format!("the audit shows {checked:?}"));
     }

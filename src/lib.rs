@@ -132,10 +132,12 @@
 //! | `axum` (default) | [`Principal`] and [`wacht_auth::axum::Permitted`][Permitted] as extractors, [`Rejection`] as a response, [`wacht_auth::axum::matched_path`][matched_path], the peer address of axum's servers |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a stand-in for Wacht, a clock that is moved by hand, and callers made by hand |
+//! | `tls-aws-lc` (default) | TLS to Wacht over aws-lc, which needs a compiler for C where it is built |
+//! | `tls-ring` | the same over ring; where both are on, aws-lc. With neither, every call is [`Error::Config`] |
 //! | `metrics` | the figures of [`AuthStats`], told to the recorder of the crate [`metrics`](https://docs.rs/metrics) |
 //! | `wacht` | [`wacht_auth::interop`][interop]: a client from the configuration of the SDK, the crate `wacht`, and callers in its types |
 //!
-//! hyper and other tower services need none of them.
+//! hyper and other tower services need no more than TLS.
 //!
 //! [Wacht]: https://wacht.dev
 #![cfg_attr(not(feature = "test-util"), doc = "[`dev`]: #features")]

@@ -213,6 +213,29 @@ impl WachtClientBuilder {
         self
     }
 
+    /// Trusts these root certificates beside those of the platform: PEM, one or several behind one
+    /// another.
+    ///
+    /// For a Wacht of your own behind a private certification authority. On Linux the platform's are
+    /// the files of `ca-certificates`, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name in their place.
+    ///
+    /// ```
+    /// use wacht_auth::WachtClient;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
+    /// let authority = std::fs::read(format!("{directory}/certificate.pem"))?;
+    /// let builder = WachtClient::builder("wk_live_...").api_url("https://wacht.internal/api");
+    /// assert!(builder.root_certificates(authority).build().is_ok());
+    /// # Ok(()) }
+    /// ```
+    pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
+        let roots = &mut self.config.root_certificates;
+        roots.extend_from_slice(pem.as_ref());
+        roots.push(b'\n');
+        self
+    }
+
     /// Sets when calls of the management API are repeated. Defaults to
     /// [`RetryPolicy::default`]: three attempts of calls that only read.
     pub fn retries(mut self, policy: RetryPolicy) -> Self {
@@ -248,7 +271,8 @@ impl WachtClientBuilder {
     /// - `ManagementKey` when the key is empty or no header value;
     /// - `Url` and `Plaintext` when a URL is refused, or that of a proxy does not parse;
     /// - `Setting` when a time-out or the answer limit is zero, or the user agent no header value;
-    /// - `Tls` when `https` is wanted on a machine without certificate store.
+    /// - `Tls` when `https` is wanted on a machine without certificate store, when a root certificate
+    ///   is none, or when there is no crypto provider.
     pub fn build(self) -> Result<WachtClient> {
         self.build_with(environment)
     }

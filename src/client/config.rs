@@ -20,6 +20,8 @@ pub(super) struct Config {
     pub(super) user_agent: String,
     pub(super) proxy: Option<String>,
     pub(super) allow_plaintext: bool,
+    /// Trusted beside the platform's, as PEM.
+    pub(super) root_certificates: Vec<u8>,
     pub(super) retries: RetryPolicy,
     /// How long a gate on this client waits for an answer unless it is told otherwise.
     pub(super) gate_deadline: Duration,
@@ -46,6 +48,7 @@ impl Config {
             user_agent: USER_AGENT.to_owned(),
             proxy: None,
             allow_plaintext: false,
+            root_certificates: Vec::new(),
             retries: RetryPolicy::default(),
             gate_deadline: GATE_DEADLINE,
         }

@@ -179,6 +179,42 @@ async fn a_proxy_of_the_environment_is_for_https_elsewhere_alone() {
     server.abort();
 }
 
+#[test]
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+fn without_a_crypto_provider_every_call_says_which_feature_is_missing() {
+    let missing = config_error(WachtClient::builder(KEY).build());
+    assert_eq!(missing.kind(), ConfigErrorKind::Tls);
+    assert!(missing.to_string().contains("`tls-aws-lc` or `tls-ring`"));
+    let client = WachtClient::new(KEY);
+    assert_eq!(client.config_error(), Some(&*missing.to_string()));
+}
+
+#[test]
+fn what_is_no_root_certificate_is_refused() {
+    let pem = |label: &str, content: &str| {
+        format!("-----BEGIN {label}-----\n{content}\n-----END {label}-----\n")
+    };
+    let certificate = include_str!("../../tests/tls/certificate.pem");
+    for bad in [
+        "certificate".to_owned(),
+        pem("CERTIFICATE", "aGVsbG8="),
+        pem("PUBLIC KEY", "aGVsbG8="),
+        format!("{certificate}{}", pem("CERTIFICATE", "aGVsbG8=")),
+    ] {
+        let error = config_error(WachtClient::builder(KEY).root_certificates(&bad).build());
+        assert_eq!(error.kind(), ConfigErrorKind::Tls, "{bad}");
+    }
+    // One without a line break at its end, and another behind it.
+    let builder = WachtClient::builder(KEY).root_certificates(certificate.trim_end());
+    assert!(builder.root_certificates(certificate).build().is_ok());
+    assert!(
+        WachtClient::builder(KEY)
+            .root_certificates("\n")
+            .build()
+            .is_ok()
+    );
+}
+
 // Without certificate store the TLS set-up of the client fails, and that may not matter to
 // those who talk plain http to a gateway beside them.
 #[test]
@@ -198,7 +234,15 @@ fn plain_http_needs_no_certificate_store() {
         ConfigErrorKind::Tls,
         "{without_roots}"
     );
+    let said = without_roots.to_string();
+    assert!(
+        said.contains("`ca-certificates`") && said.contains("`SSL_CERT_FILE`"),
+        "{said}"
+    );
     assert!(WachtClient::new(KEY).config_error().is_some());
+    let own = include_bytes!("../../tests/tls/certificate.pem");
+    let with_own = WachtClient::builder(KEY).root_certificates(own).build();
+    assert!(with_own.is_ok(), "{with_own:?}");
     let local = WachtClient::builder(KEY)
         .api_url("http://127.0.0.1:1")
         .gateway_url("http://localhost:2")

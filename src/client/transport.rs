@@ -3,18 +3,15 @@
 use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_core::Stream;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
-use reqwest::{NoProxy, Proxy, Url, multipart};
+use reqwest::{NoProxy, Proxy, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -25,11 +22,12 @@ use super::config_error::{ConfigError, ConfigErrorKind};
 use super::decode::DecodeError;
 use super::error::{Error, Result};
 use super::log::LOG;
-use super::request::{Form, Payload, Request};
+use super::request::{Payload, Request};
 use super::request_error::{RequestError, RequestErrorKind};
 use super::retry::RetryPolicy;
 use crate::clock::Clock;
 
+mod multipart;
 mod pools;
 mod tls;
 
@@ -93,7 +91,7 @@ impl Transport {
             None => environment_proxy(variable)?,
         };
         let connections = Arc::new(Connections {
-            tls: tls::client_config(needs_roots)?,
+            tls: tls::client_config(needs_roots, &settings.root_certificates)?,
             proxy,
             user_agent,
             connect_timeout: settings.connect_timeout,
@@ -199,7 +197,7 @@ impl Transport {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone()),
             Payload::Multipart(form) => {
-                let (content_type, body) = multipart_body(form).await?;
+                let (content_type, body) = multipart::encode(form)?;
                 http.header(CONTENT_TYPE, content_type).body(body)
             }
         };
@@ -301,32 +299,6 @@ impl Service {
             Self::Management => status.is_success(),
         }
     }
-}
-
-/// What is sent of a form, whole: a body that can be sent again, as one is of which the peer says
-/// that it did not process it.
-async fn multipart_body(form: &Form) -> Result<(String, Bytes)> {
-    let mut parts = multipart::Form::new();
-    for part in form.parts() {
-        let mut body = multipart::Part::stream(part.content.clone());
-        if let Some(file) = &part.file {
-            body = body
-                .file_name(file.name.clone())
-                .mime_str(&file.content_type)
-                .map_err(|_| {
-                    Error::InvalidRequest(format!("{:?} is not a content type", file.content_type))
-                })?;
-        }
-        parts = parts.part(part.name, body);
-    }
-    let content_type = format!("multipart/form-data; boundary={}", parts.boundary());
-    let mut pieces = pin!(parts.into_stream());
-    let mut body = Vec::new();
-    while let Some(piece) = poll_fn(|context| pieces.as_mut().poll_next(context)).await {
-        let piece = piece.map_err(|error| request_error(Service::Management, error, false))?;
-        body.extend_from_slice(&piece);
-    }
-    Ok((content_type, body.into()))
 }
 
 /// Checks that `key` can travel in a header.

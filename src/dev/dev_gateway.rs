@@ -182,6 +182,10 @@ impl DevGateway {
     /// # Panics
     ///
     /// Panics when the client cannot be built, which for a loopback address does not happen.
+    ///
+    /// # Panics
+    ///
+    /// As [`client_with`](Self::client_with).
     #[must_use]
     pub fn client(&self) -> WachtClient {
         self.client_with(self.management_key())
@@ -211,6 +215,11 @@ impl DevGateway {
     /// # Panics
     ///
     /// Panics when the client cannot be built, for instance for a key with a line break in it.
+    ///
+    /// # Panics
+    ///
+    /// There is no crypto provider: neither the feature `tls-aws-lc` nor `tls-ring` is on, nor has the
+    /// process one of its own.
     #[must_use]
     #[expect(
         clippy::expect_used,
@@ -222,7 +231,9 @@ impl DevGateway {
             .gateway_url(self.url())
             .gate_deadline(PATIENCE)
             .build()
-            .expect("a client for a loopback address can be built")
+            .expect(
+                "a client for loopback needs no more than a crypto provider, as `tls-aws-lc` is",
+            )
     }
 
     /// The base URL of both services, such as `http://127.0.0.1:49152`.

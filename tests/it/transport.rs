@@ -14,7 +14,7 @@ use wacht_auth::models::{CheckRequest, CreateApiKeyRequest, CreateOAuthAppReques
 use wacht_auth::{RejectionKind, WachtAuthLayer, WachtClient};
 
 use crate::scene::{Echo, Scene, eventually, made_up};
-use crate::wires::{End, Habit, Picky, Wire, trusts_the_certificate};
+use crate::wires::{CERTIFICATE, End, Habit, Picky, Wire};
 
 /// For what waits in vain.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -30,6 +30,7 @@ fn client_at(scene: &Scene, url: &str) -> WachtClientBuilder {
     WachtClient::builder(scene.wacht.management_key())
         .api_url(url)
         .gateway_url(url)
+        .root_certificates(CERTIFICATE)
         .timeout(LONG)
         .no_retries()
 }
@@ -65,22 +66,16 @@ fn to_make() -> CreateApiKeyRequest {
 
 #[tokio::test]
 async fn over_http2_a_dead_connection_ends_with_the_first_time_out() {
-    let name = "transport::over_http2_a_dead_connection_ends_with_the_first_time_out";
-    if trusts_the_certificate(name) {
-        let scene = Scene::new().await;
-        let wire = Wire::tls(scene.wacht.url(), "h2").await;
-        dead_connection(scene, wire).await;
-    }
+    let scene = Scene::new().await;
+    let wire = Wire::tls(scene.wacht.url(), "h2").await;
+    dead_connection(scene, wire).await;
 }
 
 #[tokio::test]
 async fn over_http1_a_dead_connection_ends_with_the_first_time_out() {
-    let name = "transport::over_http1_a_dead_connection_ends_with_the_first_time_out";
-    if trusts_the_certificate(name) {
-        let scene = Scene::new().await;
-        let wire = Wire::tls(scene.wacht.url(), "http/1.1").await;
-        dead_connection(scene, wire).await;
-    }
+    let scene = Scene::new().await;
+    let wire = Wire::tls(scene.wacht.url(), "http/1.1").await;
+    dead_connection(scene, wire).await;
 }
 
 /// One request after the other, of the gate and of the management API.
@@ -114,10 +109,6 @@ async fn dead_connection(scene: Scene, wire: Wire) {
 
 #[tokio::test]
 async fn a_gate_asks_the_management_api_again_over_a_connection_that_lives() {
-    let name = "transport::a_gate_asks_the_management_api_again_over_a_connection_that_lives";
-    if !trusts_the_certificate(name) {
-        return;
-    }
     let scene = Scene::new().await;
     let wire = Wire::tls(scene.wacht.url(), "h2").await;
     let client = client_at(&scene, &wire.url()).gateway_url(scene.wacht.url());
@@ -179,10 +170,6 @@ async fn many_dead_connections_end_with_the_first_time_out() {
 
 #[tokio::test]
 async fn what_runs_on_a_connection_that_was_given_up_may_finish() {
-    let name = "transport::what_runs_on_a_connection_that_was_given_up_may_finish";
-    if !trusts_the_certificate(name) {
-        return;
-    }
     let scene = Scene::new().await;
     let wire = Wire::tls(scene.wacht.url(), "h2").await;
     let client = client_at(&scene, &wire.url()).build().unwrap();
@@ -274,10 +261,6 @@ async fn all_kinds_of_calls(client: &WachtClient, secret: &str, number: usize) {
 
 #[tokio::test]
 async fn what_the_server_says_it_did_not_process_is_sent_again() {
-    let name = "transport::what_the_server_says_it_did_not_process_is_sent_again";
-    if !trusts_the_certificate(name) {
-        return;
-    }
     let scene = Scene::new().await;
     let server = Picky::before(scene.wacht.url(), Habit::Refuses).await;
     let client = client_at(&scene, &server.url()).build().unwrap();
@@ -291,10 +274,6 @@ async fn what_the_server_says_it_did_not_process_is_sent_again() {
 
 #[tokio::test]
 async fn servers_that_are_restarted_one_by_one_go_unnoticed() {
-    let name = "transport::servers_that_are_restarted_one_by_one_go_unnoticed";
-    if !trusts_the_certificate(name) {
-        return;
-    }
     let scene = Scene::new().await;
     let server = Picky::before(scene.wacht.url(), Habit::Restarts(20)).await;
     let client = client_at(&scene, &server.url()).build().unwrap();
@@ -345,11 +324,6 @@ async fn a_check_whose_connection_is_closed_under_it_is_sent_once_more() {
 
 #[tokio::test]
 async fn over_http2_checks_whose_connection_is_closed_under_them_are_sent_once_more() {
-    let name =
-        "transport::over_http2_checks_whose_connection_is_closed_under_them_are_sent_once_more";
-    if !trusts_the_certificate(name) {
-        return;
-    }
     for end in [End::Close, End::Reset] {
         let scene = Scene::new().await;
         let wire = Wire::tls(scene.wacht.url(), "h2").await;

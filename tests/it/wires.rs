@@ -22,7 +22,8 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/certificate.pem");
+/// Of the servers here.
+pub const CERTIFICATE: &[u8] = include_bytes!("../tls/certificate.pem");
 const KEY: &[u8] = include_bytes!("../tls/key.pem");
 
 /// What becomes of connections that were made before.
@@ -166,7 +167,7 @@ async fn carry<C: AsyncRead + AsyncWrite + Unpin>(
 }
 
 fn acceptor(protocol: &str) -> TlsAcceptor {
-    let certificate = CertificateDer::from_pem_file(CERTIFICATE).unwrap();
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -285,24 +286,4 @@ async fn pass_on(
     if let Ok(mut stream) = answer.send_response(response, false) {
         let _ = stream.send_data(body, true);
     }
-}
-
-/// Whether this process trusts the certificate of the servers here. If not, the test of this name
-/// has just passed in a process that does: the variables of this one cannot be changed safely
-/// while its threads run.
-pub fn trusts_the_certificate(test: &str) -> bool {
-    if std::env::var_os("SSL_CERT_FILE").is_some_and(|file| file == CERTIFICATE) {
-        return true;
-    }
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env("SSL_CERT_FILE", CERTIFICATE)
-        .env_remove("SSL_CERT_DIR")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout);
-    let why = String::from_utf8_lossy(&child.stderr);
-    let passed = child.status.success() && said.contains("1 passed");
-    assert!(passed, "{said}{why}");
-    false
 }

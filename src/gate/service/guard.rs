@@ -34,8 +34,11 @@ use crate::log::Notice;
 /// | no caller, because the gate let it pass anonymously | 401 |
 /// | no gate in front | 500; the log says so once, then it is counted |
 ///
+/// In axum, `route_layer` on what `get` or `post` returns guards every method that is there *so far*: for two
+/// methods of one path with a guard each, call `route` twice.
+///
 /// ```
-/// use axum::{Router, body::Body, http::Request, routing::get};
+/// use axum::{Router, body::Body, http::Request, routing::{get, post}};
 /// use tower::ServiceExt;
 /// use wacht_auth::dev::DevGateway;
 /// use wacht_auth::{RequirePermissionsLayer, WachtAuthLayer};
@@ -47,11 +50,16 @@ use crate::log::Notice;
 /// let other = wacht.issue_key("orders").issue();
 ///
 /// let gate = WachtAuthLayer::new(wacht.client()).app("orders");
-/// let orders = get(|| async { "…" }).route_layer(RequirePermissionsLayer::new("orders:read")?);
-/// let app = Router::new().route("/orders", orders).layer(gate);
+/// let read = RequirePermissionsLayer::new("orders:read")?;
+/// let write = RequirePermissionsLayer::new("orders:write")?;
+/// let app = Router::new()
+///     .route("/orders", get(|| async { "…" }).route_layer(read))
+///     .route("/orders", post(|| async { "…" }).route_layer(write))
+///     .layer(gate);
 ///
-/// for (key, status) in [(reader, 200), (other, 403)] {
-///     let request = Request::get("/orders").header("authorization", format!("Bearer {}", key.secret()));
+/// for (method, key, status) in [("GET", &reader, 200), ("POST", &reader, 403), ("GET", &other, 403)] {
+///     let request = Request::builder().method(method).uri("/orders");
+///     let request = request.header("authorization", format!("Bearer {}", key.secret()));
 ///     let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
 ///     assert_eq!(answer.status(), status);
 /// }

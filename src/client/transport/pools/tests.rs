@@ -1,5 +1,4 @@
 use http::StatusCode;
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
@@ -17,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn connections() -> Connections {
     Connections {
-        tls: tls::client_config(false).unwrap(),
+        tls: tls::client_config(false, &[]).unwrap(),
         proxy: None,
         user_agent: HeaderValue::from_static("tests"),
         connect_timeout: PATIENCE,
@@ -98,7 +97,7 @@ async fn over_http2_an_idle_connection_that_answers_no_ping_is_closed() {
     let path = |name| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
     let certificate = CertificateDer::from_pem_file(path("certificate.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(path("key.pem")).unwrap();
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = tls::provider().expect("of a feature");
     let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .unwrap()

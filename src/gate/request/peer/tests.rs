@@ -2,6 +2,7 @@ use http::Request;
 
 use super::*;
 
+#[cfg(any(feature = "axum", feature = "tonic"))]
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
