@@ -128,6 +128,10 @@ fn assert_refused(status: &Status, kind: RejectionKind, retry_after: Option<&str
         retry_after,
         "{status:?}"
     );
+    let pushback = status.metadata().get("grpc-retry-pushback-ms");
+    let pushback = pushback.map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
+    let in_seconds = pushback.map(|milliseconds| milliseconds.div_ceil(1000).to_string());
+    assert_eq!(in_seconds.as_deref(), retry_after, "{status:?}");
     assert!(!status.message().is_empty(), "{status:?}");
 }
 

@@ -273,7 +273,11 @@ async fn every_grpc_refusal_has_its_row_and_no_body() {
             (CACHE_CONTROL, "no-store"),
             (VARY, "authorization"),
         ]);
-        expected.extend(fields(row.retry_after.map(|text| (RETRY_AFTER, text))));
+        if let Some(seconds) = row.retry_after {
+            let milliseconds = HeaderValue::try_from(format!("{seconds}000")).unwrap();
+            expected.extend(fields([(RETRY_AFTER, seconds)]));
+            expected.insert("grpc-retry-pushback-ms", milliseconds);
+        }
         assert_eq!(met.headers, expected, "{kind:?}");
         assert_eq!(met.status, StatusCode::OK, "{kind:?}");
         assert_eq!(met.body, "", "{kind:?}");

@@ -50,6 +50,8 @@ pub enum GrpcRefusals {
 }
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// After which time a client with a retry policy tries again.
+pub(crate) const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// The status and message of the row, unless the gate has a text of its own; the status of HTTP is

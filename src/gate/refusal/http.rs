@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTIC
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use crate::gate::refusal::grpc::trailers_only;
+use crate::gate::refusal::grpc::{RETRY_PUSHBACK, trailers_only};
 use crate::gate::refusal::kind::Row;
 use crate::gate::refusal::rejection::Rejection;
 
@@ -76,6 +76,13 @@ impl Rejection {
         require(headers, CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_seconds() {
             require(headers, RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if is_grpc && let Some(milliseconds) = self.retry_pushback() {
+            require(
+                headers,
+                HeaderName::from_static(RETRY_PUSHBACK),
+                HeaderValue::from(milliseconds),
+            );
         }
         // Neither field may stand in trailers, which is what a gRPC client takes them for.
         if !is_grpc {

@@ -21,7 +21,7 @@ use http::StatusCode;
 /// An HTTP answer has a body of `application/problem+json` (RFC 9457) with `type`, `title`, `status`
 /// and `detail`. A gRPC call, as [`GrpcRefusals`](crate::GrpcRefusals) says, is answered with status 200, `grpc-status` and `grpc-message`, and
 /// without a body; of the fields above it gets `retry-after` alone, since the others may not stand
-/// in trailers. Both have `Cache-Control: no-store`, and `Vary` with the header that holds the key.
+/// in trailers, and `grpc-retry-pushback-ms` beside it. Both have `Cache-Control: no-store`, and `Vary` with the header that holds the key.
 ///
 /// [`realm`](crate::WachtAuthLayer::realm) and
 /// [`rate_limit_headers`](crate::WachtAuthLayer::rate_limit_headers) change fields of the answer,

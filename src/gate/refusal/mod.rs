@@ -11,6 +11,8 @@ mod kind;
 mod rejection;
 
 pub use grpc::GrpcRefusals;
+#[cfg(feature = "tonic")]
+pub(crate) use grpc::RETRY_PUSHBACK;
 pub use kind::RejectionKind;
 pub(crate) use rejection::Answers;
 pub use rejection::Rejection;

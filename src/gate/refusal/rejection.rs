@@ -209,6 +209,12 @@ impl Rejection {
         Some(wait.as_secs().saturating_add(rounding).max(1))
     }
 
+    /// `grpc-retry-pushback-ms` (gRPC A6) counts milliseconds in 32 bits: rounded up, and never zero.
+    pub(crate) fn retry_pushback(&self) -> Option<i32> {
+        let milliseconds = self.0.retry_after?.as_nanos().div_ceil(1_000_000);
+        Some(i32::try_from(milliseconds.max(1)).unwrap_or(i32::MAX))
+    }
+
     /// The rate-limit policies that the request would have violated, by the names they have in
     /// the `RateLimit-Policy` field; empty for every other kind.
     pub fn violated_policies(&self) -> impl Iterator<Item = &str> {
