@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `README.md` beside this file describes the panels of `dashboard.json`. The self-test makes the
-//! figures move, and fails if the dashboard asks for what `/metrics` does not have, or if a key or
-//! its id shows in the log or the figures.
+//! figures move, and fails if the dashboard or an alert asks for what `/metrics` does not have, or if
+//! a key or its id shows in the log or the figures.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -315,6 +315,13 @@ fn dashboard(test: &mut SelfTest, scrape: &str) -> Result<(), Box<dyn Error>> {
         labels.extend(names);
     }
     let known = &metrics | &labels;
+    let alerts: BTreeSet<_> = ours(include_str!("alerts.yml")).collect();
+    let missing: Vec<_> = alerts.difference(&known).collect();
+    test.row(
+        "names that only the alerts have",
+        "[]",
+        format!("{missing:?}"),
+    );
     let missing: Vec<_> = asked.difference(&known).collect();
     test.row(
         "names that only the dashboard has",
