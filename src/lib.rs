@@ -89,10 +89,10 @@
 //! | websockets, queues, a check at start, refusing a key at once | [`AuthHandle`] |
 //! | managing apps, keys, rate-limit schemes and OAuth apps | [`WachtClient`], [`api`] |
 //! | tests of your service | [`dev`] |
-//! | what callers see in each kind of failure | `docs/faults.md`, in the package |
-//! | what limits admit at most, and what counting costs | `docs/limits.md` |
-//! | every call of the client, with its route | `docs/management.md` |
-//! | every metric, span and event worth an alert | `docs/observability.md` |
+//! | what callers see in each kind of failure | [`guide::faults`] |
+//! | what limits admit at most, and what counting costs | [`guide::counting`] |
+//! | every call of the client, with its route | [`guide::management`] |
+//! | every metric, span and event worth an alert | [`guide::observability`] |
 //!
 //! # Why these defaults
 //!

@@ -16,6 +16,11 @@
 //! | put it into production | [`production`] |
 //! | replace checks written by hand with Wacht's SDK | [`migrating`] |
 //! | know where this crate and Wacht's documentation part | [`differences`] |
+//! | look up what callers see in each kind of failure | [`faults`] |
+//! | … what limits admit at most, and what counting costs | [`counting`] |
+//! | … every call of the client, with its route | [`management`] |
+//! | … every metric, span and event worth an alert | [`observability`] |
+//! | … what is promised about security | [`security`] |
 //!
 //! Words used throughout:
 //!
@@ -89,3 +94,18 @@ pub mod migrating {}
 
 #[doc = include_str!("differences.md")]
 pub mod differences {}
+
+#[doc = include_str!("../../docs/faults.md")]
+pub mod faults {}
+
+#[doc = include_str!("../../docs/limits.md")]
+pub mod counting {}
+
+#[doc = include_str!("../../docs/management.md")]
+pub mod management {}
+
+#[doc = include_str!("../../docs/observability.md")]
+pub mod observability {}
+
+#[doc = include_str!("../../SECURITY.md")]
+pub mod security {}
