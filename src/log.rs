@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use http::request::Parts;
+
 /// The target of every event and span of the gate, for filters to name.
 pub(crate) const GATE: &str = "wacht_auth::gate";
 
@@ -43,12 +45,13 @@ impl Notice {
         }
     }
 
-    /// An error the first time, for debugging after that.
-    pub(crate) fn error_then_debug(&self, what: &str) {
+    /// An error of how a route is put together: that the first time, for debugging after that.
+    pub(crate) fn error_then_debug(&self, what: &str, request: &Parts) {
+        let (method, path) = (&request.method, request.uri.path());
         if self.is_first() {
-            tracing::error!(target: GATE, "{what}");
+            tracing::error!(target: GATE, %method, path, "{what}");
         } else {
-            tracing::debug!(target: GATE, "{what}");
+            tracing::debug!(target: GATE, %method, path, "{what}");
         }
     }
 }

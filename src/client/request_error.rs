@@ -2,8 +2,12 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
-/// There was no complete answer. The cause is in [`source`](StdError::source), without any URL.
+/// There was no complete answer. The cause is in [`source`](StdError::source).
+///
+/// Where no connection came about, the text says where to: scheme, host and port alone, of the service
+/// and of the proxy that is set.
 ///
 /// ```
 /// use wacht_auth::{Error, WachtClient};
@@ -23,6 +27,8 @@ use std::fmt;
 #[derive(Debug)]
 pub struct RequestError {
     service: &'static str,
+    /// Where it is, and the proxy that is set, if one is.
+    place: Arc<str>,
     kind: RequestErrorKind,
     source: Box<dyn StdError + Send + Sync>,
 }
@@ -43,11 +49,13 @@ pub(super) enum RequestErrorKind {
 impl RequestError {
     pub(super) fn new(
         service: &'static str,
+        place: Arc<str>,
         kind: RequestErrorKind,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         Self {
             service,
+            place,
             kind,
             source: source.into(),
         }
@@ -81,15 +89,16 @@ impl RequestError {
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let service = self.service;
+        let Self { service, place, .. } = self;
         match (self.is_connect(), self.is_timeout()) {
             (true, true) => write!(
                 f,
-                "could not connect to {service} in time: check its URL and the network"
+                "could not connect to {service} at {place} in time: check the URL and the network"
             ),
             (true, false) => write!(
                 f,
-                "could not connect to {service}: check its URL, the network and the certificates"
+                "could not connect to {service} at {place}: check the URL, the network and the \
+                 certificates"
             ),
             (false, true) => write!(
                 f,

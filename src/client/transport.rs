@@ -45,6 +45,8 @@ pub(crate) struct Transport {
 struct Endpoint {
     service: Service,
     url: Url,
+    /// For people: without path or password, and with the proxy.
+    place: Arc<str>,
     pools: Pools,
     /// How many bytes of a good answer are read.
     body_limit: usize,
@@ -86,9 +88,15 @@ impl Transport {
         let proxy = match &settings.proxy {
             Some(url) => {
                 needs_roots |= starts_with_https(url);
-                Some(Proxy::all(url).map_err(|_| not_a_url("proxy"))?)
+                let proxy = Proxy::all(url).map_err(|_| not_a_url("proxy"))?;
+                Some((proxy, format!("through the proxy {}", origin(url))))
             }
             None => environment_proxy(variable)?,
+        };
+        let (proxy, through) = proxy.unzip();
+        let place = |url: &Url| match &through {
+            Some(through) => format!("{} ({through})", origin(url.as_str())).into(),
+            None => origin(url.as_str()).into(),
         };
         let connections = Arc::new(Connections {
             tls: tls::client_config(needs_roots, &settings.root_certificates)?,
@@ -102,12 +110,14 @@ impl Transport {
         Ok(Self {
             gateway: Endpoint {
                 service: Service::Gateway,
+                place: place(&gateway_url),
                 url: gateway_url,
                 pools: Pools::new(&connections, &clock),
                 body_limit: settings.answer_limit,
             },
             management: Endpoint {
                 service: Service::Management,
+                place: place(&api_url),
                 url: api_url,
                 pools: Pools::new(&connections, &clock),
                 body_limit: MANAGEMENT_BODY_LIMIT,
@@ -256,13 +266,13 @@ impl Endpoint {
         secret: &SecretString,
         span: &Span,
     ) -> Result<Bytes> {
-        let failed = |error| request_error(self.service, error, false);
+        let failed = |error| self.request_error(error, false);
         let response = request.send().await.map_err(|error| {
             let is_unanswered = is_unanswered(&error);
             if is_unanswered || error.is_timeout() {
                 self.pools.suspect(pool);
             }
-            request_error(self.service, error, is_unanswered)
+            self.request_error(error, is_unanswered)
         })?;
         let status = response.status();
         span.record("http.response.status_code", status.as_u16());
@@ -281,6 +291,17 @@ impl Endpoint {
             &body,
             secret.expose_secret(),
         ))
+    }
+
+    fn request_error(&self, error: reqwest::Error, is_unanswered: bool) -> Error {
+        let kind = match (error.is_connect(), error.is_timeout()) {
+            (true, is_timeout) => RequestErrorKind::Connect { is_timeout },
+            (false, true) => RequestErrorKind::Timeout,
+            (false, false) if is_unanswered => RequestErrorKind::Unanswered,
+            (false, false) => RequestErrorKind::Other,
+        };
+        let place = Arc::clone(&self.place);
+        RequestError::new(self.service.name(), place, kind, error.without_url()).into()
     }
 }
 
@@ -405,16 +426,6 @@ async fn read(
     Ok((body, true))
 }
 
-fn request_error(service: Service, error: reqwest::Error, is_unanswered: bool) -> Error {
-    let kind = match (error.is_connect(), error.is_timeout()) {
-        (true, is_timeout) => RequestErrorKind::Connect { is_timeout },
-        (false, true) => RequestErrorKind::Timeout,
-        (false, false) if is_unanswered => RequestErrorKind::Unanswered,
-        (false, false) => RequestErrorKind::Other,
-    };
-    RequestError::new(service.name(), kind, error.without_url()).into()
-}
-
 /// Whether the connection ended before the head of an answer had come, so that it is not known
 /// whether the request was processed, and nothing says that it was.
 fn is_unanswered(error: &reqwest::Error) -> bool {
@@ -455,7 +466,7 @@ fn join(base: &Url, path: &str) -> Result<Url> {
 
 fn environment_proxy(
     variable: &dyn Fn(&str) -> Option<OsString>,
-) -> Result<Option<Proxy>, ConfigError> {
+) -> Result<Option<(Proxy, String)>, ConfigError> {
     let first = |names: &[&'static str]| {
         names.iter().find_map(|name| {
             let value = variable(name)?.into_string().ok()?;
@@ -465,13 +476,26 @@ fn environment_proxy(
     let Some((name, url)) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) else {
         return Ok(None);
     };
+    let through = format!("{name} is set, to the proxy {}", origin(&url));
     let proxy = Proxy::https(url).map_err(|_| not_a_url(name))?;
     let mut direct = String::from(LOOPBACK);
     if let Some((_, more)) = first(&["NO_PROXY", "no_proxy"]) {
         direct.push(',');
         direct.push_str(&more);
     }
-    Ok(Some(proxy.no_proxy(NoProxy::from_string(&direct))))
+    let proxy = proxy.no_proxy(NoProxy::from_string(&direct));
+    Ok(Some((proxy, through)))
+}
+
+/// Scheme, host and port of a URL, which may be written without the scheme, as those of proxies are.
+fn origin(url: &str) -> String {
+    let parse = |text: &str| Url::parse(text).ok().filter(Url::has_host);
+    let Some(url) = parse(url).or_else(|| parse(&format!("http://{url}"))) else {
+        return "that is no URL".to_owned();
+    };
+    let port = url.port().map(|port| format!(":{port}"));
+    let host = url.host_str().unwrap_or_default();
+    format!("{}://{host}{}", url.scheme(), port.unwrap_or_default())
 }
 
 fn is_loopback(host: &str) -> bool {

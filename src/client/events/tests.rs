@@ -191,7 +191,7 @@ async fn a_revocation_is_lifted_when_nothing_was_sent() {
 async fn a_revocation_stands_when_nobody_knows() {
     let lost = |kind| {
         let source = std::io::Error::other("lost");
-        Error::from(RequestError::new("Wacht", kind, source))
+        Error::from(RequestError::new("Wacht", "nowhere".into(), kind, source))
     };
     let stands = async |end: &dyn Fn() -> Error| {
         for event in [revoke(7), close()] {

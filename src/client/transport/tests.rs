@@ -115,3 +115,48 @@ fn settings_that_cannot_work_are_refused() {
         assert_eq!(build(change).unwrap_err().kind(), kind);
     }
 }
+
+#[test]
+fn where_a_service_is_shows_without_path_or_password() {
+    for (url, shown) in [
+        ("https://h.example/api/", "https://h.example"),
+        ("http://[::1]:3000/x?y=hunter2", "http://[::1]:3000"),
+        (
+            "http://me:hunter2@proxy.example:3128",
+            "http://proxy.example:3128",
+        ),
+        ("me:hunter2@proxy.example:3128", "http://proxy.example:3128"),
+        ("proxy.example:3128", "http://proxy.example:3128"),
+        (
+            "socks5://me:hunter2@proxy.example:1080",
+            "socks5://proxy.example:1080",
+        ),
+        (":::", "that is no URL"),
+    ] {
+        assert_eq!(origin(url), shown);
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_connect_is_told_where_to_and_through_what() {
+    let mut config = Config::new("sk_0".to_owned());
+    config.api_url = "https://wacht.invalid/api".to_owned();
+    config.gateway_url = "http://127.0.0.1:1".to_owned();
+    config.retries = RetryPolicy::none();
+    let proxied =
+        |name: &str| (name == "HTTPS_PROXY").then(|| "http://me:hunter2@127.0.0.1:1".into());
+    let transport = Transport::new(&config, &proxied).unwrap();
+    let request = Request {
+        method: Method::GET,
+        path: "/apps".to_owned(),
+        template: "/apps".to_owned(),
+        query: Vec::new(),
+        payload: Payload::None,
+    };
+    let error = transport.manage(&request, true, None).await.unwrap_err();
+    let text = error.to_string();
+    let expected = "could not connect to the Wacht management API at https://wacht.invalid \
+        (HTTPS_PROXY is set, to the proxy http://127.0.0.1:1): ";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+}

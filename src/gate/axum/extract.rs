@@ -51,6 +51,7 @@ impl<S: Sync> FromRequestParts<S> for Charge {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             NO_CHARGE.error_then_debug(
                 "no `Charge` in the request: say `charge_later()` on the gate in front of the handler",
+                parts,
             );
             Rejection::misconfigured().answer(parts).map(Into::into)
         })

@@ -22,6 +22,7 @@ pub(crate) fn caller<'p>(parts: &'p Parts, no_gate: &Notice) -> Result<&'p Princ
         None => {
             no_gate.error_then_debug(
                 "no gate in front: put a `WachtAuthLayer` outside whatever asks for a caller",
+                parts,
             );
             guard_problem(GuardProblem::NoGate);
             Rejection::misconfigured()
