@@ -173,10 +173,11 @@ pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
     Algorithm, AuthContext, AuthHandle, AuthStats, CachePolicy, Charge, ClientAddr, ClientIp,
-    ClientIpError, CredentialSource, GatewayStats, GrpcRefusals, LimitRefusals, Limits, PeerAddr,
-    Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
-    RequirePermissionsLayer, Requirement, RequirementError, RequirementErrorKind, ResponseBody,
-    ResponseFuture, UnknownKeyLimit, VerdictSource, VerdictStats, WachtAuth, WachtAuthLayerBuilder,
+    ClientIpError, CredentialSource, GatewayStats, GrpcRefusals, InvalidKeyStats, LimitRefusals,
+    Limits, PeerAddr, Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind,
+    RequirePermissions, RequirePermissionsLayer, Requirement, RequirementError,
+    RequirementErrorKind, ResponseBody, ResponseFuture, UnknownKeyLimit, VerdictSource,
+    VerdictStats, WachtAuth, WachtAuthLayerBuilder,
 };
 
 pub use clock::Clock;

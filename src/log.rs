@@ -71,6 +71,16 @@ impl<T: Ord> Said<T> {
     }
 }
 
+impl Said<Box<str>> {
+    /// Where there may be kinds without number, only [`FEW`] of them are the first once.
+    pub(crate) fn is_first_of_few(&self, of: &str) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.len() < FEW && !said.contains(of) && said.insert(of.into())
+    }
+}
+
+const FEW: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use std::panic::Location;

@@ -95,6 +95,8 @@ pub use service::builder::WachtAuthLayerBuilder;
 pub use service::future::ResponseFuture;
 pub use service::guard::{RequirePermissions, RequirePermissionsLayer};
 pub use service::layer::WachtAuthLayer;
-pub use stats::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
+pub use stats::{
+    AuthStats, GatewayStats, InvalidKeyStats, LimitRefusals, VerdictSource, VerdictStats,
+};
 pub use verdict::CachePolicy;
 pub use verdict::PrincipalKind;

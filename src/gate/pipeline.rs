@@ -22,7 +22,7 @@ use crate::gate::limit::{
 use crate::gate::options::{CacheFields, GateOptions};
 use crate::gate::permission::requirement::Requirement;
 use crate::gate::principal::{Anonymous, Principal};
-use crate::gate::refusal::{Rejection, RejectionKind};
+use crate::gate::refusal::{InvalidKeyReason, Rejection, RejectionKind};
 use crate::gate::request::credential::Credential;
 use crate::gate::request::view::{Detached, RequestView, Resolved};
 use crate::gate::state::State;
@@ -32,7 +32,7 @@ use crate::gate::verdict::revocations::{Contradiction, EventNumber};
 use crate::gate::verdict::{Age, PrincipalKind, RefreshClaim, Verdict, VerdictKey};
 use crate::gate::verify::check::Check;
 use crate::gate::verify::{RETRY_AFTER, Verification, Verifier};
-use crate::log::{GATE, Notice};
+use crate::log::{GATE, Notice, Said};
 
 /// A set of options over shared state.
 ///
@@ -79,6 +79,9 @@ pub(crate) struct ResponseFields {
 const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
     `into_make_service_with_connect_info::<SocketAddr>()`; hyper: insert `PeerAddr` into the \
     request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
+
+/// Apps that have been named in the log because their keys are not accepted.
+static OTHER_APPS: Said<Box<str>> = Said::new();
 
 const NAME_THE_PROXIES: &str = "name the networks of your proxies and no more, such as \
     `.client_ip(ClientIp::trusted_proxies([\"10.0.0.0/8\"])?)`, with `.forwarded()` if they write \
@@ -138,7 +141,8 @@ impl Gate {
         let verdict = match self.state.verifier.cache.look_up(&key, now) {
             Known::Good(verdict) => verdict,
             Known::Refused => {
-                return self.refuse(Rejection::invalid_key(), VerdictSource::Negative);
+                let rejection = Rejection::invalid_key(InvalidKeyReason::Revoked);
+                return self.refuse(rejection, VerdictSource::Negative);
             }
             Known::Nothing => {
                 if let Some(refusal) = self.refusal_in_memory(&key, now) {
@@ -181,7 +185,7 @@ impl Gate {
     fn refusal_in_memory(&self, key: &VerdictKey, now: Now) -> Option<Decision> {
         let (kind, wait) = self.state.verifier.cache.negative(key, now)?;
         let rejection = match kind {
-            NegativeKind::Invalid => Rejection::invalid_key(),
+            NegativeKind::Invalid(reason) => Rejection::invalid_key(reason),
             NegativeKind::Indeterminate => Rejection::unavailable(wait),
         };
         Some(self.refuse(rejection, VerdictSource::Negative))
@@ -216,7 +220,8 @@ impl Gate {
             match verdict.contradiction(&verifier.cache.revocations, asked, now) {
                 None => {}
                 Some(Contradiction::Revoked | Contradiction::Withdrawn) => {
-                    return self.refuse(Rejection::invalid_key(), source);
+                    let rejection = Rejection::invalid_key(InvalidKeyReason::Revoked);
+                    return self.refuse(rejection, source);
                 }
                 // The check was sent before the request came: once more, then.
                 Some(Contradiction::Forgotten) if self.is_out_of_time(view, now) => {
@@ -240,7 +245,10 @@ impl Gate {
                         source = VerdictSource::StaleOnError;
                         yes
                     }
-                    Known::Refused => return self.refuse(Rejection::invalid_key(), source),
+                    Known::Refused => {
+                        let rejection = Rejection::invalid_key(InvalidKeyReason::Revoked);
+                        return self.refuse(rejection, source);
+                    }
                     _ => return self.refuse(Rejection::unavailable(*wait), source),
                 }
             }
@@ -250,7 +258,9 @@ impl Gate {
                 let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
                 return self.refuse(refused, source);
             }
-            Verification::Invalid => return self.refuse(Rejection::invalid_key(), source),
+            Verification::Invalid(reason) => {
+                return self.refuse(Rejection::invalid_key(*reason), source);
+            }
             Verification::Misconfigured(problem) => {
                 let notice = &self.state.notices.runtime;
                 notice.error_once("no key can be verified", problem);
@@ -365,7 +375,7 @@ impl Gate {
         view.extensions().remove::<Principal>();
         match self.contradiction(&verdict, now) {
             Some(Contradiction::Revoked | Contradiction::Withdrawn) => {
-                return Some(self.refuse_early(Rejection::invalid_key()));
+                return Some(self.refuse_early(Rejection::invalid_key(InvalidKeyReason::Revoked)));
             }
             Some(Contradiction::Forgotten) => return None,
             None if verdict.is_over_for_good(&verifier.cache.policy, verifier.deadline, now) => {
@@ -392,7 +402,7 @@ impl Gate {
         self.usable()?;
         match view.credential() {
             Ok(Some(credential)) if credential.is_well_formed() => Ok(Some(credential)),
-            Ok(Some(_)) => Err(Rejection::invalid_key()),
+            Ok(Some(_)) => Err(Rejection::invalid_key(InvalidKeyReason::Malformed)),
             Ok(None) => Ok(None),
             Err(_) => Err(Rejection::malformed_credential()),
         }
@@ -438,12 +448,16 @@ impl Gate {
     ) -> Result<(), Rejection> {
         let verifier = &self.state.verifier;
         let identity = &verdict.identity;
-        if verdict.has_ended(now) || !self.is_open_to(verdict) {
-            return Err(Rejection::invalid_key());
+        let refused = |reason| Err(Rejection::invalid_key(reason));
+        if verdict.has_ended(now) {
+            return refused(InvalidKeyReason::Expired);
+        }
+        if let Some(reason) = self.is_closed_to(verdict) {
+            return refused(reason);
         }
         verifier.directory.keep_current(now);
         if matches!(status, AppStatus::Inactive | AppStatus::Gone) {
-            return Err(Rejection::invalid_key());
+            return refused(InvalidKeyReason::AppInactive);
         }
         let of_request = view.requirements().iter().map(|requirement| &**requirement);
         for requirement in self.options.requirements.iter().chain(of_request) {
@@ -454,15 +468,26 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether keys of this kind and app are accepted here.
-    fn is_open_to(&self, verdict: &Verdict) -> bool {
+    /// Why keys of this kind or app are not accepted here, if they are not.
+    fn is_closed_to(&self, verdict: &Verdict) -> Option<InvalidKeyReason> {
         let is_token = verdict.identity.kind == PrincipalKind::OauthAccessToken;
         if is_token && !self.options.accept_oauth_tokens {
-            return false;
+            return Some(InvalidKeyReason::Token);
         }
         let slug = &verdict.identity.app_slug;
         let reserved = verdict.app.reserved;
-        self.options.apps.accept(slug, reserved, is_token)
+        if self.options.apps.accept(slug, reserved, is_token) {
+            return None;
+        }
+        if OTHER_APPS.is_first_of_few(slug.as_ref()) {
+            tracing::warn!(
+                target: GATE,
+                app = &**slug,
+                accepted = ?self.options.apps,
+                "a good key of an app that is not accepted here is refused: is `.app(..)` right?"
+            );
+        }
+        Some(InvalidKeyReason::OtherApp)
     }
 
     /// Whether every request is a check of its own, whatever is known of its key.
@@ -717,7 +742,7 @@ impl Gate {
     }
 
     fn refuse(&self, rejection: Rejection, source: VerdictSource) -> Decision {
-        self.state.verifier.metrics.refused(&rejection, source);
+        self.count_refusal(&rejection, source);
         Decision::Refuse(rejection.with_answers(&self.options.answers))
     }
 
@@ -726,9 +751,17 @@ impl Gate {
         let metrics = &self.state.verifier.metrics;
         match decision {
             Decision::Pass(_) => metrics.admitted(source),
-            Decision::Refuse(rejection) => metrics.refused(rejection, source),
+            Decision::Refuse(rejection) => self.count_refusal(rejection, source),
             Decision::Wait(_) => {}
         }
+    }
+
+    /// Says of a key that is refused why, to those who run the service.
+    fn count_refusal(&self, rejection: &Rejection, source: VerdictSource) {
+        if let Some(reason) = rejection.reason() {
+            tracing::debug!(target: GATE, reason = reason.as_str(), "a key is refused");
+        }
+        self.state.verifier.metrics.refused(rejection, source);
     }
 
     /// Whether this gate can judge anything at all.

@@ -149,6 +149,7 @@ async fn a_token_that_an_outer_gate_took_is_not_taken_by_one_that_takes_no_token
     met(both, get(token.secret()))
         .await
         .assert_refused(RejectionKind::InvalidKey);
+    assert_eq!(outer.handle().stats().invalid_keys.token, 1);
     let outside_alone = outer.layer(service);
     met(outside_alone, get(token.secret())).await.assert_ok();
 }
@@ -156,7 +157,8 @@ async fn a_token_that_an_outer_gate_took_is_not_taken_by_one_that_takes_no_token
 #[tokio::test]
 async fn a_token_past_its_end_is_refused_though_the_gateway_says_yes() {
     let scene = Scene::new().await;
-    let echo = Echo::behind(scene.layer().app("orders").accept_oauth_tokens());
+    let layer = scene.layer().app("orders").accept_oauth_tokens();
+    let echo = Echo::behind(layer.clone());
     for past in [0, 1, 3600] {
         let end = scene.clock.unix_time() - past * SECOND;
         let metadata = json!({"expires_at": at(end).to_rfc3339()});
@@ -168,6 +170,7 @@ async fn a_token_past_its_end_is_refused_though_the_gateway_says_yes() {
             .await
             .assert_refused(RejectionKind::InvalidKey);
     }
+    assert_eq!(layer.handle().stats().invalid_keys.expired, 3);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use wacht_auth::{
     UnknownKeyLimit, VerdictSource, WachtAuthLayer, WachtClient,
 };
 
-use crate::scene::{Echo, Scene, anonymous, get, landed, made_up, met};
+use crate::scene::{Echo, Scene, anonymous, eventually, get, landed, made_up, met};
 
 const DOCS: &str = include_str!("../../docs/observability.md");
 
@@ -712,6 +712,54 @@ async fn handles_are_made_once() {
 }
 
 /// A row of the table of metrics: kind, unit, and its labels with all their values.
+/// What callers are not told, and those who run the service are.
+#[tokio::test]
+async fn every_refused_key_is_counted_by_its_reason() {
+    let recorder = DebuggingRecorder::new();
+    let (figures, _guard) = Figures::of(&recorder);
+    let scene = Scene::new().await;
+    let policy = CachePolicy::default().fresh_for(seconds(3600));
+    let layer = scene.builder().cache(policy).build().unwrap();
+    let layer = layer.app("orders");
+    let echo = Echo::behind(layer.clone());
+    let (wacht, key) = (&scene.wacht, scene.key());
+    echo.get(key.secret()).await.assert_ok();
+    figures.moved();
+
+    let refused = async |echo: &Echo, secret: &str, reason: &str| {
+        for _ in 0..2 {
+            echo.get(secret)
+                .await
+                .assert_refused(RejectionKind::InvalidKey);
+            figures.expect("wacht_auth.invalid_keys", &[(reason, 1.0)]);
+        }
+    };
+    refused(&echo, "not-a-key", "malformed").await;
+    refused(&echo, &made_up(1), "unknown").await;
+    let stranger = wacht.other_deployment().issue_key("orders").issue();
+    refused(&echo, stranger.secret(), "other_deployment").await;
+    let of_another = wacht.issue_key("invoices").issue();
+    refused(&echo, of_another.secret(), "other_app").await;
+    let revoked = scene.key();
+    layer.handle().revoke_key_id(revoked.key_id());
+    refused(&echo, revoked.secret(), "revoked").await;
+    // Of a yes that is known already.
+    wacht.app("orders").set_active(false);
+    scene.clock.advance(seconds(75));
+    eventually(async || echo.get(key.secret()).await.status == 401).await;
+    figures.expect("wacht_auth.invalid_keys", &[("app_inactive", 1.0)]);
+    let stats = layer.handle().stats().invalid_keys;
+    let told = [
+        stats.malformed,
+        stats.unknown,
+        stats.other_deployment,
+        stats.other_app,
+        stats.revoked,
+        stats.app_inactive,
+    ];
+    assert_eq!(told, [2, 2, 2, 2, 2, 1]);
+}
+
 type Documented = BTreeMap<String, (String, String, BTreeMap<String, Vec<String>>)>;
 
 /// What the page says: a table row for each metric, and one for each attribute.

@@ -203,9 +203,16 @@ async fn a_plain_hit_makes_no_span_and_no_event() {
     for _ in 0..10 {
         echo.get(key.secret()).await.assert_ok();
     }
-    echo.get("not-a-key").await;
     let seen = trace.take();
     assert!(seen.is_empty(), "{seen:#?}");
+
+    // A refusal of a key has one: its caller is not told why.
+    echo.get("not-a-key").await;
+    let seen = trace.take();
+    let [Seen::Event { level, fields, .. }] = &seen[..] else {
+        panic!("{seen:#?}");
+    };
+    assert_eq!((*level, &*fields["reason"]), (Level::DEBUG, "malformed"));
 }
 
 #[tokio::test]
@@ -606,6 +613,13 @@ async fn trouble_of_the_program() {
         let forwarded = http::HeaderValue::from_static("203.0.113.9");
         request.headers_mut().insert("x-forwarded-for", forwarded);
         Echo::behind(layer.app("orders")).call(request).await;
+    }
+
+    // A good key where only those of another app are good.
+    let misspelt = Echo::behind(scene.layer().app("oders"));
+    for _ in 0..2 {
+        let met = misspelt.get(key.secret()).await;
+        met.assert_refused(RejectionKind::InvalidKey);
     }
 
     let behind = tower::service_fn(

@@ -10,7 +10,7 @@ use crate::clock::Now;
 use crate::gate::directory::App;
 use crate::gate::permission::Permissions;
 use crate::gate::principal::{Anonymous, Principal};
-use crate::gate::refusal::{Answers, Rejection, RejectionKind};
+use crate::gate::refusal::{Answers, InvalidKeyReason, Rejection, RejectionKind};
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::revocations::{EventNumber, Revocations, Sent};
 use crate::gate::verdict::{End, Identity, PrincipalKind, StateId, Verdict};
@@ -286,7 +286,7 @@ impl RejectionBuilder {
         match self.kind {
             RejectionKind::MissingCredential => Rejection::missing_credential(),
             RejectionKind::MalformedCredential => Rejection::malformed_credential(),
-            RejectionKind::InvalidKey => Rejection::invalid_key(),
+            RejectionKind::InvalidKey => Rejection::invalid_key(InvalidKeyReason::Unknown),
             RejectionKind::PermissionDenied => Rejection::permission_denied_by_gateway(),
             RejectionKind::RateLimited => Rejection::rate_limited_plainly(self.retry_after),
             RejectionKind::Unavailable => Rejection::unavailable(self.retry_after),

@@ -8,11 +8,13 @@ mod challenge;
 mod grpc;
 mod http;
 mod kind;
+mod reason;
 mod rejection;
 
 pub use grpc::GrpcRefusals;
 #[cfg(feature = "tonic")]
 pub(crate) use grpc::RETRY_PUSHBACK;
 pub use kind::RejectionKind;
+pub(crate) use reason::InvalidKeyReason;
 pub(crate) use rejection::Answers;
 pub use rejection::Rejection;

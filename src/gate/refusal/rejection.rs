@@ -13,6 +13,7 @@ use crate::gate::permission::requirement::Requirement;
 use crate::gate::refusal::challenge::Challenge;
 use crate::gate::refusal::grpc::GrpcRefusals;
 use crate::gate::refusal::kind::RejectionKind;
+use crate::gate::refusal::reason::InvalidKeyReason;
 use crate::gate::request::credential::Credentials;
 
 /// Why a request was refused.
@@ -28,6 +29,8 @@ pub struct Rejection(Arc<Details>);
 #[derive(Clone)]
 struct Details {
     kind: RejectionKind,
+    // Of an invalid key.
+    reason: Option<InvalidKeyReason>,
     retry_after: Option<Duration>,
     // RFC 6750 `scope`, where the requirement can be said in it.
     scope: Option<String>,
@@ -110,6 +113,7 @@ impl Rejection {
     fn new(kind: RejectionKind) -> Self {
         Self(Arc::new(Details {
             kind,
+            reason: None,
             retry_after: None,
             scope: None,
             violated_policies: Vec::new(),
@@ -126,8 +130,8 @@ impl Rejection {
         Self::new(RejectionKind::MalformedCredential)
     }
 
-    pub(crate) fn invalid_key() -> Self {
-        Self::new(RejectionKind::InvalidKey)
+    pub(crate) fn invalid_key(reason: InvalidKeyReason) -> Self {
+        Self::new(RejectionKind::InvalidKey).with(|details| details.reason = Some(reason))
     }
 
     pub(crate) fn permission_denied(requirement: &Requirement) -> Self {
@@ -180,6 +184,11 @@ impl Rejection {
 
     pub(super) fn rate_limit_fields(&self) -> &RateLimitFields {
         &self.0.rate_limit_fields
+    }
+
+    /// Why the key is refused, for those who run the service alone.
+    pub(crate) fn reason(&self) -> Option<InvalidKeyReason> {
+        self.0.reason
     }
 
     fn with(mut self, change: impl FnOnce(&mut Details)) -> Self {
@@ -284,7 +293,7 @@ mod tests {
             [r#"ApiKey realm="orders", header="x-api-key""#]
         );
         let (parts, ()) = http::Request::new(()).into_parts();
-        let rejection = Rejection::invalid_key().with_answers(&answers);
+        let rejection = Rejection::invalid_key(InvalidKeyReason::Unknown).with_answers(&answers);
         assert_eq!(*rejection.answer(&parts).body(), "no");
     }
 }

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::nanoseconds;
-use crate::gate::refusal::Rejection;
+use crate::gate::refusal::{InvalidKeyReason, Rejection};
 use crate::gate::stats::events::{Effect, GatewayResult, Levels, LimitedBy};
 use crate::gate::stats::figures::{
-    AuthStats, GatewayStats, LimitRefusals, OUTCOMES, SOURCES, VerdictSource, VerdictStats, outcome,
+    AuthStats, GatewayStats, InvalidKeyStats, LimitRefusals, OUTCOMES, SOURCES, VerdictSource,
+    VerdictStats, outcome,
 };
 use crate::gate::stats::recorder::Recorder;
 use crate::stripes::Stripes;
@@ -16,6 +17,7 @@ use crate::stripes::Stripes;
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     verdicts: Stripes<Verdicts>,
+    invalid_keys: [AtomicU64; InvalidKeyReason::ALL.len()],
     checks: AtomicU64,
     gateway: [AtomicU64; GatewayResult::ALL.len()],
     gateway_time: AtomicU64,
@@ -34,6 +36,10 @@ impl Metrics {
 
     pub(crate) fn refused(&self, rejection: &Rejection, source: VerdictSource) {
         self.verdict(outcome(Some(rejection.kind())), source);
+        if let Some(reason) = rejection.reason() {
+            count(&self.invalid_keys[reason as usize]);
+            self.recorder.invalid_key(reason);
+        }
     }
 
     fn verdict(&self, outcome: usize, source: VerdictSource) {
@@ -89,6 +95,7 @@ impl Metrics {
             shadow_refusals: shadow_refusals_by_mode.total(),
             shadow_refusals_by_mode,
             unknown_key_refusals: self.limited_by(LimitedBy::UnknownKeys, Effect::Refused),
+            invalid_keys: self.invalid_keys(),
             verdicts: self.verdicts(),
         }
     }
@@ -104,6 +111,20 @@ impl Metrics {
             failed: of(GatewayResult::Failed),
             timed_out: of(GatewayResult::TimedOut),
             time: Duration::from_nanos(read(&self.gateway_time)),
+        }
+    }
+
+    fn invalid_keys(&self) -> InvalidKeyStats {
+        let of = |reason| read(&self.invalid_keys[reason as usize]);
+        InvalidKeyStats {
+            malformed: of(InvalidKeyReason::Malformed),
+            unknown: of(InvalidKeyReason::Unknown),
+            revoked: of(InvalidKeyReason::Revoked),
+            other_deployment: of(InvalidKeyReason::OtherDeployment),
+            other_app: of(InvalidKeyReason::OtherApp),
+            token: of(InvalidKeyReason::Token),
+            app_inactive: of(InvalidKeyReason::AppInactive),
+            expired: of(InvalidKeyReason::Expired),
         }
     }
 
@@ -158,6 +179,8 @@ mod tests {
         assert_eq!(sources, std::array::from_fn(|place| place));
         let results = GatewayResult::ALL.map(|result| result as usize);
         assert_eq!(results, std::array::from_fn(|place| place));
+        let reasons = InvalidKeyReason::ALL.map(|reason| reason as usize);
+        assert_eq!(reasons, std::array::from_fn(|place| place));
         let limits = LimitedBy::ALL.map(|by| by as usize);
         assert_eq!(limits, std::array::from_fn(|place| place));
         let effects = Effect::ALL.map(|effect| effect as usize);
@@ -168,7 +191,10 @@ mod tests {
     fn what_has_not_come_is_not_shown() {
         let metrics = Metrics::default();
         metrics.admitted(VerdictSource::Fresh);
-        metrics.refused(&Rejection::invalid_key(), VerdictSource::Negative);
+        metrics.refused(
+            &Rejection::invalid_key(InvalidKeyReason::Unknown),
+            VerdictSource::Negative,
+        );
         let shown = format!("{:?}", metrics.verdicts());
         let expected = r#"{("admitted", "fresh"): 1, ("invalid_key", "negative"): 1}"#;
         assert_eq!(shown, expected);

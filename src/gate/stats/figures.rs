@@ -68,8 +68,33 @@ pub struct AuthStats {
     pub shadow_refusals_by_mode: LimitRefusals,
     /// Requests refused for [`UnknownKeyLimit`](crate::UnknownKeyLimit).
     pub unknown_key_refusals: u64,
+    /// Requests refused for their key, by the reason that the caller is not told.
+    pub invalid_keys: InvalidKeyStats,
     /// What was decided about requests, and from what.
     pub verdicts: VerdictStats,
+}
+
+/// Requests refused for their key, by what is wrong with it. A caller reads one text, whatever it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidKeyStats {
+    /// It cannot be one of Wacht's.
+    pub malformed: u64,
+    /// The gateway says no: nobody's, revoked elsewhere, expired, or of an app that is closed.
+    pub unknown: u64,
+    /// It was revoked by the gate's own client or handle, its app was closed so, or a later check has
+    /// said no.
+    pub revoked: u64,
+    /// It is another customer's, or of another deployment.
+    pub other_deployment: u64,
+    /// It is good, and of an app that is not accepted here. The log names the app once.
+    pub other_app: u64,
+    /// It is an OAuth access token where none are accepted.
+    pub token: u64,
+    /// Its app is deleted or deactivated.
+    pub app_inactive: u64,
+    /// It is past the end that was stated for it.
+    pub expired: u64,
 }
 
 /// What became of the checks that were sent to the gateway.

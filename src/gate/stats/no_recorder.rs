@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::stats::events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
 use crate::gate::stats::figures::VerdictSource;
 
@@ -10,6 +11,8 @@ pub(super) struct Recorder;
 
 impl Recorder {
     pub(super) fn verdict(&self, _outcome: usize, _source: VerdictSource) {}
+
+    pub(super) fn invalid_key(&self, _reason: InvalidKeyReason) {}
 
     pub(super) fn gateway_request(&self, _result: GatewayResult, _took: Duration) {}
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit, with_recorder};
 
-use crate::gate::refusal::RejectionKind;
+use crate::gate::refusal::{InvalidKeyReason, RejectionKind};
 use crate::gate::stats::events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
 use crate::gate::stats::figures::{OUTCOME_KINDS, OUTCOMES, SOURCES, VerdictSource};
 
 const VERDICTS: &str = "wacht_auth.verdicts";
+const INVALID_KEYS: &str = "wacht_auth.invalid_keys";
 const CACHE_ENTRIES: &str = "wacht_auth.cache.entries";
 const CACHE_SIZE: &str = "wacht_auth.cache.size";
 const CACHE_EVICTIONS: &str = "wacht_auth.cache.evictions";
@@ -28,6 +29,7 @@ const GUARD_MISCONFIGURED: &str = "wacht_auth.guard.misconfigured";
 
 const OUTCOME: &str = "wacht_auth.outcome";
 const SOURCE: &str = "wacht_auth.source";
+const REASON: &str = "wacht_auth.reason";
 const CACHE: &str = "wacht_auth.cache";
 const RESULT: &str = "wacht_auth.gateway.result";
 const LIMIT_MODE: &str = "wacht_auth.limit.mode";
@@ -48,6 +50,7 @@ pub(super) struct Recorder {
 
 struct Handles {
     verdicts: [[Counter; SOURCES]; OUTCOMES],
+    invalid_keys: [Counter; InvalidKeyReason::ALL.len()],
     good_keys: Cached,
     refused_keys: Cached,
     cached_bytes: Gauge,
@@ -67,6 +70,10 @@ struct Cached {
 impl Recorder {
     pub(super) fn verdict(&self, outcome: usize, source: VerdictSource) {
         self.handles().verdicts[outcome][source as usize].increment(1);
+    }
+
+    pub(super) fn invalid_key(&self, reason: InvalidKeyReason) {
+        self.handles().invalid_keys[reason as usize].increment(1);
     }
 
     pub(super) fn gateway_request(&self, result: GatewayResult, took: Duration) {
@@ -139,6 +146,8 @@ impl Handles {
                     counter(VERDICTS, &labels)
                 })
             }),
+            invalid_keys: InvalidKeyReason::ALL
+                .map(|reason| counter(INVALID_KEYS, &[(REASON, reason.as_str())])),
             good_keys: Cached::new(GOOD_KEYS),
             refused_keys: Cached::new(REFUSED_KEYS),
             cached_bytes: gauge(CACHE_SIZE, &[]),
@@ -219,6 +228,10 @@ fn describe() {
         (
             VERDICTS,
             "Requests decided, by outcome and by what they were decided from.",
+        ),
+        (
+            INVALID_KEYS,
+            "Keys refused, by the reason that their callers are not told.",
         ),
         (CACHE_EVICTIONS, "Keys forgotten for want of room."),
         (

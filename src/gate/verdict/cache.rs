@@ -14,6 +14,7 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 
 use crate::clock::Now;
+use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::verdict::hot_cache::{HotCache, one_in};
 use crate::gate::verdict::open_checks::{OpenCheck, OpenChecks, OvertakenBy};
 use crate::gate::verdict::policy::CachePolicy;
@@ -38,7 +39,7 @@ pub(crate) enum Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NegativeKind {
     /// The gateway said no, or the key is a stranger's.
-    Invalid,
+    Invalid(InvalidKeyReason),
     /// The gateway answered, and what it said means neither yes nor no.
     Indeterminate,
 }
@@ -220,7 +221,13 @@ impl VerdictCache {
 
     /// Files a definite no, unless a younger yes was filed. An older yes goes for good: not even an
     /// outage brings it back.
-    pub(crate) fn refuse(&self, check: &OpenCheck<'_>, now: Now, ttl: Duration) {
+    pub(crate) fn refuse(
+        &self,
+        check: &OpenCheck<'_>,
+        reason: InvalidKeyReason,
+        now: Now,
+        ttl: Duration,
+    ) {
         let mut filing = check.file();
         if filing.no() == OvertakenBy::Yes {
             return;
@@ -230,7 +237,7 @@ impl VerdictCache {
         known.iter().flatten().for_each(|yes| yes.withdraw());
         self.seen_good.remove(&check.key);
         self.positive.invalidate(&check.key);
-        self.remember(check, NegativeKind::Invalid, now, ttl);
+        self.remember(check, NegativeKind::Invalid(reason), now, ttl);
     }
 
     /// Remembers an answer that means nothing, so that it is not asked for on every request, nor

@@ -19,7 +19,7 @@ use crate::client::events::Order;
 use crate::clock::Now;
 use crate::gate::verdict::cache::{Known, VerdictCache};
 use crate::gate::verdict::revocations::{EventNumber, Name, Revocations, Sent};
-use crate::gate::verdict::tests::{APP, DEADLINE, KEY_ID, TTL, at, checked, key, yes};
+use crate::gate::verdict::tests::{APP, DEADLINE, KEY_ID, REASON, TTL, at, checked, key, yes};
 use crate::gate::verdict::{Age, CachePolicy, Verdict};
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::model::{both, every, many, some};
@@ -414,7 +414,7 @@ impl Gate {
     }
 
     fn refuse(&self) {
-        self.end(|cache| cache.refuse(&cache.open_check(key(), at(2)), at(3), TTL));
+        self.end(|cache| cache.refuse(&cache.open_check(key(), at(2)), REASON, at(3), TTL));
     }
 }
 
@@ -488,7 +488,7 @@ fn the_later_of_a_yes_and_a_no_stands_whichever_is_filed_first() {
                     move || {
                         let check = refusing.cache.open_check(key(), at(no_sent));
                         is_out.store(true, Ordering::SeqCst);
-                        refusing.cache.refuse(&check, at(3), TTL);
+                        refusing.cache.refuse(&check, REASON, at(3), TTL);
                         drop(check);
                         refusing.is_ended.store(!yes_stands, Ordering::SeqCst);
                     },

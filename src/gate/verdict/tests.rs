@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::Now;
 use crate::gate::directory::App;
 use crate::gate::permission::Permissions;
+use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::cache::{Known, NegativeKind, VerdictCache};
 use crate::gate::verdict::revocations::{Name, Revocations, Sent};
@@ -14,6 +15,7 @@ use crate::gate::verdict::{Identity, PrincipalKind, StateId};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
 pub(super) const TTL: Duration = Duration::from_secs(10);
+pub(super) const REASON: InvalidKeyReason = InvalidKeyReason::Unknown;
 pub(super) const KEY_ID: i64 = 7;
 pub(super) const APP: &str = "orders";
 
@@ -91,7 +93,7 @@ fn of_a_yes_and_a_no_the_one_that_was_asked_for_later_stands_whichever_comes_fir
                 let no_check = cache.open_check(key(), at(no_sent));
                 let verdict = yes(&cache.revocations, key(), yes_check.sent());
                 let insert = || cache.insert(&yes_check, &verdict, at(3));
-                let refuse = || cache.refuse(&no_check, at(3), TTL);
+                let refuse = || cache.refuse(&no_check, REASON, at(3), TTL);
                 if yes_first {
                     insert();
                     refuse();
@@ -103,7 +105,7 @@ fn of_a_yes_and_a_no_the_one_that_was_asked_for_later_stands_whichever_comes_fir
                 assert_eq!(verdict.is_withdrawn(), !yes_stands);
                 let no = cache.negative(&key(), at(3));
                 let is_remembered = !yes_stands && !negative_ttl.is_zero();
-                let no_left = is_remembered.then_some((NegativeKind::Invalid, TTL));
+                let no_left = is_remembered.then_some((NegativeKind::Invalid(REASON), TTL));
                 assert_eq!(no, no_left);
             }
         }
@@ -117,7 +119,7 @@ fn a_no_is_the_last_word_for_no_longer_than_an_older_check_is_out() {
         DEADLINE,
     );
     let check = cache.open_check(key(), at(1));
-    cache.refuse(&check, at(1), TTL);
+    cache.refuse(&check, REASON, at(1), TTL);
     drop(check);
     // Sent at the same instant, by a clock that stands still.
     checked(&cache, key(), at(1));
@@ -174,7 +176,7 @@ fn a_no_is_forgotten_with_its_key_and_with_everything_but_not_with_another_key()
     let refused = |key| {
         let cache = cache();
         let check = cache.open_check(key, at(1));
-        cache.refuse(&check, at(1), TTL);
+        cache.refuse(&check, REASON, at(1), TTL);
         drop(check);
         cache
     };
@@ -191,12 +193,12 @@ fn a_no_is_forgotten_with_its_key_and_with_everything_but_not_with_another_key()
 #[test]
 fn an_answer_that_means_nothing_does_not_take_the_place_of_a_no() {
     let cache = cache();
-    cache.refuse(&cache.open_check(key(), at(1)), at(1), TTL);
+    cache.refuse(&cache.open_check(key(), at(1)), REASON, at(1), TTL);
     cache.indeterminate(&cache.open_check(key(), at(2)), at(2), at(3).monotonic);
     let left = Duration::from_secs(9);
     assert_eq!(
         cache.negative(&key(), at(2)),
-        Some((NegativeKind::Invalid, left))
+        Some((NegativeKind::Invalid(REASON), left))
     );
     cache.indeterminate(&cache.open_check(key(), at(11)), at(11), at(12).monotonic);
     assert_eq!(

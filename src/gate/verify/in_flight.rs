@@ -336,7 +336,10 @@ impl Verifier {
             return Some(Verification::Valid(verdict));
         }
         let (kind, _) = self.cache.negative(&key, now)?;
-        (kind == NegativeKind::Invalid).then_some(Verification::Invalid)
+        match kind {
+            NegativeKind::Invalid(reason) => Some(Verification::Invalid(reason)),
+            NegativeKind::Indeterminate => None,
+        }
     }
 
     /// Sends a refresh in the background. Without a runtime, or with too much in flight, the
@@ -680,16 +683,17 @@ mod tests {
     use std::future::ready;
 
     use super::*;
+    use crate::gate::refusal::InvalidKeyReason;
 
     #[tokio::test]
     async fn that_one_could_not_say_ends_no_wait_for_the_other() {
         let outage = || Some((Verification::Outage(RETRY_AFTER), false));
-        let no = || Some((Verification::Invalid, true));
+        let no = || Some((Verification::Invalid(InvalidKeyReason::Unknown), true));
         let later = |answer: Answer| async move {
             tokio::task::yield_now().await;
             answer
         };
-        let is_no = |answer: Answer| matches!(answer, Some((Verification::Invalid, true)));
+        let is_no = |answer: Answer| matches!(answer, Some((Verification::Invalid(_), true)));
         assert!(is_no(first_of(ready(outage()), later(no())).await));
         assert!(is_no(first_of(later(no()), ready(outage())).await));
         assert!(is_no(first_of(ready(no()), std::future::pending()).await));

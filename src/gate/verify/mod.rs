@@ -30,6 +30,7 @@ use crate::client::{Error, WachtClient};
 use crate::clock::{Clock, Deadline, Now};
 use crate::gate::directory::{Directory, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
+use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
 use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
 use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, StateId, Verdict};
@@ -51,7 +52,7 @@ const GATEWAY_RETRY_MAX: Duration = Duration::from_secs(60);
 pub(crate) enum Verification {
     Valid(Arc<Verdict>),
     /// A definite no.
-    Invalid,
+    Invalid(InvalidKeyReason),
     /// The key is good; the gateway says its limit is reached. Only of a check of one's own.
     Limited(Arc<Verdict>, Duration),
     /// The key is good; the gateway says a permission is missing. Only of a check of one's own.
@@ -69,7 +70,7 @@ impl Verification {
     fn as_str(&self) -> &'static str {
         match self {
             Self::Valid(_) => "valid",
-            Self::Invalid => "invalid",
+            Self::Invalid(_) => "invalid",
             Self::Limited(..) => "rate_limited",
             Self::Denied(_) => "permission_denied",
             Self::Outage(_) | Self::Unknown(_) => "unknown",
@@ -108,7 +109,7 @@ impl Verifier {
         is_wanted: impl Fn() -> bool,
     ) -> Verification {
         let verification = self.ask_and_file(check, errand, is_wanted).await;
-        if let (Verification::Invalid, Some(source)) = (&verification, check.charged_to) {
+        if let (Verification::Invalid(_), Some(source)) = (&verification, check.charged_to) {
             self.failed_lookups.charge(source, self.clock.now());
         }
         self.metrics.levels(&self.levels());
@@ -167,8 +168,9 @@ impl Verifier {
             }
             GatewayAnswer::No => {
                 let (now, ttl) = (self.clock.now(), self.cache.policy.negative_ttl);
-                self.cache.refuse(&open, now, ttl);
-                Verification::Invalid
+                let reason = InvalidKeyReason::Unknown;
+                self.cache.refuse(&open, reason, now, ttl);
+                Verification::Invalid(reason)
             }
             GatewayAnswer::Indeterminate(reason) => {
                 reason.tell(&self.indeterminate);
@@ -270,13 +272,14 @@ impl Verifier {
         let deployment = match self.directory.ours(left()).await {
             Ours::Deployment(deployment) => deployment,
             // Not remembered: it ends with the first app that is made.
-            Ours::NoApps => return Verification::Invalid,
+            Ours::NoApps => return Verification::Invalid(InvalidKeyReason::OtherDeployment),
             Ours::Unknown => return Verification::Unknown(RETRY_AFTER),
         };
         if deployment != identity.deployment_id {
             let now = self.clock.now();
-            self.cache.refuse(open, now, STRANGER_TTL);
-            return Verification::Invalid;
+            let reason = InvalidKeyReason::OtherDeployment;
+            self.cache.refuse(open, reason, now, STRANGER_TTL);
+            return Verification::Invalid(reason);
         }
         let slug = &*identity.app_slug;
         let is_token = check.key.kind == PrincipalKind::OauthAccessToken;

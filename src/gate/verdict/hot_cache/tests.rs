@@ -3,7 +3,7 @@ use crate::gate::verdict::CachePolicy;
 use crate::gate::verdict::PrincipalKind;
 use crate::gate::verdict::cache::{Known, VerdictCache};
 use crate::gate::verdict::revocations::{Revocations, Sent};
-use crate::gate::verdict::tests::{DEADLINE, TTL, at, cache, checked, key, key_of, yes};
+use crate::gate::verdict::tests::{DEADLINE, REASON, TTL, at, cache, checked, key, key_of, yes};
 
 /// A yes that moka has never seen.
 fn of_itself(seconds: u64) -> Arc<Verdict> {
@@ -23,7 +23,7 @@ fn is_found(cache: &VerdictCache, verdict: &Arc<Verdict>) -> bool {
 }
 
 fn refuse(cache: &VerdictCache) {
-    cache.refuse(&cache.open_check(key(), at(2)), at(2), TTL);
+    cache.refuse(&cache.open_check(key(), at(2)), REASON, at(2), TTL);
 }
 
 #[test]
