@@ -712,6 +712,28 @@ async fn handles_are_made_once() {
 }
 
 /// A row of the table of metrics: kind, unit, and its labels with all their values.
+#[tokio::test]
+async fn what_cannot_come_is_no_series() {
+    let recorder = DebuggingRecorder::new();
+    let (figures, _guard) = Figures::of(&recorder);
+    let scene = Scene::new().await;
+    let echo = Echo::behind(scene.layer());
+    echo.get(scene.key().secret()).await.assert_ok();
+    let series = figures.heard.snapshot().into_vec().into_iter();
+    let series: Vec<String> = series.map(|(key, ..)| key.key().to_string()).collect();
+    let count = |name: &str| series.iter().filter(|key| key.contains(name)).count();
+    assert_eq!(count("wacht_auth.verdicts"), 33);
+    assert_eq!(count("wacht_auth.limiter.refusals"), 12);
+    for (name, label) in [
+        ("admitted", "negative"),
+        ("missing_credential", "fresh"),
+        ("unknown_keys", "shadow"),
+    ] {
+        let is_it = |key: &&String| key.contains(name) && key.contains(label);
+        assert_eq!(series.iter().find(is_it), None);
+    }
+}
+
 /// What callers are not told, and those who run the service are.
 #[tokio::test]
 async fn every_refused_key_is_counted_by_its_reason() {

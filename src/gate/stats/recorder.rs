@@ -69,6 +69,11 @@ struct Cached {
 
 impl Recorder {
     pub(super) fn verdict(&self, outcome: usize, source: VerdictSource) {
+        debug_assert!(
+            can_come_of(OUTCOME_KINDS[outcome], source),
+            "{:?} from {source:?} is no series",
+            OUTCOME_KINDS[outcome]
+        );
         self.handles().verdicts[outcome][source as usize].increment(1);
     }
 
@@ -143,7 +148,7 @@ impl Handles {
             verdicts: OUTCOME_KINDS.map(|kind| {
                 VerdictSource::ALL.map(|source| {
                     let labels = [(OUTCOME, outcome_word(kind)), (SOURCE, source.as_str())];
-                    counter(VERDICTS, &labels)
+                    counter_if(can_come_of(kind, source), VERDICTS, &labels)
                 })
             }),
             invalid_keys: InvalidKeyReason::ALL
@@ -165,7 +170,10 @@ impl Handles {
                         (LIMIT_MODE, mode_word(by)),
                         (LIMIT_EFFECT, effect_word(effect)),
                     ];
-                    counter(LIMITER_REFUSALS, &labels)
+                    // Neither is counted by rules, which alone have a shadow.
+                    let has_shadow = !matches!(by, LimitedBy::Gateway | LimitedBy::UnknownKeys);
+                    let comes = has_shadow || matches!(effect, Effect::Refused);
+                    counter_if(comes, LIMITER_REFUSALS, &labels)
                 })
             }),
         }
@@ -275,6 +283,29 @@ fn describe() {
             "How long checks of the Wacht gateway took, by result.".into(),
         );
     });
+}
+
+/// Whether requests are decided so: what cannot be is no series.
+fn can_come_of(outcome: Option<RejectionKind>, source: VerdictSource) -> bool {
+    match outcome {
+        None => !matches!(source, VerdictSource::Request | VerdictSource::Negative),
+        Some(RejectionKind::MissingCredential | RejectionKind::MalformedCredential) => {
+            matches!(source, VerdictSource::Request)
+        }
+        Some(RejectionKind::InvalidKey | RejectionKind::Unavailable) => true,
+        Some(
+            RejectionKind::PermissionDenied
+            | RejectionKind::RateLimited
+            | RejectionKind::Misconfigured,
+        ) => !matches!(source, VerdictSource::Negative),
+    }
+}
+
+fn counter_if(comes: bool, name: &'static str, labels: &[(&'static str, &'static str)]) -> Counter {
+    match comes {
+        true => counter(name, labels),
+        false => Counter::noop(),
+    }
 }
 
 fn counter(name: &'static str, labels: &[(&'static str, &'static str)]) -> Counter {
