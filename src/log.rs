@@ -57,7 +57,7 @@ impl Notice {
 }
 
 /// Of what something has been said. No more than there are kinds of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Said<T>(Mutex<BTreeSet<T>>);
 
 impl<T: Ord> Said<T> {

@@ -32,7 +32,7 @@ use crate::gate::verdict::revocations::{Contradiction, EventNumber};
 use crate::gate::verdict::{Age, PrincipalKind, RefreshClaim, Verdict, VerdictKey};
 use crate::gate::verify::check::Check;
 use crate::gate::verify::{RETRY_AFTER, Verification, Verifier};
-use crate::log::{GATE, Notice, Said};
+use crate::log::{GATE, Notice};
 
 /// A set of options over shared state.
 ///
@@ -79,9 +79,6 @@ pub(crate) struct ResponseFields {
 const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
     `into_make_service_with_connect_info::<SocketAddr>()`; hyper: insert `PeerAddr` into the \
     request's extensions; behind a proxy: `ClientIp::trusted_proxies`";
-
-/// Apps that have been named in the log because their keys are not accepted.
-static OTHER_APPS: Said<Box<str>> = Said::new();
 
 const NAME_THE_PROXIES: &str = "name the networks of your proxies and no more, such as \
     `.client_ip(ClientIp::trusted_proxies([\"10.0.0.0/8\"])?)`, with `.forwarded()` if they write \
@@ -479,7 +476,7 @@ impl Gate {
         if self.options.apps.accept(slug, reserved, is_token) {
             return None;
         }
-        if OTHER_APPS.is_first_of_few(slug.as_ref()) {
+        if self.state.notices.other_apps.is_first_of_few(slug) {
             tracing::warn!(
                 target: GATE,
                 app = &**slug,

@@ -55,6 +55,8 @@ pub(crate) struct Notices {
     pub(crate) credentials: Notice,
     pub(crate) runtime: Notice,
     pub(crate) address: Notice,
+    /// Apps whose keys are not accepted.
+    pub(crate) other_apps: Said<Box<str>>,
 }
 
 impl Settings {
