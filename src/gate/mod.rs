@@ -78,6 +78,7 @@ pub(crate) mod axum;
 #[cfg(feature = "tonic")]
 mod grpc;
 
+pub use directory::Watch;
 pub use handle::AuthHandle;
 pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit};
 pub use permission::Permissions;

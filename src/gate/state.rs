@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::directory::{AcceptedApps, Directory, Gateway};
+use crate::gate::directory::{AcceptedApps, Directory, Gateway, Watch};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) deployment: Option<i64>,
     pub(crate) apps: AcceptedApps,
     pub(crate) cache: CachePolicy,
+    pub(crate) watch: Option<Watch>,
     pub(crate) limits: Limits,
     pub(crate) client_ip: ClientIp,
     /// `None` until it or `client_ip` is set: without knowing what stands before the gate, all
@@ -67,6 +68,7 @@ impl Settings {
             deployment: None,
             apps: AcceptedApps::default(),
             cache: CachePolicy::default(),
+            watch: None,
             limits: Limits::default(),
             client_ip: ClientIp::default(),
             unknown_keys: None,
@@ -85,6 +87,7 @@ impl State {
             deployment,
             apps,
             cache,
+            watch: _,
             limits,
             client_ip,
             unknown_keys,

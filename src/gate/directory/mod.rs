@@ -21,6 +21,7 @@ mod reader;
 mod rules;
 mod tenancy;
 mod trouble;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,7 @@ pub(crate) use self::app::Reserved;
 pub(crate) use self::apps::AppChange;
 pub(crate) use self::tenancy::Ours;
 pub(crate) use self::trouble::Gateway;
+pub use self::watch::Watch;
 
 /// The apps of our deployment. One per state.
 pub(crate) struct Directory {
