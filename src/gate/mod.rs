@@ -96,6 +96,6 @@ pub use service::builder::WachtAuthLayerBuilder;
 pub use service::future::ResponseFuture;
 pub use service::guard::{RequirePermissions, RequirePermissionsLayer};
 pub use service::layer::WachtAuthLayer;
-pub use stats::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
+pub use stats::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats, WatchStats};
 pub use verdict::CachePolicy;
 pub use verdict::PrincipalKind;

@@ -1,17 +1,16 @@
 //! What all clones of a layer share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::directory::{AcceptedApps, Directory, Gateway, Watch};
+use crate::gate::directory::{AcceptedApps, Directory, Gateway, KeysInUse, Watch};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
-use crate::gate::verdict::CachePolicy;
-use crate::gate::verdict::StateId;
 use crate::gate::verdict::cache::VerdictCache;
+use crate::gate::verdict::{CachePolicy, KeyIndex, StateId};
 use crate::gate::verify::Verifier;
 use crate::gate::verify::breaker::Breaker;
 use crate::gate::verify::in_flight::{InFlight, MostInFlight};
@@ -87,7 +86,7 @@ impl State {
             deployment,
             apps,
             cache,
-            watch: _,
+            watch,
             limits,
             client_ip,
             unknown_keys,
@@ -96,6 +95,7 @@ impl State {
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
         let breaker = Arc::new(Breaker::default());
         let gateway: Arc<dyn Gateway> = breaker.clone();
+        let index = watch.as_ref().map(|_| KeyIndex::new(apps.clone()));
         let verifier = Arc::new(Verifier {
             id: StateId::unique(),
             directory: Directory::new(
@@ -110,7 +110,7 @@ impl State {
             client,
             clock,
             deadline,
-            cache: VerdictCache::new(cache, deadline),
+            cache: VerdictCache::new(cache, deadline, index.map(Arc::new)),
             in_flight: InFlight::new(most_in_flight, deadline),
             breaker,
             limiter: Arc::clone(&limiter),
@@ -119,6 +119,10 @@ impl State {
             outage: Notice::default(),
             indeterminate: Said::new(),
         });
+        if let Some(watch) = watch {
+            let keys: Weak<dyn KeysInUse> = Arc::downgrade(&verifier) as _;
+            verifier.directory.watch(watch, keys);
+        }
         let listener = Arc::downgrade(&verifier);
         verifier.client.events().listen(listener);
         Self {
