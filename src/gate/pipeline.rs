@@ -339,7 +339,7 @@ impl Gate {
     fn outer_caller(&self, view: &mut RequestView<'_>) -> Option<Arc<Verdict>> {
         let extensions = view.extensions();
         let caller = extensions.get::<Principal>()?;
-        if caller.is_of(self.state.verifier.id) {
+        if caller.is_of(&self.state.verifier.cache.revocations) {
             return Some(Arc::clone(caller.verdict()));
         }
         extensions.remove::<Principal>();

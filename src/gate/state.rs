@@ -10,11 +10,11 @@ use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
 use crate::gate::verdict::CachePolicy;
-use crate::gate::verdict::StateId;
 use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verify::Verifier;
 use crate::gate::verify::breaker::Breaker;
 use crate::gate::verify::in_flight::{InFlight, MostInFlight};
+use crate::gate::waiting::Waiting;
 use crate::log::{Notice, Said};
 
 /// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
@@ -93,11 +93,11 @@ impl State {
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
         let breaker = Arc::new(Breaker::default());
         let gateway: Arc<dyn Gateway> = breaker.clone();
+        let waiting = Arc::new(Waiting::new(clock.clone()));
         let verifier = Arc::new(Verifier {
-            id: StateId::unique(),
             directory: Directory::new(
                 client.clone(),
-                clock.clone(),
+                Arc::clone(&waiting),
                 deadline,
                 deployment,
                 apps.clone(),
@@ -107,7 +107,7 @@ impl State {
             client,
             clock,
             deadline,
-            cache: VerdictCache::new(cache, deadline),
+            cache: VerdictCache::new(cache, deadline, Arc::clone(&waiting)),
             in_flight: InFlight::new(most_in_flight, deadline),
             breaker,
             limiter: Arc::clone(&limiter),
@@ -116,8 +116,9 @@ impl State {
             outage: Notice::default(),
             indeterminate: Said::new(),
         });
-        let listener = Arc::downgrade(&verifier);
-        verifier.client.events().listen(listener);
+        let weak = Arc::downgrade(&verifier);
+        waiting.keep_going(weak.clone());
+        verifier.client.events().listen(weak);
         Self {
             verifier,
             apps,

@@ -15,11 +15,13 @@ use moka::ops::compute::Op;
 
 use crate::clock::Now;
 use crate::gate::verdict::hot_cache::{HotCache, one_in};
+use crate::gate::verdict::identity::PrincipalKind;
 use crate::gate::verdict::open_checks::{OpenCheck, OpenChecks, OvertakenBy};
 use crate::gate::verdict::policy::CachePolicy;
 use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent};
 use crate::gate::verdict::seen_good::SeenGood;
 use crate::gate::verdict::verdict::{Verdict, VerdictKey};
+use crate::gate::waiting::Waiting;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Cache, cache};
 
@@ -53,7 +55,7 @@ struct Negative {
 /// Verdicts, positive and negative apart, so that made-up keys cannot push out good ones.
 pub(crate) struct VerdictCache {
     pub(crate) policy: CachePolicy,
-    pub(crate) revocations: Revocations,
+    pub(crate) revocations: Arc<Revocations>,
     hot: Arc<HotCache>,
     positive: Cache<VerdictKey, Arc<Verdict>>,
     negative: Cache<VerdictKey, Negative>,
@@ -90,7 +92,7 @@ pub(crate) const STRANGER_TTL: Duration = Duration::from_secs(5 * 60);
 
 impl VerdictCache {
     /// For checks whose answers become verdicts within `deadline`.
-    pub(crate) fn new(policy: CachePolicy, deadline: Duration) -> Self {
+    pub(crate) fn new(policy: CachePolicy, deadline: Duration, waiting: Arc<Waiting>) -> Self {
         let evictions = Arc::<Evictions>::default();
         let counted = Arc::clone(&evictions);
         let hot = Arc::new(HotCache::new(policy.capacity_bytes));
@@ -110,7 +112,10 @@ impl VerdictCache {
             .eviction_listener(move |_, _, cause| count_eviction(&counted.refused_keys, cause))
             .build_with_hasher(RandomState::default());
         Self {
-            revocations: Revocations::new(policy.revocation_lifetime(deadline)),
+            revocations: {
+                let lifetime = policy.revocation_lifetime(deadline);
+                Arc::new(Revocations::new(lifetime, waiting))
+            },
             seen_good: SeenGood::new(policy.longest_use(), policy.capacity_bytes),
             hot,
             policy,
@@ -231,6 +236,10 @@ impl VerdictCache {
         self.seen_good.remove(&check.key);
         self.positive.invalidate(&check.key);
         self.remember(check, NegativeKind::Invalid, now, ttl);
+        drop(filing);
+        let is_api_key = check.key.kind == PrincipalKind::ApiKey;
+        let waiting = &self.revocations.waiting;
+        waiting.refused(check.key.digest, is_api_key);
     }
 
     /// Remembers an answer that means nothing, so that it is not asked for on every request, nor

@@ -20,7 +20,6 @@ mod identity;
 mod open_checks;
 mod policy;
 mod seen_good;
-mod state_id;
 #[expect(
     clippy::module_inception,
     reason = "the room is named after what it keeps"
@@ -36,5 +35,4 @@ pub(crate) use identity::Identity;
 pub use identity::PrincipalKind;
 pub(crate) use open_checks::OpenCheck;
 pub use policy::CachePolicy;
-pub(crate) use state_id::StateId;
 pub(crate) use verdict::{Age, End, RefreshClaim, Verdict, VerdictKey};

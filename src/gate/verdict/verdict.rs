@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::clock::{Now, nanoseconds};
@@ -11,7 +11,7 @@ use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::identity::{Identity, PrincipalKind};
 use crate::gate::verdict::policy::CachePolicy;
 use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent, Subject};
-use crate::gate::verdict::state_id::StateId;
+use crate::gate::waiting::Awaited;
 use crate::memory;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -35,8 +35,8 @@ pub(crate) struct Verdict {
     pub(crate) identity: Identity,
     /// The app whose policy judges the key.
     pub(crate) app: Arc<App>,
-    /// Whose verdict it is.
-    pub(crate) state: StateId,
+    // Of the state whose verdict it is, which this does not keep.
+    revocations: Weak<Revocations>,
     end: End,
     subject: Subject,
     // A later check said no: whoever still holds the `Arc` must not use it.
@@ -93,17 +93,16 @@ impl Verdict {
         digest: KeyDigest,
         identity: Identity,
         app: Arc<App>,
-        state: StateId,
         end: End,
         sent: Sent,
-        revocations: &Revocations,
+        revocations: &Arc<Revocations>,
     ) -> Self {
         Self {
             subject: Subject::new(revocations, &digest, &identity, sent),
             digest,
             identity,
             app,
-            state,
+            revocations: Arc::downgrade(revocations),
             end,
             withdrawn: AtomicBool::new(false),
             evicted: std::sync::atomic::AtomicBool::new(false),
@@ -233,6 +232,40 @@ impl Verdict {
         }
     }
 
+    /// Whether it is a verdict of the state that has these revocations.
+    pub(crate) fn is_of_state(&self, revocations: &Arc<Revocations>) -> bool {
+        self.revocations.as_ptr() == Arc::as_ptr(revocations)
+    }
+
+    /// What ends verdicts in its state; `None` if that is gone.
+    pub(crate) fn revocations(&self) -> Option<Arc<Revocations>> {
+        self.revocations.upgrade()
+    }
+
+    /// As whom those go by that wait for its end.
+    pub(crate) fn awaited(&self) -> Awaited<'_> {
+        let Identity { kind, key_id, .. } = self.identity;
+        Awaited {
+            digest: self.digest,
+            app: &self.identity.app_slug,
+            key_id: (kind == PrincipalKind::ApiKey).then_some(key_id),
+        }
+    }
+
+    /// When it ends by what was stated, on both clocks. `told` is what was said since it was filed.
+    pub(crate) fn ends_at(&self, told: Option<Option<Duration>>) -> Option<Now> {
+        let unix = told.unwrap_or(match self.end {
+            End::Unknown | End::Now => None,
+            End::At(end) => Some(end),
+        })?;
+        let sent = self.sent();
+        let left = unix.saturating_sub(sent.unix);
+        Some(Now {
+            monotonic: sent.monotonic.saturating_add(left),
+            unix,
+        })
+    }
+
     /// Whether it is what the gateway said of this key.
     pub(super) fn is_of(&self, key: &VerdictKey) -> bool {
         self.digest == key.digest && self.identity.kind == key.kind
@@ -249,7 +282,7 @@ impl Verdict {
     }
 
     /// Takes it back for good: a later check said no.
-    pub(super) fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         self.withdrawn.store(true, Ordering::Release);
     }
 

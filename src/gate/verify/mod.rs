@@ -32,7 +32,8 @@ use crate::gate::directory::{Directory, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
 use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
-use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, StateId, Verdict};
+use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, Verdict};
+use crate::gate::waiting::Background;
 use crate::log::{GATE, Notice, Said};
 
 use self::answer::{GatewayAnswer, IndeterminateKind};
@@ -80,7 +81,6 @@ impl Verification {
 
 /// Everything a verification needs and everything it fills, shared by all clones of a layer.
 pub(crate) struct Verifier {
-    pub(crate) id: StateId,
     pub(crate) client: WachtClient,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
@@ -313,7 +313,6 @@ impl Verifier {
                 metadata: response.metadata,
             },
             app,
-            self.id,
             end,
             open.sent(),
             &self.cache.revocations,
@@ -341,6 +340,12 @@ impl Verifier {
             limiter_subjects: self.limiter.subjects(),
             is_breaker_open: !self.breaker.is_closed(),
         }
+    }
+}
+
+impl Background for Verifier {
+    fn waited_for(&self, now: Now) {
+        self.directory.keep_current(now);
     }
 }
 
