@@ -325,7 +325,9 @@ impl Verifier {
     /// What is held and has been done so far, the cache settled first.
     pub(crate) fn stats(&self) -> AuthStats {
         self.cache.settle();
-        self.metrics.stats(&self.levels(), self.in_flight.len())
+        let awaited_ends = self.cache.revocations.waiting.len();
+        self.metrics
+            .stats(&self.levels(), self.in_flight.len(), awaited_ends)
     }
 
     /// What is held, as far as that can be had at no cost: the cache may still have to settle.
