@@ -52,6 +52,7 @@
 //! | `principal/` | the caller, and who asks for one |
 //! | `verdict/` | what the gateway has said, how long it holds, and what ends it |
 //! | `directory/` | the apps of our deployment, and whose a key is |
+//! | `waiting.rs` | who waits for the end of a caller |
 //! | `stats/` | what is counted |
 //! | `refusal/` | the table of answers |
 //! | `limit/` | rules and their counters |
@@ -72,6 +73,7 @@ mod state;
 mod stats;
 mod verdict;
 mod verify;
+mod waiting;
 
 #[cfg(feature = "axum")]
 pub(crate) mod axum;

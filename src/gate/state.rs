@@ -10,10 +10,11 @@ use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
 use crate::gate::verdict::cache::VerdictCache;
-use crate::gate::verdict::{CachePolicy, KeyIndex, StateId};
+use crate::gate::verdict::{CachePolicy, KeyIndex};
 use crate::gate::verify::Verifier;
 use crate::gate::verify::breaker::Breaker;
 use crate::gate::verify::in_flight::{InFlight, MostInFlight};
+use crate::gate::waiting::Waiting;
 use crate::log::{Notice, Said};
 
 /// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
@@ -96,11 +97,11 @@ impl State {
         let breaker = Arc::new(Breaker::default());
         let gateway: Arc<dyn Gateway> = breaker.clone();
         let index = watch.as_ref().map(|_| KeyIndex::new(apps.clone()));
+        let waiting = Arc::new(Waiting::new(clock.clone()));
         let verifier = Arc::new(Verifier {
-            id: StateId::unique(),
             directory: Directory::new(
                 client.clone(),
-                clock.clone(),
+                Arc::clone(&waiting),
                 deadline,
                 deployment,
                 apps.clone(),
@@ -110,7 +111,7 @@ impl State {
             client,
             clock,
             deadline,
-            cache: VerdictCache::new(cache, deadline, index.map(Arc::new)),
+            cache: VerdictCache::new(cache, deadline, Arc::clone(&waiting), index.map(Arc::new)),
             in_flight: InFlight::new(most_in_flight, deadline),
             breaker,
             limiter: Arc::clone(&limiter),
@@ -123,8 +124,9 @@ impl State {
             let keys: Weak<dyn KeysInUse> = Arc::downgrade(&verifier) as _;
             verifier.directory.watch(watch, keys);
         }
-        let listener = Arc::downgrade(&verifier);
-        verifier.client.events().listen(listener);
+        let weak = Arc::downgrade(&verifier);
+        waiting.keep_going(weak.clone());
+        verifier.client.events().listen(weak);
         Self {
             verifier,
             apps,

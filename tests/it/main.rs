@@ -19,6 +19,7 @@ mod credentials;
 mod dev;
 mod directory;
 mod documents;
+mod ended;
 mod flight;
 mod gate;
 #[cfg(feature = "tonic")]

@@ -159,7 +159,7 @@ pub async fn met<S, B>(service: S, request: Request<Full<Bytes>>) -> Met
 where
     S: Service<Request<Full<Bytes>>, Response = Response<ResponseBody<B>>, Error = Infallible>,
     B: http_body::Body<Data = Bytes>,
-    B::Error: std::fmt::Debug,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     Met::of(service.oneshot(request).await.unwrap()).await
 }

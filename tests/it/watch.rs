@@ -94,5 +94,8 @@ async fn a_key_revoked_elsewhere_is_refused_after_the_next_list() {
     watched.assert_admitted(&other).await;
     assert_eq!(watched.stats().confirmations, 1);
     let asked = watched.asked();
-    assert_eq!(asked.last().unwrap().1.as_deref(), Some("include_inactive=true"));
+    assert_eq!(
+        asked.last().unwrap().1.as_deref(),
+        Some("include_inactive=true")
+    );
 }

@@ -34,6 +34,8 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::num::NonZeroUsize;
+use std::ops::Deref;
+use std::ops::DerefMut;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -58,6 +60,8 @@ use crate::client::WachtClient;
 use crate::clock::Clock;
 use crate::clock::Now;
 use crate::gate::limit::Limiter;
+use crate::gate::waiting::Name;
+use crate::gate::waiting::Waiting;
 
 pub(crate) use self::accepted::AcceptedApps;
 pub(crate) use self::app::App;
@@ -74,6 +78,8 @@ pub(crate) use self::watch::{Judged, KeysInUse};
 pub(crate) struct Directory {
     client: WachtClient,
     clock: Clock,
+    /// Who waits for the end of a caller, and is told of apps that are closed.
+    waiting: Arc<Waiting>,
     deadline: Duration,
     /// The deployment whose keys are ours, where the program says so.
     configured: Option<i64>,
@@ -105,7 +111,7 @@ impl Directory {
     /// `deadline`.
     pub(crate) fn new(
         client: WachtClient,
-        clock: Clock,
+        waiting: Arc<Waiting>,
         deadline: Duration,
         deployment: Option<i64>,
         accepted: AcceptedApps,
@@ -114,7 +120,8 @@ impl Directory {
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
-            clock,
+            clock: waiting.clock().clone(),
+            waiting,
             deadline,
             configured: deployment,
             accepted,
@@ -187,8 +194,12 @@ impl Directory {
         self.wake(&mut known);
     }
 
-    fn known(&self) -> MutexGuard<'_, Contents> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> Known<'_> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Known {
+            waiting: &self.waiting,
+            known: Some(known),
+        }
     }
 
     fn with(&self, now: Now) -> With<'_> {
@@ -265,6 +276,39 @@ impl fmt::Debug for Directory {
             .field("deployment", &self.deployment())
             .field("apps", &self.known().apps.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// What is known, while nobody else looks.
+struct Known<'a> {
+    waiting: &'a Waiting,
+    /// `None` while it is dropped.
+    known: Option<MutexGuard<'a, Contents>>,
+}
+
+impl Deref for Known<'_> {
+    type Target = Contents;
+
+    #[expect(clippy::expect_used, reason = "taken by `drop` alone")]
+    fn deref(&self) -> &Contents {
+        self.known.as_ref().expect("it is dropped")
+    }
+}
+
+impl DerefMut for Known<'_> {
+    #[expect(clippy::expect_used, reason = "taken by `drop` alone")]
+    fn deref_mut(&mut self) -> &mut Contents {
+        self.known.as_mut().expect("it is dropped")
+    }
+}
+
+impl Drop for Known<'_> {
+    /// Who waits for keys of apps that have been closed meanwhile is told without the lock.
+    fn drop(&mut self) {
+        let closed = self.known.take().map(|mut known| known.apps.take_closed());
+        for slug in closed.into_iter().flatten() {
+            self.waiting.end(Name::App(&slug));
+        }
     }
 }
 

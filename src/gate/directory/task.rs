@@ -89,6 +89,9 @@ impl Directory {
         {
             held.release(Duration::ZERO);
             self.show_due(&known);
+            drop(known);
+            // Nobody else may come.
+            self.waiting.wake_one();
         }
     }
 }

@@ -11,6 +11,7 @@ mod kind;
 mod rejection;
 
 pub use grpc::GrpcRefusals;
+pub(crate) use grpc::has_grpc_content;
 pub use kind::RejectionKind;
 pub(crate) use rejection::Answers;
 pub use rejection::Rejection;

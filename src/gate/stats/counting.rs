@@ -70,7 +70,12 @@ impl Metrics {
     }
 
     /// What was counted, with what the gate holds.
-    pub(crate) fn stats(&self, levels: &Levels, in_flight: usize) -> AuthStats {
+    pub(crate) fn stats(
+        &self,
+        levels: &Levels,
+        in_flight: usize,
+        awaited_ends: usize,
+    ) -> AuthStats {
         self.levels(levels);
         let shadow_refusals_by_mode = self.limit_refusals(Effect::Shadow);
         AuthStats {
@@ -80,6 +85,7 @@ impl Metrics {
             evicted_keys: levels.evicted_keys,
             evicted_refused_keys: levels.evicted_refused_keys,
             in_flight,
+            awaited_ends,
             checks: read(&self.checks),
             gateway: self.gateway(),
             refreshes: read(&self.refreshes),

@@ -48,6 +48,10 @@ pub struct AuthStats {
     pub evicted_refused_keys: u64,
     /// Verifications in flight.
     pub in_flight: usize,
+    /// Callers whose end is waited for: by [`Principal::ended`](crate::Principal::ended),
+    /// [`until_ended`](crate::Principal::until_ended), or an answer under
+    /// [`end_streams`](crate::WachtAuthLayer::end_streams).
+    pub awaited_ends: usize,
     /// Checks sent to the gateway, whatever became of them.
     pub checks: u64,
     /// What became of the checks that are over.

@@ -15,12 +15,14 @@ use moka::ops::compute::Op;
 
 use crate::clock::Now;
 use crate::gate::verdict::hot_cache::{HotCache, one_in};
+use crate::gate::verdict::identity::PrincipalKind;
 use crate::gate::verdict::key_index::KeyIndex;
 use crate::gate::verdict::open_checks::{OpenCheck, OpenChecks, OvertakenBy};
 use crate::gate::verdict::policy::CachePolicy;
 use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent};
 use crate::gate::verdict::seen_good::SeenGood;
 use crate::gate::verdict::verdict::{Verdict, VerdictKey};
+use crate::gate::waiting::Waiting;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Cache, cache};
 
@@ -54,7 +56,7 @@ struct Negative {
 /// Verdicts, positive and negative apart, so that made-up keys cannot push out good ones.
 pub(crate) struct VerdictCache {
     pub(crate) policy: CachePolicy,
-    pub(crate) revocations: Revocations,
+    pub(crate) revocations: Arc<Revocations>,
     hot: Arc<HotCache>,
     positive: Cache<VerdictKey, Arc<Verdict>>,
     negative: Cache<VerdictKey, Negative>,
@@ -97,6 +99,7 @@ impl VerdictCache {
     pub(crate) fn new(
         policy: CachePolicy,
         deadline: Duration,
+        waiting: Arc<Waiting>,
         index: Option<Arc<KeyIndex>>,
     ) -> Self {
         let evictions = Arc::<Evictions>::default();
@@ -122,7 +125,10 @@ impl VerdictCache {
             .eviction_listener(move |_, _, cause| count_eviction(&counted.refused_keys, cause))
             .build_with_hasher(RandomState::default());
         Self {
-            revocations: Revocations::new(policy.revocation_lifetime(deadline)),
+            revocations: {
+                let lifetime = policy.revocation_lifetime(deadline);
+                Arc::new(Revocations::new(lifetime, waiting))
+            },
             seen_good: SeenGood::new(policy.longest_use(), policy.capacity_bytes),
             hot,
             policy,
@@ -272,6 +278,10 @@ impl VerdictCache {
         self.seen_good.remove(&check.key);
         self.positive.invalidate(&check.key);
         self.remember(check, NegativeKind::Invalid, now, ttl);
+        drop(filing);
+        let is_api_key = check.key.kind == PrincipalKind::ApiKey;
+        let waiting = &self.revocations.waiting;
+        waiting.refused(check.key.digest, is_api_key);
     }
 
     /// Remembers an answer that means nothing, so that it is not asked for on every request, nor

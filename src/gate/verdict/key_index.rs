@@ -2,7 +2,7 @@
 //!
 //! Only where lists of keys are read: nothing else asks for verdicts by their app.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,6 +33,8 @@ struct AppKeys {
     keys: BTreeMap<i64, Indexed>,
     /// When the last verdict was filed.
     filed_at: Duration,
+    /// Keys that no list has, not even one with the revoked keys.
+    unlisted: BTreeSet<i64>,
 }
 
 /// One key: some 50 bytes with its share of the tree.
@@ -83,9 +85,11 @@ impl KeyIndex {
             return false;
         }
         let mut apps = self.apps();
-        let is_new = !apps.contains_key(&identity.app_slug);
-        let app = apps.entry(Arc::clone(&identity.app_slug)).or_default();
+        let slug = &identity.app_slug;
+        let is_new = !apps.contains_key(slug);
+        let app = apps.entry(Arc::clone(slug)).or_default();
         app.filed_at = now.monotonic;
+        app.unlisted.remove(&identity.key_id);
         let last = self.lists.load(Ordering::SeqCst);
         let indexed = app.keys.entry(identity.key_id).or_insert(Indexed {
             verdict: Weak::new(),
@@ -99,6 +103,17 @@ impl KeyIndex {
         indexed.verdict = Arc::downgrade(verdict);
         indexed.last = last;
         is_new
+    }
+
+    /// Adds an app, as somebody waits for the end of a key of it. Says whether it is new.
+    pub(crate) fn add_app(&self, slug: &Arc<str>, now: Now) -> bool {
+        let mut apps = self.apps();
+        if apps.contains_key(slug) || !self.accepted.may_be_listed(slug) {
+            return false;
+        }
+        let app = apps.entry(Arc::clone(slug)).or_default();
+        app.filed_at = now.monotonic;
+        true
     }
 
     /// Takes out a verdict that the cache does not hold any more, unless another has taken its place.
@@ -188,21 +203,39 @@ impl KeyIndex {
         keys.collect()
     }
 
-    /// The verdict of a key.
-    pub(crate) fn verdict(&self, app: &str, key_id: i64) -> Option<Arc<Verdict>> {
-        self.apps().get(app)?.keys.get(&key_id)?.verdict.upgrade()
+    /// No list has this key. Its verdict, if there is one.
+    pub(crate) fn unlisted(&self, app: &str, key_id: i64) -> Option<Arc<Verdict>> {
+        let mut apps = self.apps();
+        let app = apps.get_mut(app)?;
+        app.unlisted.insert(key_id);
+        app.keys.get(&key_id)?.verdict.upgrade()
     }
 
-    /// Forgets an app whose last verdict was filed so long ago. Says whether it did.
-    pub(crate) fn drop_app(&self, app: &str, unused_for: Duration, now: Now) -> bool {
+    pub(crate) fn is_unlisted(&self, app: &str, key_id: i64) -> bool {
+        let apps = self.apps();
+        apps.get(app)
+            .is_some_and(|app| app.unlisted.contains(&key_id))
+    }
+
+    /// Forgets an app whose last verdict was filed so long ago, unless somebody waits for the end of
+    /// one of its keys. Says whether it did.
+    pub(crate) fn drop_app(
+        &self,
+        slug: &str,
+        unused_for: Duration,
+        is_waited_for: impl FnOnce() -> bool,
+        now: Now,
+    ) -> bool {
         let mut apps = self.apps();
-        let is_unused = apps.get(app).is_none_or(|app| {
-            app.keys.is_empty() || app.filed_at.saturating_add(unused_for) <= now.monotonic
+        let is_used = apps.get(slug).is_some_and(|app| {
+            !app.keys.is_empty() && now.monotonic < app.filed_at.saturating_add(unused_for)
         });
-        if is_unused {
-            apps.remove(app);
+        // Under the lock: who waits is entered first, and adds the app then.
+        if is_used || is_waited_for() {
+            return false;
         }
-        is_unused
+        apps.remove(slug);
+        true
     }
 
     fn apps(&self) -> MutexGuard<'_, HashMap<Arc<str>, AppKeys, RandomState>> {

@@ -74,10 +74,16 @@ impl VerdictCache {
     /// `stale_while_revalidate`.
     pub(crate) fn verify_again(&self, app: &str, key_id: i64, now: Now) {
         let index = self.index();
-        if let Some(verdict) = index.and_then(|index| index.verdict(app, key_id)) {
+        if let Some(verdict) = index.and_then(|index| index.unlisted(app, key_id)) {
             let spread = self.policy.stale_while_revalidate;
             verdict.set_due(verdict.elapsed(now).saturating_add(share(key_id, spread)));
         }
+    }
+
+    /// Whether neither list has this key, which no request has shown since.
+    pub(crate) fn is_unlisted(&self, app: &str, key_id: i64) -> bool {
+        let index = self.index();
+        index.is_some_and(|index| index.is_unlisted(app, key_id))
     }
 
     /// Whether a request could be let in by it without anybody being asked.
@@ -148,7 +154,7 @@ impl VerdictCache {
 /// Whether the verdict holds what the list lacks or the other way round.
 fn is_disputed(verdict: &Verdict, row: &ListedKey) -> bool {
     let held = verdict.identity.permissions.iter();
-    !held.eq(row.permissions()) || verdict.ends_at() != row.ends_at()
+    !held.eq(row.permissions()) || verdict.end() != row.ends_at()
 }
 
 /// A part of the span that differs from key to key.

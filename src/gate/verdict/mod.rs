@@ -25,7 +25,6 @@ mod listed;
 mod open_checks;
 mod policy;
 mod seen_good;
-mod state_id;
 #[expect(
     clippy::module_inception,
     reason = "the room is named after what it keeps"
@@ -42,5 +41,4 @@ pub use identity::PrincipalKind;
 pub(crate) use key_index::KeyIndex;
 pub(crate) use open_checks::OpenCheck;
 pub use policy::CachePolicy;
-pub(crate) use state_id::StateId;
 pub(crate) use verdict::{Age, End, RefreshClaim, Verdict, VerdictKey};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::clock::{Now, nanoseconds};
@@ -12,7 +12,7 @@ use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::identity::{Identity, PrincipalKind};
 use crate::gate::verdict::policy::CachePolicy;
 use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent, Subject};
-use crate::gate::verdict::state_id::StateId;
+use crate::gate::waiting::Awaited;
 use crate::memory;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -36,8 +36,8 @@ pub(crate) struct Verdict {
     pub(crate) identity: Identity,
     /// The app whose policy judges the key.
     pub(crate) app: Arc<App>,
-    /// Whose verdict it is.
-    pub(crate) state: StateId,
+    // Of the state whose verdict it is, which this does not keep.
+    revocations: Weak<Revocations>,
     // Nanoseconds since 1970. A list of keys may say so later, or say otherwise.
     end: Seen,
     // Nanoseconds of age from which on it is asked about again, if `end` is not `NO_END`.
@@ -100,17 +100,16 @@ impl Verdict {
         digest: KeyDigest,
         identity: Identity,
         app: Arc<App>,
-        state: StateId,
         end: End,
         sent: Sent,
-        revocations: &Revocations,
+        revocations: &Arc<Revocations>,
     ) -> Self {
         Self {
             subject: Subject::new(revocations, &digest, &identity, sent),
             digest,
             identity,
             app,
-            state,
+            revocations: Arc::downgrade(revocations),
             end: Seen::new(end.encoded()),
             due: Seen::new(NEVER_DUE),
             withdrawn: AtomicBool::new(false),
@@ -183,12 +182,12 @@ impl Verdict {
 
     /// Whether the end that the gateway or a list has stated has come.
     pub(crate) fn has_ended(&self, now: Now) -> bool {
-        let end = self.ends_at();
+        let end = self.end();
         end.is_some_and(|end| end.saturating_sub(self.sent().unix) <= self.elapsed(now))
     }
 
     /// When the credential ends, since 1970, where that is known.
-    pub(crate) fn ends_at(&self) -> Option<Duration> {
+    pub(crate) fn end(&self) -> Option<Duration> {
         match self.end.load(Ordering::Relaxed) {
             NO_END | NO_END_BUT_DUE | FOR_ONCE => None,
             end => Some(Duration::from_nanos(end)),
@@ -213,7 +212,7 @@ impl Verdict {
     /// Takes over when the credential ends from an older verdict about it, unless it says so itself.
     pub(super) fn end_like(&self, older: &Self) {
         if self.end.load(Ordering::Relaxed) == NO_END {
-            self.set_end(older.ends_at());
+            self.set_end(older.end());
         }
     }
 
@@ -243,7 +242,7 @@ impl Verdict {
             digest: self.digest,
             identity,
             app: Arc::clone(&self.app),
-            state: self.state,
+            revocations: Weak::clone(&self.revocations),
             end: load(&self.end),
             due: load(&self.due),
             subject: self.subject.as_new(),
@@ -311,6 +310,37 @@ impl Verdict {
         }
     }
 
+    /// Whether it is a verdict of the state that has these revocations.
+    pub(crate) fn is_of_state(&self, revocations: &Arc<Revocations>) -> bool {
+        self.revocations.as_ptr() == Arc::as_ptr(revocations)
+    }
+
+    /// What ends verdicts in its state; `None` if that is gone.
+    pub(crate) fn revocations(&self) -> Option<Arc<Revocations>> {
+        self.revocations.upgrade()
+    }
+
+    /// As whom those go by that wait for its end.
+    pub(crate) fn awaited(&self) -> Awaited<'_> {
+        let Identity { kind, key_id, .. } = self.identity;
+        Awaited {
+            digest: self.digest,
+            app: &self.identity.app_slug,
+            key_id: (kind == PrincipalKind::ApiKey).then_some(key_id),
+        }
+    }
+
+    /// When it ends by what was stated, on both clocks. `told` is what was said since it was filed.
+    pub(crate) fn ends_at(&self, told: Option<Option<Duration>>) -> Option<Now> {
+        let unix = told.unwrap_or_else(|| self.end())?;
+        let sent = self.sent();
+        let left = unix.saturating_sub(sent.unix);
+        Some(Now {
+            monotonic: sent.monotonic.saturating_add(left),
+            unix,
+        })
+    }
+
     /// Whether it is what the gateway said of this key.
     pub(super) fn is_of(&self, key: &VerdictKey) -> bool {
         self.digest == key.digest && self.identity.kind == key.kind
@@ -327,7 +357,7 @@ impl Verdict {
     }
 
     /// Takes it back for good: a later check said no.
-    pub(super) fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         self.withdrawn.store(true, Ordering::Release);
     }
 

@@ -33,7 +33,8 @@ use crate::gate::directory::{Directory, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
 use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
-use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, StateId, Verdict};
+use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, Verdict};
+use crate::gate::waiting::{Awaited, Background};
 use crate::log::{GATE, Notice, Said};
 
 use self::answer::{GatewayAnswer, IndeterminateKind};
@@ -81,7 +82,6 @@ impl Verification {
 
 /// Everything a verification needs and everything it fills, shared by all clones of a layer.
 pub(crate) struct Verifier {
-    pub(crate) id: StateId,
     pub(crate) client: WachtClient,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
@@ -320,7 +320,6 @@ impl Verifier {
                 metadata: response.metadata,
             },
             app,
-            self.id,
             end,
             open.sent(),
             &self.cache.revocations,
@@ -336,7 +335,9 @@ impl Verifier {
     pub(crate) fn stats(&self) -> AuthStats {
         self.cache.settle();
         self.directory.settle_watch_figures();
-        self.metrics.stats(&self.levels(), self.in_flight.len())
+        let awaited_ends = self.cache.revocations.waiting.len();
+        self.metrics
+            .stats(&self.levels(), self.in_flight.len(), awaited_ends)
     }
 
     /// What is held, as far as that can be had at no cost: the cache may still have to settle.
@@ -352,6 +353,18 @@ impl Verifier {
             is_breaker_open: !self.breaker.is_closed(),
             watch: self.directory.watch_figures(),
         }
+    }
+}
+
+impl Background for Verifier {
+    fn waited_for(&self, whose: Awaited<'_>, now: Now) {
+        if whose.key_id.is_some()
+            && let Some(index) = self.cache.index()
+            && index.add_app(whose.app, now)
+        {
+            self.directory.app_in_use(whose.app);
+        }
+        self.directory.keep_current(now);
     }
 }
 
