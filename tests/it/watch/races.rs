@@ -100,11 +100,13 @@ async fn a_request_that_is_dropped_takes_no_list_with_it() {
     let key = watched.known_key().await;
     let held = watched.scene.wacht.hold_checks();
     watched.layer.handle().invalidate_all();
+    let journal = watched.scene.wacht.journal();
+    let checks = journal.checks();
     let request = watched.echo.spawn_get(key.secret());
-    let checks = watched.scene.wacht.journal().checks();
-    watched.scene.wacht.journal().wait_for_checks(checks).await;
+    journal.wait_for_checks(checks + 1).await;
     request.abort();
     held.release();
+    landed(&watched.layer).await;
     watched.scene.wacht.revoke(key.key_id());
     watched.next_list().await;
     watched.assert_refused_soon(&key).await;
@@ -127,6 +129,8 @@ fn a_list_that_a_dropped_runtime_has_begun_is_read_by_another() {
     });
     drop(first);
     held.release();
+    // So far apart are two lists.
+    watched.scene.clock.advance(2 * SECOND);
     second.block_on(watched.assert_refused_soon(&key));
 }
 
@@ -159,6 +163,7 @@ fn a_list_that_a_dropped_runtime_has_begun_is_read_for_those_who_wait() {
     }));
     drop(first);
     held.release();
+    watched.scene.clock.advance(2 * SECOND);
     second.block_on(async {
         let soon = tokio::time::timeout(Duration::from_secs(20), ended);
         soon.await.expect("it has been told").unwrap();
