@@ -17,12 +17,102 @@ use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations}
 use crate::gate::waiting::Entry;
 
 impl Principal {
-    /// Waits until the caller has ended.
+    /// Waits until the caller has ended, for what outlives its request: a stream, a websocket, a job.
+    ///
+    /// It resolves with the [`Rejection`] that a request with the key would meet from then on, of the
+    /// kind [`InvalidKey`](crate::RejectionKind::InvalidKey), when
+    ///
+    /// - the key is revoked or rotated through the client of the gate or a clone of it, as soon as that
+    ///   call is sent, or by its [`AuthHandle`](crate::AuthHandle);
+    /// - its app is deleted or deactivated, through that client or as the gate reads of it;
+    /// - the gateway has said a definite no to the same key for any request;
+    /// - the end has come that was stated for it, on the monotonic or on the wall clock.
+    ///
+    /// It never resolves because of age, an outage, or an
+    /// [`invalidate_key_id`](crate::AuthHandle::invalidate_key_id) and the like: these have a key asked
+    /// about again, and say nothing of it. A call that was sent and answered as having revoked nothing
+    /// has ended who looked meanwhile; who had not been polled yet goes on.
+    ///
+    /// # What it cannot know
+    ///
+    /// Nobody asks the gateway about a key for the sake of who waits: the key itself is held by requests
+    /// alone. A key that is revoked *elsewhere* (in the console, by another process) while no request comes
+    /// with it is revoked unheard, and so is an expiry of an API key, which the gateway does not state.
+    /// A gate that reads the lists of keys learns of both.
+    ///
+    /// Wait from when the stream begins: a revocation is remembered for as long as a verdict may be used,
+    /// and somebody who begins to wait after that is not told of it any more.
+    ///
+    /// # What it costs
+    ///
+    /// Nothing is polled. Who waits has an entry in the gate's state from the first poll until it is
+    /// dropped, of about 80 bytes, or 210 if nobody else waits with its key; an event wakes those that it
+    /// names. It keeps neither the gate nor a runtime alive: when the gate is gone it stays pending, as
+    /// it does for a caller that was made by hand.
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, RejectionKind, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").handle();
+    /// let caller = gate.authenticate_key(key.secret(), &AuthContext::new("/live")).await?;
+    ///
+    /// // In the handler of a websocket, a job, …:
+    /// let mut ended = caller.ended();
+    /// let (messages, mut received) = tokio::sync::mpsc::channel::<String>(8);
+    /// let handler = tokio::spawn(async move {
+    ///     loop {
+    ///         tokio::select! {
+    ///             why = &mut ended => break why,
+    ///             Some(_message) = received.recv() => { /* answer it */ }
+    ///         }
+    ///     }
+    /// });
+    /// messages.send("hello".to_owned()).await?;
+    ///
+    /// gate.revoke_key_id(key.key_id());
+    /// assert_eq!(handler.await?.kind(), RejectionKind::InvalidKey);
+    /// # Ok(()) }
+    /// ```
     pub fn ended(&self) -> impl Future<Output = Rejection> + Send + Unpin + use<> {
         Ended::new(self)
     }
 
-    /// Passes on the items of a stream until the caller has ended.
+    /// Passes on the items of a stream until the caller has [ended](Self::ended), and then ends it and
+    /// drops what it held, whether or not more items were ready.
+    ///
+    /// A stream that has ended by itself looks the same. Where that matters, chain a last item that
+    /// tells why, or ask [`ended`](Self::ended) afterwards, which resolves at once if that was it:
+    ///
+    /// ```
+    /// use futures_util::{FutureExt, StreamExt, stream};
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{AuthContext, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").handle();
+    /// let caller = gate.authenticate_key(key.secret(), &AuthContext::new("/live")).await?;
+    ///
+    /// let news = stream::iter(["packed"]).chain(stream::pending());
+    /// let mut news = std::pin::pin!(caller.until_ended(news));
+    /// assert_eq!(news.next().await, Some("packed"));
+    ///
+    /// gate.revoke_key_id(key.key_id());
+    /// assert_eq!(news.next().await, None);
+    /// assert!(caller.ended().now_or_never().is_some(), "not by itself");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The body of an axum answer, a stream of gRPC, server-sent events: what a client is told at the
+    /// end is the handler's choice here. To have the layer cut every body, see
+    /// [`end_streams`](crate::WachtAuthLayer::end_streams).
     pub fn until_ended<S: Stream>(&self, stream: S) -> impl Stream<Item = S::Item> + use<S> {
         UntilEnded {
             stream: Some(stream),

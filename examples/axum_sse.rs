@@ -1,0 +1,84 @@
+//! What this shows: server-sent events that end when the key that opened them is revoked, with a last
+//! event that says so.
+//!
+//! ```text
+//! cargo run --example axum_sse                  # serves, and prints how to call it
+//! cargo run --example axum_sse -- --self-test
+//! ```
+//!
+//! A stream outlives the request that opened it, and nobody looks at its key again. `until_ended` does:
+//! what is revoked through the client of the gate, or a clone of it, ends the stream at once.
+
+use std::convert::Infallible;
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::routing::get;
+use futures_util::{Stream, StreamExt, stream};
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+use wacht_auth::dev::DevGateway;
+use wacht_auth::models::RevokeApiKeyRequest;
+use wacht_auth::{Principal, WachtAuthLayer};
+
+/// A greeting, and news as they come; at the end of its key, why there are no more.
+async fn news(caller: Principal) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let greeting = Event::default().data(format!("hello {}", caller.key_name()));
+    let news = stream::iter([greeting]).chain(stream::pending());
+    let goodbye = async { Event::default().event("ended").data("the key has ended") };
+    let events = caller.until_ended(news).chain(stream::once(goodbye));
+    Sse::new(events.map(Ok)).keep_alive(KeepAlive::default())
+}
+
+fn service(gate: WachtAuthLayer) -> Router {
+    Router::new().route("/news", get(news)).layer(gate)
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let wacht = DevGateway::start().await;
+    let key = wacht.issue_key("shop").name("feed").issue();
+    let client = wacht.client();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/news", listener.local_addr()?);
+    let app = service(WachtAuthLayer::new(client.clone()).app("shop"));
+    tokio::spawn(async { axum::serve(listener, app).await });
+    let revoke = async || {
+        let call = client.api_keys();
+        let why = RevokeApiKeyRequest::default();
+        call.revoke_api_key("shop", key.key_id(), why).send().await
+    };
+
+    if !env::args().any(|argument| argument == "--self-test") {
+        println!("# the key is revoked after 20 s, and the stream ends:\n");
+        println!("curl -N {url} -H 'authorization: Bearer {}'", key.secret());
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        revoke().await?;
+        return Ok(std::future::pending().await);
+    }
+
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let request = Request::get(&url).header("authorization", format!("Bearer {}", key.secret()));
+    let answer = client
+        .request(request.body(Empty::<bytes::Bytes>::new())?)
+        .await?;
+    let mut body = answer.into_body();
+    let first = body.frame().await.ok_or("no event")??;
+    let first = first.into_data().map_err(|_| "no data")?;
+    println!("{}", String::from_utf8_lossy(&first));
+    assert_eq!(first, "data: hello feed\n\n");
+
+    revoke().await?;
+    let rest = body.collect().await?.to_bytes();
+    println!("{}", String::from_utf8_lossy(&rest));
+    assert_eq!(rest, "event: ended\ndata: the key has ended\n\n");
+    Ok(ExitCode::SUCCESS)
+}
