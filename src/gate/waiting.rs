@@ -86,10 +86,13 @@ type End = Option<Duration>;
 /// A credential, by 64 bits of a hash whose seed is random and never leaves the process.
 type Fingerprint = u64;
 
+/// The credentials of one app that are waited for, by the id of their key.
+type AppCredentials = BTreeSet<(Option<i64>, Fingerprint)>;
+
 #[derive(Default)]
 struct Index {
     credentials: IndexMap<Fingerprint, SmallVec<[Arc<Entry>; 1]>, RandomState>,
-    apps: HashMap<Arc<str>, BTreeSet<(Option<i64>, Fingerprint)>, RandomState>,
+    apps: HashMap<Arc<str>, AppCredentials, RandomState>,
     len: usize,
     /// Where the search for the next one to wake begins.
     next: usize,
@@ -304,10 +307,7 @@ fn wake(wakers: Vec<Waker>) {
 }
 
 /// The credentials of one API key: after a rotation, there may be two.
-fn api_key(
-    of_app: &BTreeSet<(Option<i64>, Fingerprint)>,
-    key_id: i64,
-) -> impl Iterator<Item = Fingerprint> {
+fn api_key(of_app: &AppCredentials, key_id: i64) -> impl Iterator<Item = Fingerprint> {
     let of_key = (Some(key_id), Fingerprint::MIN)..=(Some(key_id), Fingerprint::MAX);
     of_app.range(of_key).map(|(_, credential)| *credential)
 }
