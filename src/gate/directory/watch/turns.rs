@@ -205,9 +205,9 @@ impl Turns {
     /// the next one, if the calls go on as they may now.
     pub(super) fn longest_unseen(&self, budget: &Budget, now: Now) -> Duration {
         let gap = budget.gap(self.watch.calls_a_minute, now);
-        let not_before = self.backoff.may_try(now).err();
-        let mut next = budget.paused_until().max(now.monotonic);
-        next = next.max(not_before.unwrap_or_default());
+        let not_before = self.backoff.may_try(now).err().unwrap_or_default();
+        let next = budget.next_list_at(self.watch.calls_a_minute, now);
+        let mut next = next.max(not_before);
         let mut longest = Duration::ZERO;
         for ((due_at, _), turn) in &self.queue {
             if !turn.is_left_out {
@@ -240,3 +240,6 @@ impl Drop for Turns {
 const TRY_AGAIN: Duration = Duration::from_secs(600);
 /// Of a reading that includes the revoked keys, one after the other.
 const MOST_FAILURES: u32 = 3;
+
+#[cfg(test)]
+mod tests;
