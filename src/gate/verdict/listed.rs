@@ -165,5 +165,5 @@ fn share(key_id: i64, span: std::time::Duration) -> std::time::Duration {
     span.mul_f64(scattered as f64 / 1024.0)
 }
 
-#[cfg(all(test, not(wacht_shuttle)))]
+#[cfg(test)]
 mod tests;
