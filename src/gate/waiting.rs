@@ -76,6 +76,8 @@ struct EntryState {
     // Gone once it is woken, until it is polled again.
     waker: Option<Waker>,
     has_ended: bool,
+    /// It was woken to take over what was left lying, and has not looked yet.
+    is_called: bool,
     /// When the caller ends, by what was said since it was let in.
     end: Option<End>,
 }
@@ -166,13 +168,18 @@ impl Waiting {
         if was_last {
             index.remove(whose, credential);
         }
+        drop(index);
+        if entry.state().is_called {
+            self.wake_one();
+        }
     }
 
-    /// A future has been pending on this runtime.
-    pub(crate) fn waited_for(&self, now: Now) {
+    /// This one has been pending on this runtime.
+    pub(crate) fn waited_for(&self, entry: &Entry, now: Now) {
         if let Some(background) = self.background.get().and_then(Weak::upgrade) {
             background.waited_for(now);
         }
+        entry.state().is_called = false;
     }
 
     // === For who tells of an event ===
@@ -237,7 +244,8 @@ impl Waiting {
 
     // === For who keeps something going ===
 
-    /// Wakes one that waits, another each time, so that it takes over what was left lying.
+    /// Wakes one that waits, another each time, so that it takes over what was left lying. If it
+    /// leaves without having looked, the next one is woken.
     pub(crate) fn wake_one(&self) {
         let waker = self.index().one();
         if let Some(waker) = waker {
@@ -330,7 +338,7 @@ impl Index {
             let next = self.next.checked_rem(self.credentials.len())?;
             self.next = next + 1;
             let (_, waiting) = self.credentials.get_index(next)?;
-            let waker = waiting.iter().find_map(|entry| entry.state().waker.take());
+            let waker = waiting.iter().find_map(|entry| entry.state().call());
             if waker.is_some() {
                 return waker;
             }
@@ -381,6 +389,12 @@ impl Entry {
 }
 
 impl EntryState {
+    fn call(&mut self) -> Option<Waker> {
+        let waker = self.waker.take();
+        self.is_called |= waker.is_some();
+        waker
+    }
+
     fn end(&mut self) -> bool {
         let is_news = !self.has_ended;
         self.has_ended = true;

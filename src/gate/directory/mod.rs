@@ -9,9 +9,11 @@
 //! 2. An app that is not in it is [looked up](look_up) singly, and so is one that it has lost.
 //! 3. What our own client does to an app goes in at once; an answer that was asked for before is
 //!    no news then.
-//! 4. All calls come out of one [budget].
+//! 4. While somebody waits for the end of a caller, the reader goes on without requests: see `alarm`.
+//! 5. All calls come out of one [budget].
 
 mod accepted;
+mod alarm;
 mod app;
 mod apps;
 mod backoff;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -70,6 +73,8 @@ pub(crate) struct Directory {
     clock: Clock,
     /// Who waits for the end of a caller, and is told of apps that are closed.
     waiting: Arc<Waiting>,
+    /// Whether a task of one of those sleeps until something is due.
+    has_alarm: AtomicBool,
     deadline: Duration,
     /// The deployment whose keys are ours, where the program says so.
     configured: Option<i64>,
@@ -109,6 +114,7 @@ impl Directory {
             client,
             clock: waiting.clock().clone(),
             waiting,
+            has_alarm: AtomicBool::new(false),
             deadline,
             configured: deployment,
             accepted,

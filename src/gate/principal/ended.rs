@@ -121,6 +121,9 @@ impl Principal {
     }
 }
 
+#[cfg(all(test, wacht_shuttle))]
+mod interleavings;
+
 /// Resolves when a caller has ended.
 pub(crate) struct Ended {
     verdict: Arc<Verdict>,
@@ -211,13 +214,11 @@ impl Future for Ended {
         }
         // After it is entered: what came before that has woken nobody.
         if !this.has_ended(&revocations, now) {
-            ready!(match this.poll_stated(&revocations, cx) {
-                Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => {
-                    waiting.waited_for(now);
-                    Poll::Pending
-                }
-            });
+            let stated = this.poll_stated(&revocations, cx);
+            if let (Poll::Pending, Some(entry)) = (stated, &this.entry) {
+                waiting.waited_for(entry, now);
+                return Poll::Pending;
+            }
         }
         this.leave();
         Poll::Ready(Rejection::invalid_key().with_answers(&this.answers))

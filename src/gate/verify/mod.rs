@@ -347,7 +347,7 @@ impl Verifier {
 
 impl Background for Verifier {
     fn waited_for(&self, now: Now) {
-        self.directory.keep_current(now);
+        self.directory.waited_for(now);
     }
 }
 
