@@ -80,6 +80,7 @@ pub(crate) mod axum;
 #[cfg(feature = "tonic")]
 mod grpc;
 
+pub use directory::Watch;
 pub use handle::AuthHandle;
 pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit};
 pub use permission::Permissions;
@@ -97,6 +98,6 @@ pub use service::builder::WachtAuthLayerBuilder;
 pub use service::future::ResponseFuture;
 pub use service::guard::{RequirePermissions, RequirePermissionsLayer};
 pub use service::layer::WachtAuthLayer;
-pub use stats::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
+pub use stats::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats, WatchStats};
 pub use verdict::CachePolicy;
 pub use verdict::PrincipalKind;

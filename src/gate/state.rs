@@ -1,16 +1,16 @@
 //! What all clones of a layer share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::directory::{AcceptedApps, Directory, Gateway};
+use crate::gate::directory::{AcceptedApps, Directory, Gateway, KeysInUse, Watch};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
-use crate::gate::verdict::CachePolicy;
 use crate::gate::verdict::cache::VerdictCache;
+use crate::gate::verdict::{CachePolicy, KeyIndex};
 use crate::gate::verify::Verifier;
 use crate::gate::verify::breaker::Breaker;
 use crate::gate::verify::in_flight::{InFlight, MostInFlight};
@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) deployment: Option<i64>,
     pub(crate) apps: AcceptedApps,
     pub(crate) cache: CachePolicy,
+    pub(crate) watch: Option<Watch>,
     pub(crate) limits: Limits,
     pub(crate) client_ip: ClientIp,
     /// `None` until it or `client_ip` is set: without knowing what stands before the gate, all
@@ -67,6 +68,7 @@ impl Settings {
             deployment: None,
             apps: AcceptedApps::default(),
             cache: CachePolicy::default(),
+            watch: None,
             limits: Limits::default(),
             client_ip: ClientIp::default(),
             unknown_keys: None,
@@ -85,6 +87,7 @@ impl State {
             deployment,
             apps,
             cache,
+            watch,
             limits,
             client_ip,
             unknown_keys,
@@ -93,6 +96,7 @@ impl State {
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
         let breaker = Arc::new(Breaker::default());
         let gateway: Arc<dyn Gateway> = breaker.clone();
+        let index = watch.as_ref().map(|_| KeyIndex::new(apps.clone()));
         let waiting = Arc::new(Waiting::new(clock.clone()));
         let verifier = Arc::new(Verifier {
             directory: Directory::new(
@@ -107,7 +111,7 @@ impl State {
             client,
             clock,
             deadline,
-            cache: VerdictCache::new(cache, deadline, Arc::clone(&waiting)),
+            cache: VerdictCache::new(cache, deadline, Arc::clone(&waiting), index.map(Arc::new)),
             in_flight: InFlight::new(most_in_flight, deadline),
             breaker,
             limiter: Arc::clone(&limiter),
@@ -116,6 +120,10 @@ impl State {
             outage: Notice::default(),
             indeterminate: Said::new(),
         });
+        if let Some(watch) = watch {
+            let keys: Weak<dyn KeysInUse> = Arc::downgrade(&verifier) as _;
+            verifier.directory.watch(watch, keys);
+        }
         let weak = Arc::downgrade(&verifier);
         waiting.keep_going(weak.clone());
         verifier.client.events().listen(weak);

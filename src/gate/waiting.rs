@@ -61,7 +61,7 @@ pub(crate) struct Waiting {
 pub(crate) trait Background: Send + Sync {
     /// Somebody waits on this runtime: what is due is started here, and what another runtime has
     /// left lying is taken over. Not for the lock of anybody who tells of an event.
-    fn waited_for(&self, now: Now);
+    fn waited_for(&self, whose: Awaited<'_>, now: Now);
 }
 
 /// One future that waits.
@@ -76,6 +76,8 @@ struct EntryState {
     // Gone once it is woken, until it is polled again.
     waker: Option<Waker>,
     has_ended: bool,
+    /// It has just come, and nothing goes on for it yet.
+    is_new: bool,
     /// It was woken to take over what was left lying, and has not looked yet.
     is_called: bool,
     /// When the caller ends, by what was said since it was let in.
@@ -88,10 +90,13 @@ type End = Option<Duration>;
 /// A credential, by 64 bits of a hash whose seed is random and never leaves the process.
 type Fingerprint = u64;
 
+/// The credentials of one app that are waited for, by the id of their key.
+type AppCredentials = BTreeSet<(Option<i64>, Fingerprint)>;
+
 #[derive(Default)]
 struct Index {
     credentials: IndexMap<Fingerprint, SmallVec<[Arc<Entry>; 1]>, RandomState>,
-    apps: HashMap<Arc<str>, BTreeSet<(Option<i64>, Fingerprint)>, RandomState>,
+    apps: HashMap<Arc<str>, AppCredentials, RandomState>,
     len: usize,
     /// Where the search for the next one to wake begins.
     next: usize,
@@ -130,6 +135,7 @@ impl Waiting {
             place: AtomicUsize::new(waiting.len()),
             state: Mutex::new(EntryState {
                 waker: Some(waker),
+                is_new: true,
                 ..EntryState::default()
             }),
         });
@@ -174,12 +180,20 @@ impl Waiting {
         }
     }
 
-    /// This one has been pending on this runtime.
-    pub(crate) fn waited_for(&self, entry: &Entry, now: Now) {
-        if let Some(background) = self.background.get().and_then(Weak::upgrade) {
-            background.waited_for(now);
+    /// This one has been pending on this runtime: for the first time, or since it was called.
+    pub(crate) fn waited_for(&self, whose: Awaited<'_>, entry: &Entry, now: Now) {
+        let is_due = {
+            let state = entry.state();
+            state.is_new || state.is_called
+        };
+        if !is_due {
+            return;
         }
-        entry.state().is_called = false;
+        if let Some(background) = self.background.get().and_then(Weak::upgrade) {
+            background.waited_for(whose, now);
+        }
+        let mut state = entry.state();
+        (state.is_new, state.is_called) = (false, false);
     }
 
     // === For who tells of an event ===
@@ -253,9 +267,11 @@ impl Waiting {
         }
     }
 
-    /// The apps of which a key is waited for.
-    pub(crate) fn apps(&self) -> Vec<Arc<str>> {
-        self.index().apps.keys().map(Arc::clone).collect()
+    /// Whether an API key of this app is waited for.
+    pub(crate) fn waits_for_key_of(&self, app: &str) -> bool {
+        let index = self.index();
+        let last = index.apps.get(app).and_then(BTreeSet::last);
+        last.is_some_and(|(key_id, _)| key_id.is_some())
     }
 
     /// The ids of the API keys of this app that are waited for, in order.
@@ -305,10 +321,7 @@ fn wake(wakers: Vec<Waker>) {
 }
 
 /// The credentials of one API key: after a rotation, there may be two.
-fn api_key(
-    of_app: &BTreeSet<(Option<i64>, Fingerprint)>,
-    key_id: i64,
-) -> impl Iterator<Item = Fingerprint> {
+fn api_key(of_app: &AppCredentials, key_id: i64) -> impl Iterator<Item = Fingerprint> {
     let of_key = (Some(key_id), Fingerprint::MIN)..=(Some(key_id), Fingerprint::MAX);
     of_app.range(of_key).map(|(_, credential)| *credential)
 }

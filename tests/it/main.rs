@@ -59,5 +59,6 @@ mod transport;
 mod unknown_keys;
 mod uploads;
 mod verdicts;
+mod watch;
 mod wire;
 mod wires;

@@ -30,6 +30,13 @@ impl Scene {
         Self { wacht, clock }
     }
 
+    /// The same where the gateway goes on saying yes for this long.
+    pub async fn lagging(lag: Duration) -> Self {
+        let Self { wacht, clock } = Self::new().await;
+        let wacht = wacht.revocation_lag(lag);
+        Self { wacht, clock }
+    }
+
     /// A gate with every default but the clock.
     pub fn layer(&self) -> WachtAuthLayer {
         self.builder().build().unwrap()

@@ -9,8 +9,10 @@
 //! 2. An app that is not in it is [looked up](look_up) singly, and so is one that it has lost.
 //! 3. What our own client does to an app goes in at once; an answer that was asked for before is
 //!    no news then.
-//! 4. While somebody waits for the end of a caller, the reader goes on without requests: see `alarm`.
-//! 5. All calls come out of one [budget].
+//! 4. The [watch] reads what keys the apps in use have, if it is on.
+//! 5. While somebody waits for the end of a caller, this goes on without requests: see [`alarm`].
+//! 6. All calls come out of one [budget], and what goes on in the background are [tasks](task) on
+//!    the runtimes of those who ask.
 
 mod accepted;
 mod alarm;
@@ -18,11 +20,14 @@ mod app;
 mod apps;
 mod backoff;
 mod budget;
+mod claim;
 mod look_up;
 mod reader;
 mod rules;
+mod task;
 mod tenancy;
 mod trouble;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +41,7 @@ use std::ops::DerefMut;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
@@ -50,6 +56,8 @@ use self::budget::Budget;
 use self::reader::Reader;
 use self::trouble::NoAnswer;
 use self::trouble::Troubles;
+use self::watch::Turns;
+use self::watch::Watching;
 use crate::api::api_keys::ApiAuthApp;
 use crate::client::WachtClient;
 use crate::clock::Clock;
@@ -66,6 +74,8 @@ pub(crate) use self::app::Reserved;
 pub(crate) use self::apps::AppChange;
 pub(crate) use self::tenancy::Ours;
 pub(crate) use self::trouble::Gateway;
+pub use self::watch::Watch;
+pub(crate) use self::watch::{Judged, KeysInUse};
 
 /// The apps of our deployment. One per state.
 pub(crate) struct Directory {
@@ -85,6 +95,7 @@ pub(crate) struct Directory {
     troubles: Troubles,
     /// Monotonic nanoseconds: when there is something to do, for those who only want to know.
     due_at: AtomicU64,
+    watching: OnceLock<Watching>,
     known: Mutex<Contents>,
 }
 
@@ -92,6 +103,8 @@ pub(crate) struct Directory {
 struct Contents {
     apps: Apps,
     reader: Reader,
+    /// Where lists of keys are read.
+    turns: Option<Turns>,
     budget: Budget,
     backoff: Backoff,
     /// How many calls and events there have been.
@@ -122,9 +135,11 @@ impl Directory {
             gateway,
             troubles: Troubles::new(),
             due_at: AtomicU64::new(0),
+            watching: OnceLock::new(),
             known: Mutex::new(Contents {
                 apps: Apps::new(UNUSED_MAX),
                 reader: Reader::new(),
+                turns: None,
                 budget: Budget::new(CALLS_A_MINUTE),
                 backoff: Backoff::default(),
                 order: 0,
@@ -157,7 +172,7 @@ impl Directory {
             if known.reader.is_list_empty {
                 known.reader.is_list_empty = false;
                 known.reader.next_at = now.monotonic;
-                self.wake(&known);
+                self.wake(&mut known);
             }
         }
         drop(known);
@@ -182,7 +197,7 @@ impl Directory {
         let mut known = self.known();
         known.apps.unread_all();
         known.reader.next_at = Duration::ZERO;
-        self.wake(&known);
+        self.wake(&mut known);
     }
 
     fn known(&self) -> Known<'_> {
@@ -233,13 +248,16 @@ impl Directory {
         } else {
             known.backoff.failed(sent.at);
         }
+        self.tell(reason, sent, self.what_fails());
+    }
+
+    fn tell(&self, reason: &NoAnswer, sent: CallSent, what: &'static str) {
         if reason.is_key_refused() {
             let (gateway, now) = (&*self.gateway, self.clock.now());
             let sent_at = sent.at.monotonic;
-            self.troubles
-                .met_refusal(self.what_fails(), gateway, sent_at, now);
+            self.troubles.met_refusal(what, gateway, sent_at, now);
         } else {
-            self.troubles.met(reason, self.what_fails());
+            self.troubles.met(reason, what);
         }
     }
 

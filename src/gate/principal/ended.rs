@@ -216,7 +216,7 @@ impl Future for Ended {
         if !this.has_ended(&revocations, now) {
             let stated = this.poll_stated(&revocations, cx);
             if let (Poll::Pending, Some(entry)) = (stated, &this.entry) {
-                waiting.waited_for(entry, now);
+                waiting.waited_for(this.verdict.awaited(), entry, now);
                 return Poll::Pending;
             }
         }

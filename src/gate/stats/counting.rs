@@ -96,6 +96,7 @@ impl Metrics {
             shadow_refusals_by_mode,
             unknown_key_refusals: self.limited_by(LimitedBy::UnknownKeys, Effect::Refused),
             verdicts: self.verdicts(),
+            watch: levels.watch,
         }
     }
 

@@ -18,5 +18,7 @@ mod recorder;
 
 pub(crate) use counting::Metrics;
 pub(crate) use events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
-pub use figures::{AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats};
+pub use figures::{
+    AuthStats, GatewayStats, LimitRefusals, VerdictSource, VerdictStats, WatchStats,
+};
 pub(crate) use recorder::guard_problem;

@@ -376,7 +376,7 @@ impl Gate {
         // Small, so that there is little to make for each schedule.
         let policy = CachePolicy::default().capacity_bytes(1 << 15);
         Arc::new(Self {
-            cache: VerdictCache::new(policy, DEADLINE, waiting()),
+            cache: VerdictCache::new(policy, DEADLINE, waiting(), None),
             is_ended: AtomicBool::new(false),
         })
     }
@@ -477,7 +477,7 @@ fn the_later_of_a_yes_and_a_no_stands_whichever_is_filed_first() {
                     .capacity_bytes(1 << 15)
                     .negative_ttl(negative_ttl);
                 let gate = Arc::new(Gate {
-                    cache: VerdictCache::new(policy, DEADLINE, waiting()),
+                    cache: VerdictCache::new(policy, DEADLINE, waiting(), None),
                     is_ended: AtomicBool::new(false),
                 });
                 let yes_check = gate.cache.open_check(key(), at(yes_sent));

@@ -412,6 +412,14 @@ impl Subject {
         }
     }
 
+    /// The same, of which nothing has been looked up yet.
+    pub(crate) fn as_new(&self) -> Self {
+        Self {
+            cleared: AtomicU64::new(NEVER),
+            ..*self
+        }
+    }
+
     pub(crate) fn sent(&self) -> &Sent {
         &self.sent
     }

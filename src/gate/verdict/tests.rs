@@ -42,7 +42,7 @@ pub(super) fn waiting() -> Arc<Waiting> {
 }
 
 pub(super) fn cache() -> VerdictCache {
-    VerdictCache::new(CachePolicy::default(), DEADLINE, waiting())
+    VerdictCache::new(CachePolicy::default(), DEADLINE, waiting(), None)
 }
 
 /// A yes to a check that was sent then.
@@ -84,7 +84,7 @@ fn of_a_yes_and_a_no_the_one_that_was_asked_for_later_stands_whichever_comes_fir
         let policy = CachePolicy::default().negative_ttl(negative_ttl);
         for (yes_sent, no_sent, yes_stands) in [(1, 2, false), (2, 1, true), (1, 1, false)] {
             for yes_first in [true, false] {
-                let cache = VerdictCache::new(policy.clone(), DEADLINE, waiting());
+                let cache = VerdictCache::new(policy.clone(), DEADLINE, waiting(), None);
                 let yes_check = cache.open_check(key(), at(yes_sent));
                 let no_check = cache.open_check(key(), at(no_sent));
                 let verdict = yes(&cache.revocations, key(), yes_check.sent());
@@ -114,6 +114,7 @@ fn a_no_is_the_last_word_for_no_longer_than_an_older_check_is_out() {
         CachePolicy::default().negative_ttl(Duration::ZERO),
         DEADLINE,
         waiting(),
+        None,
     );
     let check = cache.open_check(key(), at(1));
     cache.refuse(&check, at(1), TTL);
