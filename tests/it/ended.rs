@@ -444,6 +444,21 @@ async fn a_state_that_is_gone_leaves_who_waits_pending_and_holds_nothing() {
 }
 
 #[tokio::test]
+async fn an_end_that_came_before_the_state_went_is_still_told() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let layer = scene.layer().app("orders");
+    let caller = caller(&layer.handle(), &key).await;
+    let mut waiter = waiter(&caller);
+    landed(&layer).await;
+    let holders = Arc::strong_count(&waiter.woken);
+    layer.handle().revoke_secret(key.secret());
+    drop(layer);
+    eventually(async || Arc::strong_count(&waiter.woken) < holders).await;
+    waiter.assert_ended();
+}
+
+#[tokio::test]
 async fn a_caller_made_by_hand_goes_on() {
     let caller = wacht_auth::dev::principal("orders").key_id(7).build();
     assert!(caller.ended().now_or_never().is_none());
