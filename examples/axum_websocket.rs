@@ -7,11 +7,13 @@
 //! ```
 //!
 //! After the upgrade there is no request any more, and no body that a layer could end: the handler
-//! itself waits for `ended` beside the messages.
+//! itself waits for `ended` beside the messages. What is revoked elsewhere, the watch sees.
 
 use std::env;
 use std::error::Error;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::WebSocketUpgrade;
@@ -20,9 +22,9 @@ use axum::response::Response;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use wacht_auth::dev::DevGateway;
+use wacht_auth::dev::{DevGateway, DevKey};
 use wacht_auth::models::RevokeApiKeyRequest;
-use wacht_auth::{Principal, WachtAuthLayer};
+use wacht_auth::{Principal, WachtAuthLayer, Watch};
 
 const REASON: &str = "the key has ended";
 
@@ -58,14 +60,18 @@ async fn echo(caller: Principal, mut socket: WebSocket) {
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let wacht = DevGateway::start().await;
-    let key = wacht.issue_key("shop").name("feed").issue();
     let client = wacht.client();
-    let gate = WachtAuthLayer::new(client.clone()).app("shop");
+    let gate = WachtAuthLayer::builder(client.clone())
+        .watch(Watch::every(Duration::from_secs(1)))
+        .build()?
+        .app("shop");
+    let figures = gate.handle();
     let app = Router::new().route("/socket", get(open)).layer(gate);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let serving = async { axum::serve(listener, app).await };
 
+    let [key, other] = [(); 2].map(|()| wacht.issue_key("shop").name("feed").issue());
     if !env::args().any(|argument| argument == "--self-test") {
         println!(
             "websocat -H 'authorization: Bearer {}' ws://{address}/socket",
@@ -76,6 +82,29 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
 
     tokio::spawn(serving);
+    let mut socket = connect(address, &key).await?;
+    let calls = client.api_keys();
+    let why = RevokeApiKeyRequest::default();
+    calls
+        .revoke_api_key("shop", key.key_id(), why)
+        .send()
+        .await?;
+    assert_eq!(closed(&mut socket).await?, (1008, REASON.to_owned()));
+    println!("revoked through the client: closed at once");
+
+    let mut socket = connect(address, &other).await?;
+    let watch = figures.stats().watch.ok_or("there is a watch")?;
+    // And two calls, of 2 s at most.
+    let bound = watch.longest_unseen + Duration::from_secs(4);
+    wacht.revoke(other.key_id());
+    let closed = tokio::time::timeout(bound, closed(&mut socket)).await??;
+    assert_eq!(closed, (1008, REASON.to_owned()));
+    println!("revoked elsewhere: closed within {bound:?}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a websocket and reads the greeting.
+async fn connect(address: SocketAddr, key: &DevKey) -> Result<TcpStream, Box<dyn Error>> {
     let mut socket = TcpStream::connect(address).await?;
     let handshake = format!(
         "GET /socket HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
@@ -93,20 +122,19 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         "{}",
         String::from_utf8_lossy(&head)
     );
-    let (opcode, greeting) = frame(&mut socket).await?;
-    println!("{opcode}: {}", String::from_utf8_lossy(&greeting));
-    assert_eq!((opcode, greeting.as_slice()), (TEXT, &b"hello feed"[..]));
+    assert_eq!(frame(&mut socket).await?, (TEXT, b"hello feed".to_vec()));
+    Ok(socket)
+}
 
-    let call = client.api_keys();
-    let call = call.revoke_api_key("shop", key.key_id(), RevokeApiKeyRequest::default());
-    call.send().await?;
-    let (opcode, close) = frame(&mut socket).await?;
+/// The code and the reason that the server closes it with.
+async fn closed(socket: &mut TcpStream) -> Result<(u16, String), Box<dyn Error>> {
+    let (opcode, close) = frame(socket).await?;
+    assert_eq!(opcode, CLOSE);
     let (code, reason) = close.split_first_chunk().ok_or("no code")?;
-    let code = u16::from_be_bytes(*code);
-    println!("{opcode}: {code} {}", String::from_utf8_lossy(reason));
-    assert_eq!((opcode, code), (CLOSE, 1008));
-    assert_eq!(reason, REASON.as_bytes());
-    Ok(ExitCode::SUCCESS)
+    Ok((
+        u16::from_be_bytes(*code),
+        String::from_utf8(reason.to_vec())?,
+    ))
 }
 
 const TEXT: u8 = 1;

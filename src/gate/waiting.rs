@@ -76,6 +76,10 @@ struct EntryState {
     // Gone once it is woken, until it is polled again.
     waker: Option<Waker>,
     has_ended: bool,
+    /// It has just come, and nothing goes on for it yet.
+    is_new: bool,
+    /// It was woken to take over what was left lying, and has not looked yet.
+    is_called: bool,
     /// When the caller ends, by what was said since it was let in.
     end: Option<End>,
 }
@@ -131,6 +135,7 @@ impl Waiting {
             place: AtomicUsize::new(waiting.len()),
             state: Mutex::new(EntryState {
                 waker: Some(waker),
+                is_new: true,
                 ..EntryState::default()
             }),
         });
@@ -170,17 +175,25 @@ impl Waiting {
             index.remove(whose, credential);
         }
         drop(index);
-        // Woken, and gone before it has looked: what it was woken for may be for any of them.
-        if entry.state().waker.is_none() {
+        if entry.state().is_called {
             self.wake_one();
         }
     }
 
-    /// A future has been pending on this runtime.
-    pub(crate) fn waited_for(&self, whose: Awaited<'_>, now: Now) {
+    /// This one has been pending on this runtime: for the first time, or since it was called.
+    pub(crate) fn waited_for(&self, whose: Awaited<'_>, entry: &Entry, now: Now) {
+        let is_due = {
+            let state = entry.state();
+            state.is_new || state.is_called
+        };
+        if !is_due {
+            return;
+        }
         if let Some(background) = self.background.get().and_then(Weak::upgrade) {
             background.waited_for(whose, now);
         }
+        let mut state = entry.state();
+        (state.is_new, state.is_called) = (false, false);
     }
 
     // === For who tells of an event ===
@@ -245,7 +258,8 @@ impl Waiting {
 
     // === For who keeps something going ===
 
-    /// Wakes one that waits, another each time, so that it takes over what was left lying.
+    /// Wakes one that waits, another each time, so that it takes over what was left lying. If it
+    /// leaves without having looked, the next one is woken.
     pub(crate) fn wake_one(&self) {
         let waker = self.index().one();
         if let Some(waker) = waker {
@@ -337,7 +351,7 @@ impl Index {
             let next = self.next.checked_rem(self.credentials.len())?;
             self.next = next + 1;
             let (_, waiting) = self.credentials.get_index(next)?;
-            let waker = waiting.iter().find_map(|entry| entry.state().waker.take());
+            let waker = waiting.iter().find_map(|entry| entry.state().call());
             if waker.is_some() {
                 return waker;
             }
@@ -388,6 +402,12 @@ impl Entry {
 }
 
 impl EntryState {
+    fn call(&mut self) -> Option<Waker> {
+        let waker = self.waker.take();
+        self.is_called |= waker.is_some();
+        waker
+    }
+
     fn end(&mut self) -> bool {
         let is_news = !self.has_ended;
         self.has_ended = true;

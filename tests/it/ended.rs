@@ -275,7 +275,6 @@ async fn an_app_that_the_directory_finds_closed_ends_its_callers() {
     stage.scene.wacht.app("orders").set_active(false);
     stage.scene.clock.advance(75 * SECOND);
     // Who waits counts as traffic: no request is needed for the next reading.
-    assert!(waiter.poll().is_pending());
     eventually(async || waiter.woken.times() > 0).await;
     waiter.assert_ended();
 }
@@ -445,11 +444,49 @@ async fn a_state_that_is_gone_leaves_who_waits_pending_and_holds_nothing() {
 }
 
 #[tokio::test]
+async fn an_end_that_came_before_the_state_went_is_still_told() {
+    let scene = Scene::new().await;
+    let key = scene.key();
+    let layer = scene.layer().app("orders");
+    let caller = caller(&layer.handle(), &key).await;
+    let mut waiter = waiter(&caller);
+    landed(&layer).await;
+    let holders = Arc::strong_count(&waiter.woken);
+    layer.handle().revoke_secret(key.secret());
+    drop(layer);
+    eventually(async || Arc::strong_count(&waiter.woken) < holders).await;
+    waiter.assert_ended();
+}
+
+#[tokio::test]
 async fn a_caller_made_by_hand_goes_on() {
     let caller = wacht_auth::dev::principal("orders").key_id(7).build();
     assert!(caller.ended().now_or_never().is_none());
     let items: Vec<_> = caller.until_ended(stream::iter(1..=3)).collect().await;
     assert_eq!(items, [1, 2, 3]);
+}
+
+#[test]
+fn who_waits_goes_on_reading_when_the_runtime_is_dropped_that_another_read_on() {
+    let main = tokio::runtime::Runtime::new().unwrap();
+    let stage = main.block_on(Stage::new());
+    let callers = main.block_on(stage.callers());
+    let waits = || stage.handle().stats().awaited_ends;
+    let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());
+    let mut waiting = Vec::new();
+    for (number, runtime) in (1..).zip(&runtimes) {
+        let ended = callers[0].ended();
+        waiting.push(runtime.spawn(async move { ended.await.kind() }));
+        while waits() < number {
+            std::thread::yield_now();
+        }
+    }
+    let [first, second] = runtimes;
+    drop(first);
+    stage.scene.wacht.app("orders").set_active(false);
+    stage.scene.clock.advance(75 * SECOND);
+    let kind = second.block_on(waiting.pop().unwrap()).unwrap();
+    assert_eq!(kind, RejectionKind::InvalidKey);
 }
 
 #[test]

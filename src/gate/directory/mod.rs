@@ -10,10 +10,12 @@
 //! 3. What our own client does to an app goes in at once; an answer that was asked for before is
 //!    no news then.
 //! 4. The [watch] reads what keys the apps in use have, if it is on.
-//! 5. All calls come out of one [budget], and what goes on in the background are [tasks](task) on
+//! 5. While somebody waits for the end of a caller, this goes on without requests: see [`alarm`].
+//! 6. All calls come out of one [budget], and what goes on in the background are [tasks](task) on
 //!    the runtimes of those who ask.
 
 mod accepted;
+mod alarm;
 mod app;
 mod apps;
 mod backoff;
@@ -41,6 +43,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -80,6 +83,8 @@ pub(crate) struct Directory {
     clock: Clock,
     /// Who waits for the end of a caller, and is told of apps that are closed.
     waiting: Arc<Waiting>,
+    /// Whether a task of one of those sleeps until something is due.
+    has_alarm: AtomicBool,
     deadline: Duration,
     /// The deployment whose keys are ours, where the program says so.
     configured: Option<i64>,
@@ -122,6 +127,7 @@ impl Directory {
             client,
             clock: waiting.clock().clone(),
             waiting,
+            has_alarm: AtomicBool::new(false),
             deadline,
             configured: deployment,
             accepted,

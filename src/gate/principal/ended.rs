@@ -38,7 +38,7 @@ impl Principal {
     /// Nobody asks the gateway about a key for the sake of who waits: the key itself is held by requests
     /// alone. A key that is revoked *elsewhere* (in the console, by another process) while no request comes
     /// with it is revoked unheard, and so is an expiry of an API key, which the gateway does not state.
-    /// A gate that reads the lists of keys learns of both.
+    /// A gate with a [`Watch`](crate::Watch) learns of both.
     ///
     /// Wait from when the stream begins: a revocation is remembered for as long as a verdict may be used,
     /// and somebody who begins to wait after that is not told of it any more.
@@ -121,6 +121,9 @@ impl Principal {
     }
 }
 
+#[cfg(all(test, wacht_shuttle))]
+mod interleavings;
+
 /// Resolves when a caller has ended.
 pub(crate) struct Ended {
     verdict: Arc<Verdict>,
@@ -183,6 +186,11 @@ impl Ended {
         stated.sleep.as_mut().poll(cx)
     }
 
+    /// Whatever has ended it: a request with the key would meet no other.
+    fn rejection(&self) -> Rejection {
+        Rejection::invalid_key().with_answers(&self.answers)
+    }
+
     fn leave(&mut self) {
         self.stated = None;
         if let Some(entry) = self.entry.take()
@@ -198,9 +206,12 @@ impl Future for Ended {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
         let this = &mut *self;
-        // Without its state nobody will say that it has ended, and nobody holds on to it.
         let Some(revocations) = this.verdict.revocations() else {
-            return Poll::Pending;
+            // Without its state nobody will say that it has ended, if nobody has.
+            return match &this.entry {
+                Some(entry) if entry.has_ended() => Poll::Ready(this.rejection()),
+                _ => Poll::Pending,
+            };
         };
         let waiting = &revocations.waiting;
         let now = waiting.clock().now();
@@ -211,16 +222,14 @@ impl Future for Ended {
         }
         // After it is entered: what came before that has woken nobody.
         if !this.has_ended(&revocations, now) {
-            ready!(match this.poll_stated(&revocations, cx) {
-                Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => {
-                    waiting.waited_for(this.verdict.awaited(), now);
-                    Poll::Pending
-                }
-            });
+            let stated = this.poll_stated(&revocations, cx);
+            if let (Poll::Pending, Some(entry)) = (stated, &this.entry) {
+                waiting.waited_for(this.verdict.awaited(), entry, now);
+                return Poll::Pending;
+            }
         }
         this.leave();
-        Poll::Ready(Rejection::invalid_key().with_answers(&this.answers))
+        Poll::Ready(this.rejection())
     }
 }
 

@@ -364,7 +364,7 @@ impl Background for Verifier {
         {
             self.directory.app_in_use(whose.app);
         }
-        self.directory.keep_current(now);
+        self.directory.waited_for(now);
     }
 }
 

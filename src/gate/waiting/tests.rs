@@ -204,6 +204,30 @@ fn one_is_woken_at_a_time_and_each_in_its_turn() {
 }
 
 #[test]
+fn one_that_was_called_and_leaves_without_having_looked_passes_it_on() {
+    let waiting = waiting();
+    let [first, second, third, fourth] = four(&waiting);
+    waiting.wake_one();
+    assert_eq!(first.woken.0.load(Ordering::SeqCst), 1);
+    first.leave(&waiting);
+    let others = [&second, &third, &fourth];
+    let called = |waiter: &&Waiter| waiter.woken.0.load(Ordering::SeqCst) == 1;
+    let called = others.iter().position(|waiter| called(waiter));
+    let next = others[called.expect("the next one is called")];
+    // This one looks, so nobody else need be called.
+    assert_eq!(next.woken(), 1);
+    let whose = Awaited {
+        digest: next.digest,
+        app: &next.app,
+        key_id: next.key_id,
+    };
+    waiting.waited_for(whose, &next.entry, Clock::system().now());
+    next.leave(&waiting);
+    let left = others.map(|waiter| waiter.woken.0.load(Ordering::SeqCst));
+    assert_eq!(left, [0; 3]);
+}
+
+#[test]
 fn nobody_is_held_by_a_registry_that_is_gone() {
     let waiting = waiting();
     let waiter = Waiter::enter(&waiting, "first", "a", Some(1));
