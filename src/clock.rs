@@ -5,10 +5,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 #[cfg(feature = "test-util")]
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+
+#[cfg(feature = "test-util")]
+use self::sleep::{Moved, move_to, moved};
+
+mod sleep;
+
+pub(crate) use self::sleep::SleepUntil;
 
 /// Where a gate takes the time from: the system, or a hand that moves it.
 ///
@@ -24,7 +31,7 @@ enum Source {
         wall: Arc<Wall>,
     },
     #[cfg(feature = "test-util")]
-    Manual(Arc<Mutex<Now>>),
+    Manual(Arc<Mutex<Moved>>),
 }
 
 /// One reading of both clocks.
@@ -79,7 +86,7 @@ impl Clock {
                 }
             }
             #[cfg(feature = "test-util")]
-            Source::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            Source::Manual(manual) => moved(manual).now,
         }
     }
 }
@@ -156,7 +163,7 @@ pub(crate) const LONGEST: u64 = 1 << 62;
 /// [`DevGateway::clock`](crate::dev::DevGateway::clock), or one of them stays behind.
 ///
 /// It drives everything in a gate that depends on the time of day or on ages: freshness of
-/// verdicts, rate limits, back-off. It does not drive network time-outs, which are tokio's. Do
+/// verdicts, rate limits, back-off, the end of a caller that somebody waits for. It does not drive network time-outs, which are tokio's. Do
 /// not pause tokio's own clock in a test that uses sockets: its time-outs then fire at once.
 ///
 /// Clones share the same time.
@@ -185,8 +192,8 @@ pub(crate) const LONGEST: u64 = 1 << 62;
 /// # Ok(()) }
 /// ```
 #[cfg(feature = "test-util")]
-#[derive(Clone, Debug)]
-pub struct ManualClock(Arc<Mutex<Now>>);
+#[derive(Clone)]
+pub struct ManualClock(Arc<Mutex<Moved>>);
 
 #[cfg(feature = "test-util")]
 impl ManualClock {
@@ -231,17 +238,19 @@ impl ManualClock {
     pub fn at(unix_time: Duration) -> Self {
         // Not zero, so that subtractions from "now" in a test have somewhere to go.
         let monotonic = Duration::from_secs(1_000_000);
-        Self(Arc::new(Mutex::new(Now {
+        let now = Now {
             monotonic,
             unix: unix_time,
-        })))
+        };
+        Self(Arc::new(Mutex::new(Moved::at(now))))
     }
 
     /// Moves both clocks forward.
     pub fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        now.monotonic = now.monotonic.saturating_add(by);
-        now.unix = now.unix.saturating_add(by);
+        move_to(&self.0, |now| {
+            now.monotonic = now.monotonic.saturating_add(by);
+            now.unix = now.unix.saturating_add(by);
+        });
     }
 
     /// Sets the wall clock alone, forward or back, as an administrator or NTP does: to this time
@@ -257,13 +266,22 @@ impl ManualClock {
     /// assert_eq!(clock.unix_time(), an_hour_ago);
     /// ```
     pub fn set_unix_time(&self, unix_time: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).unix = unix_time;
+        move_to(&self.0, |now| now.unix = unix_time);
     }
 
     /// What the wall clock shows: the time since 1970-01-01 00:00 UTC.
     #[must_use]
     pub fn unix_time(&self) -> Duration {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).unix
+        moved(&self.0).now.unix
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManualClock")
+            .field(&moved(&self.0).now)
+            .finish()
     }
 }
 

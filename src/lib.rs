@@ -177,7 +177,7 @@ pub use gate::{
     Limits, PeerAddr, Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind,
     RequirePermissions, RequirePermissionsLayer, Requirement, RequirementError,
     RequirementErrorKind, ResponseBody, ResponseFuture, UnknownKeyLimit, VerdictSource,
-    VerdictStats, WachtAuth, WachtAuthLayerBuilder,
+    VerdictStats, WachtAuth, WachtAuthLayerBuilder, Watch, WatchStats,
 };
 
 pub use clock::Clock;

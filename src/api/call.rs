@@ -48,6 +48,7 @@ impl<'c> Call<'c> {
             template: template(segments),
             query: Vec::new(),
             payload: Payload::None,
+            answer_limit: None,
         });
         Self {
             client,
@@ -103,6 +104,14 @@ impl<'c> Call<'c> {
     /// that its connections may be dead.
     pub(crate) fn within(mut self, limit: Option<Duration>) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Reads so many bytes of a good answer, in place of what is read of any other.
+    pub(crate) fn answer_limit(mut self, bytes: Option<usize>) -> Self {
+        if let Ok(request) = &mut self.request {
+            request.answer_limit = bytes;
+        }
         self
     }
 

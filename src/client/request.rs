@@ -16,6 +16,8 @@ pub(crate) struct Request {
     pub(crate) template: String,
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) payload: Payload,
+    /// How many bytes of a good answer are read, if not as many as of any other.
+    pub(crate) answer_limit: Option<usize>,
 }
 
 /// What a request carries.

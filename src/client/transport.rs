@@ -48,7 +48,7 @@ struct Endpoint {
     /// For people: without path or password, and with the proxy.
     place: Arc<str>,
     pools: Pools,
-    /// How many bytes of a good answer are read.
+    /// How many bytes of a good answer are read, unless the request says otherwise.
     body_limit: usize,
 }
 
@@ -152,7 +152,9 @@ impl Transport {
                 .body(body.clone())
                 .timeout(limit);
             let span = span(&Method::POST, &self.gateway.url, CHECK, resends);
-            self.gateway.exchange(pool, request, secret, span).await
+            let limit = self.gateway.body_limit;
+            let exchange = self.gateway.exchange(pool, request, limit, secret, span);
+            exchange.await
         };
         let pool = self.gateway.pools.of_this_runtime()?;
         let began = self.clock.now().monotonic;
@@ -217,7 +219,9 @@ impl Transport {
             &request.template,
             resends,
         );
-        let exchange = self.management.exchange(&pool, http, &self.api_key, span);
+        let management = &self.management;
+        let body_limit = request.answer_limit.unwrap_or(management.body_limit);
+        let exchange = management.exchange(&pool, http, body_limit, &self.api_key, span);
         exchange.await
     }
 
@@ -249,12 +253,13 @@ impl Endpoint {
         &self,
         pool: &Pool,
         request: reqwest::RequestBuilder,
+        body_limit: usize,
         secret: &SecretString,
         span: Span,
     ) -> Result<Bytes> {
         // Named, not looked up: where a filter has switched this span off, the current one is the
         // caller's, which may have fields of the same names.
-        let sent = self.send(pool, request, secret, &span);
+        let sent = self.send(pool, request, body_limit, secret, &span);
         let sent = sent.instrument(span.clone()).await;
         sent.inspect_err(|error| record_error(&span, error))
     }
@@ -263,6 +268,7 @@ impl Endpoint {
         &self,
         pool: &Pool,
         request: reqwest::RequestBuilder,
+        body_limit: usize,
         secret: &SecretString,
         span: &Span,
     ) -> Result<Bytes> {
@@ -277,9 +283,9 @@ impl Endpoint {
         let status = response.status();
         span.record("http.response.status_code", status.as_u16());
         if self.service.is_success(status) {
-            let (body, complete) = read(response, self.body_limit).await.map_err(failed)?;
+            let (body, complete) = read(response, body_limit).await.map_err(failed)?;
             if !complete {
-                return Err(DecodeError::too_long(self.body_limit).into());
+                return Err(DecodeError::too_long(body_limit).into());
             }
             return Ok(body.into());
         }

@@ -75,12 +75,21 @@ impl IssueKey {
         self
     }
 
-    /// Permissions the key has through its owner's roles. Default: none.
+    /// Permissions the key has through its owner's role in the organization. Default: none.
     pub fn role_permissions<I>(mut self, permissions: I) -> Self
     where
         I: IntoIterator<Item: Into<String>>,
     {
         self.key.role_permissions = permissions.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Permissions the key has through its owner's role in the workspace. Default: none.
+    pub fn workspace_role_permissions<I>(mut self, permissions: I) -> Self
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.key.workspace_role_permissions = permissions.into_iter().map(Into::into).collect();
         self
     }
 

@@ -179,6 +179,7 @@ impl State {
             suffix: last_characters(&secret, 8),
             permissions: new.permissions,
             role_permissions: new.role_permissions,
+            workspace_role_permissions: new.workspace_role_permissions,
             metadata: new.metadata,
             scheme: app.scheme.clone(),
             owner: new.owner.unwrap_or_else(|| app.owner.clone()),

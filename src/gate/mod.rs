@@ -52,6 +52,7 @@
 //! | `principal/` | the caller, and who asks for one |
 //! | `verdict/` | what the gateway has said, how long it holds, and what ends it |
 //! | `directory/` | the apps of our deployment, and whose a key is |
+//! | `waiting.rs` | who waits for the end of a caller |
 //! | `stats/` | what is counted |
 //! | `refusal/` | the table of answers |
 //! | `limit/` | rules and their counters |
@@ -72,12 +73,14 @@ mod state;
 mod stats;
 mod verdict;
 mod verify;
+mod waiting;
 
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
 #[cfg(feature = "tonic")]
 mod grpc;
 
+pub use directory::Watch;
 pub use handle::AuthHandle;
 pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit};
 pub use permission::Permissions;
@@ -97,6 +100,7 @@ pub use service::guard::{RequirePermissions, RequirePermissionsLayer};
 pub use service::layer::WachtAuthLayer;
 pub use stats::{
     AuthStats, GatewayStats, InvalidKeyStats, LimitRefusals, VerdictSource, VerdictStats,
+    WatchStats,
 };
 pub use verdict::CachePolicy;
 pub use verdict::PrincipalKind;

@@ -19,6 +19,7 @@ pub(crate) struct GateOptions {
     pub(crate) strip_credential: bool,
     pub(crate) optional: bool,
     pub(crate) tell_outside: bool,
+    pub(crate) end_streams: bool,
     pub(crate) charge_later: bool,
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) answers: Answers,

@@ -72,8 +72,10 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = (Verification, bool)> + Se
 pub(crate) struct ResponseFields {
     rate_limit: RateLimitFields,
     cache: Option<Arc<CacheFields>>,
-    /// For the extensions of the answer, where the options say so.
+    /// Where the options say so: for the extensions of the answer, and for what ends its body.
     caller: Option<Principal>,
+    tell_outside: bool,
+    end_streams: bool,
 }
 
 const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
@@ -346,7 +348,7 @@ impl Gate {
     fn outer_caller(&self, view: &mut RequestView<'_>) -> Option<Arc<Verdict>> {
         let extensions = view.extensions();
         let caller = extensions.get::<Principal>()?;
-        if caller.is_of(self.state.verifier.id) {
+        if caller.is_of(&self.state.verifier.cache.revocations) {
             return Some(Arc::clone(caller.verdict()));
         }
         extensions.remove::<Principal>();
@@ -718,10 +720,12 @@ impl Gate {
         Decision::Pass(ResponseFields {
             rate_limit,
             cache: self.options.cache_fields.clone(),
-            caller: match self.options.tell_outside {
+            caller: match self.options.tell_outside || self.options.end_streams {
                 true => view.extensions().get().cloned(),
                 false => None,
             },
+            tell_outside: self.options.tell_outside,
+            end_streams: self.options.end_streams,
         })
     }
 
@@ -839,9 +843,16 @@ fn problem<'a>(
 }
 
 impl ResponseFields {
+    /// With whose end the body ends, if it is to.
+    pub(crate) fn ends_with(&self) -> Option<&Principal> {
+        self.caller.as_ref().filter(|_| self.end_streams)
+    }
+
     /// Once: what was added is gone from here.
     pub(crate) fn apply<B>(&mut self, response: &mut Response<B>) {
-        if let Some(caller) = self.caller.take() {
+        if self.tell_outside
+            && let Some(caller) = self.caller.take()
+        {
             response.extensions_mut().insert(caller);
         }
         let headers = response.headers_mut();

@@ -1,20 +1,20 @@
 //! What all clones of a layer share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::client::WachtClient;
 use crate::clock::Clock;
-use crate::gate::directory::{AcceptedApps, Directory, Gateway};
+use crate::gate::directory::{AcceptedApps, Directory, Gateway, KeysInUse, Watch};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
-use crate::gate::verdict::CachePolicy;
-use crate::gate::verdict::StateId;
 use crate::gate::verdict::cache::VerdictCache;
+use crate::gate::verdict::{CachePolicy, KeyIndex};
 use crate::gate::verify::Verifier;
 use crate::gate::verify::breaker::Breaker;
 use crate::gate::verify::in_flight::{InFlight, MostInFlight};
+use crate::gate::waiting::Waiting;
 use crate::log::{Notice, Said};
 
 /// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) deployment: Option<i64>,
     pub(crate) apps: AcceptedApps,
     pub(crate) cache: CachePolicy,
+    pub(crate) watch: Option<Watch>,
     pub(crate) limits: Limits,
     pub(crate) client_ip: ClientIp,
     /// `None` until it or `client_ip` is set: without knowing what stands before the gate, all
@@ -69,6 +70,7 @@ impl Settings {
             deployment: None,
             apps: AcceptedApps::default(),
             cache: CachePolicy::default(),
+            watch: None,
             limits: Limits::default(),
             client_ip: ClientIp::default(),
             unknown_keys: None,
@@ -87,6 +89,7 @@ impl State {
             deployment,
             apps,
             cache,
+            watch,
             limits,
             client_ip,
             unknown_keys,
@@ -95,11 +98,12 @@ impl State {
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
         let breaker = Arc::new(Breaker::default());
         let gateway: Arc<dyn Gateway> = breaker.clone();
+        let index = watch.as_ref().map(|_| KeyIndex::new(apps.clone()));
+        let waiting = Arc::new(Waiting::new(clock.clone()));
         let verifier = Arc::new(Verifier {
-            id: StateId::unique(),
             directory: Directory::new(
                 client.clone(),
-                clock.clone(),
+                Arc::clone(&waiting),
                 deadline,
                 deployment,
                 apps.clone(),
@@ -109,7 +113,7 @@ impl State {
             client,
             clock,
             deadline,
-            cache: VerdictCache::new(cache, deadline),
+            cache: VerdictCache::new(cache, deadline, Arc::clone(&waiting), index.map(Arc::new)),
             in_flight: InFlight::new(most_in_flight, deadline),
             breaker,
             limiter: Arc::clone(&limiter),
@@ -118,8 +122,13 @@ impl State {
             outage: Notice::default(),
             indeterminate: Said::new(),
         });
-        let listener = Arc::downgrade(&verifier);
-        verifier.client.events().listen(listener);
+        if let Some(watch) = watch {
+            let keys: Weak<dyn KeysInUse> = Arc::downgrade(&verifier) as _;
+            verifier.directory.watch(watch, keys);
+        }
+        let weak = Arc::downgrade(&verifier);
+        waiting.keep_going(weak.clone());
+        verifier.client.events().listen(weak);
         Self {
             verifier,
             apps,

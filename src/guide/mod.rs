@@ -10,6 +10,7 @@
 //! | gate tonic services, all or one | [`grpc`] |
 //! | take keys from other places, and say where they belong | [`credentials`] |
 //! | choose how long a revoked key may still pass | [`staleness`] |
+//! | end streams and websockets when their key ends | [`streams`] |
 //! | choose who counts requests, and how exactly | [`limits`] |
 //! | count the right addresses behind proxies | [`load_balancer`] |
 //! | test your service without Wacht | [`testing`] |
@@ -53,6 +54,9 @@ pub mod credentials {}
 
 #[doc = include_str!("staleness.md")]
 pub mod staleness {}
+
+#[doc = include_str!("streams.md")]
+pub mod streams {}
 
 #[doc = include_str!("limits.md")]
 #[cfg_attr(feature = "axum", doc = "[matched_path]: crate::axum::matched_path")]

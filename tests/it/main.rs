@@ -19,6 +19,7 @@ mod credentials;
 mod dev;
 mod directory;
 mod documents;
+mod ended;
 mod flight;
 mod gate;
 #[cfg(feature = "tonic")]
@@ -58,5 +59,6 @@ mod transport;
 mod unknown_keys;
 mod uploads;
 mod verdicts;
+mod watch;
 mod wire;
 mod wires;

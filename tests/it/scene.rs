@@ -30,6 +30,13 @@ impl Scene {
         Self { wacht, clock }
     }
 
+    /// The same where the gateway goes on saying yes for this long.
+    pub async fn lagging(lag: Duration) -> Self {
+        let Self { wacht, clock } = Self::new().await;
+        let wacht = wacht.revocation_lag(lag);
+        Self { wacht, clock }
+    }
+
     /// A gate with every default but the clock.
     pub fn layer(&self) -> WachtAuthLayer {
         self.builder().build().unwrap()
@@ -152,7 +159,7 @@ pub async fn met<S, B>(service: S, request: Request<Full<Bytes>>) -> Met
 where
     S: Service<Request<Full<Bytes>>, Response = Response<ResponseBody<B>>, Error = Infallible>,
     B: http_body::Body<Data = Bytes>,
-    B::Error: std::fmt::Debug,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     Met::of(service.oneshot(request).await.unwrap()).await
 }

@@ -317,11 +317,13 @@ impl ListApiKeysBuilder {
     /// Those of [every call](crate::api#errors). An unknown app
     /// [is not found](crate::Error::is_not_found).
     pub async fn send(self) -> Result<Vec<ApiKey>> {
-        let page = Call::get(&self.client, &["api-auth", "apps", &self.app_slug, "keys"])
-            .query("include_inactive", self.include_inactive.then_some(true))
-            .page("a list of API keys", &["keys"])
-            .await?;
+        let page = self.call().page("a list of API keys", &["keys"]).await?;
         Ok(page.items)
+    }
+
+    pub(super) fn call(&self) -> Call<'_> {
+        Call::get(&self.client, &["api-auth", "apps", &self.app_slug, "keys"])
+            .query("include_inactive", self.include_inactive.then_some(true))
     }
 }
 

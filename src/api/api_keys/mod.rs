@@ -23,6 +23,7 @@ mod apps;
 mod free;
 mod key_calls;
 mod key_id;
+mod key_list;
 mod keys;
 
 pub use self::app_changes::{
@@ -38,6 +39,7 @@ pub use self::key_calls::{
     RevokeApiKeyRequest, RotateApiKeyBuilder,
 };
 pub use self::key_id::KeyId;
+pub(crate) use self::key_list::{KeyList, ListedKey};
 pub use self::keys::{ApiKey, ApiKeyWithSecret};
 pub use super::api_auth::ApiKeys;
 pub use super::audit::{

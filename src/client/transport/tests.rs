@@ -152,6 +152,7 @@ async fn who_cannot_connect_is_told_where_to_and_through_what() {
         template: "/apps".to_owned(),
         query: Vec::new(),
         payload: Payload::None,
+        answer_limit: None,
     };
     let error = transport.manage(&request, true, None).await.unwrap_err();
     let text = error.to_string();

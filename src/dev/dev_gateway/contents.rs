@@ -1,6 +1,6 @@
 //! What a test makes and changes at the gateway, behind the back of its service.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::DevGateway;
 use crate::dev::app::DevApp;
@@ -9,6 +9,7 @@ use crate::dev::dev_key::DevKey;
 use crate::dev::dev_rule::DevRule;
 use crate::dev::issue_key::IssueKey;
 use crate::dev::issue_token::IssueToken;
+use crate::dev::records::Key;
 use crate::dev::secret::digest;
 use crate::dev::state::utc;
 
@@ -127,10 +128,88 @@ impl DevGateway {
     /// # Ok(()) }
     /// ```
     pub fn expire(&self, key_id: i64) -> bool {
-        let mut state = self.shared.state();
-        let past = utc(state.clock.now()) - TimeDelta::seconds(1);
-        let key = state.keys.get_mut(&key_id);
-        key.map(|key| key.expires_at = Some(past)).is_some()
+        let past = utc(self.shared.state().clock.now()) - TimeDelta::seconds(1);
+        self.set_expires_at(key_id, Some(past))
+    }
+
+    /// Lets a key of any deployment end at another time, or never. Says whether there is one.
+    ///
+    /// The list of keys shows it at once, as it does all that follows; the gateway once what it has
+    /// seen of the key before is as old as the [lag](Self::revocation_lag).
+    ///
+    /// ```
+    /// use wacht_auth::dev::DevGateway;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("orders").issue();
+    /// let end = "2099-12-31T00:00:00Z".parse()?;
+    /// assert!(wacht.set_expires_at(key.key_id(), Some(end)));
+    /// let keys = client.api_keys().list_api_keys("orders").send().await?;
+    /// assert_eq!(keys[0].expires_at, Some(end));
+    /// # Ok(()) }
+    /// ```
+    pub fn set_expires_at(&self, key_id: i64, expires_at: Option<DateTime<Utc>>) -> bool {
+        self.change_key(key_id, |key| key.expires_at = expires_at)
+    }
+
+    /// Gives a key of any deployment other permissions of its own. Says whether there is one.
+    pub fn set_permissions<I>(&self, key_id: i64, permissions: I) -> bool
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        let permissions = permissions.into_iter().map(Into::into).collect();
+        self.change_key(key_id, |key| key.permissions = permissions)
+    }
+
+    /// Lets the role of a key's owner in the organization add these permissions, as when a role is
+    /// changed and Wacht has carried that to the keys. Says whether there is such a key.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wacht_auth::api::gateway::CheckRequest;
+    /// use wacht_auth::dev::{DevGateway, ManualClock};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let wacht = DevGateway::start().await.clock(&clock).revocation_lag(Duration::from_secs(60));
+    /// let client = wacht.client();
+    /// let key = wacht.issue_key("orders").role_permissions(["orders:read"]).issue();
+    /// let check = || client.gateway().check(CheckRequest::api_key(key.secret())).send();
+    /// assert_eq!(check().await?.permissions, ["orders:read"]);
+    ///
+    /// wacht.set_role_permissions(key.key_id(), ["orders:read", "orders:export"]);
+    /// let keys = client.api_keys().list_api_keys("orders").send().await?;
+    /// assert_eq!(keys[0].org_role_permissions.len(), 2, "at once");
+    /// assert_eq!(check().await?.permissions.len(), 1, "not yet");
+    /// clock.advance(Duration::from_secs(60));
+    /// assert_eq!(check().await?.permissions.len(), 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn set_role_permissions<I>(&self, key_id: i64, permissions: I) -> bool
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        let permissions = permissions.into_iter().map(Into::into).collect();
+        self.change_key(key_id, |key| key.role_permissions = permissions)
+    }
+
+    /// Takes a key of any deployment out of the database: no list has it, not even with those that
+    /// are revoked. Says whether there was one.
+    pub fn delete_key(&self, key_id: i64) -> bool {
+        self.shared.state().keys.remove(&key_id).is_some()
+    }
+
+    fn change_key(&self, key_id: i64, change: impl FnOnce(&mut Key)) -> bool {
+        self.shared
+            .state()
+            .keys
+            .get_mut(&key_id)
+            .map(change)
+            .is_some()
     }
 
     /// Sets the rate-limit rules of an app of the main deployment. See [`DevApp::scheme`].

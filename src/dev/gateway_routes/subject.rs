@@ -45,7 +45,12 @@ pub(crate) fn api_key(state: &mut State, secret: &str, now: Now) -> Result<Subje
     {
         return Err(Refused::Unusable);
     }
-    let mut permissions = [key.permissions, key.role_permissions].concat();
+    let mut permissions = [
+        key.permissions,
+        key.role_permissions,
+        key.workspace_role_permissions,
+    ]
+    .concat();
     permissions.sort_unstable();
     permissions.dedup();
     Ok(Subject {

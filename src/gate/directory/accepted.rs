@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Reserved;
+use super::app::may_be_looked_up;
 
 /// The apps whose keys are let in: those that were named, or every app that a customer made.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,11 @@ impl AcceptedApps {
     pub(super) fn has(&self, slug: &str) -> bool {
         let named = self.named();
         named.is_none_or(|apps| apps.iter().any(|app| **app == *slug))
+    }
+
+    /// Whether the management API can be asked for the keys of this app, and they are let in.
+    pub(crate) fn may_be_listed(&self, slug: &str) -> bool {
+        self.has(slug) && may_be_looked_up(slug)
     }
 
     /// Whether the keys of this app are let in; `is_token` for its access tokens.

@@ -29,6 +29,8 @@ pub(super) struct Apps {
     unused_bytes: usize,
     /// How many of these may be kept.
     unused_max: usize,
+    /// Those that have become inactive or gone, of whom nobody has been told yet.
+    closed: Vec<Arc<str>>,
 }
 
 /// When a call was sent: its place among the calls and events of a directory, and the time.
@@ -129,6 +131,7 @@ impl Apps {
             rules: RuleLists::default(),
             unused_bytes: 0,
             unused_max,
+            closed: Vec::new(),
         }
     }
 
@@ -228,6 +231,14 @@ impl Apps {
             .rules
             .shared(app.rate_limit_scheme_slug, app.rate_limits);
         entry.take(rules, app.is_active, sent, reading, with);
+        if !app.is_active && entry.used.is_some() {
+            self.closed.push(app.app_slug.as_str().into());
+        }
+    }
+
+    /// The apps whose keys have ended with them since this was last asked, or may have.
+    pub(super) fn take_closed(&mut self) -> Vec<Arc<str>> {
+        mem::take(&mut self.closed)
     }
 
     /// The management API has said that there is no such app.
@@ -240,6 +251,7 @@ impl Apps {
             entry.row = None;
             if let Some(used) = &entry.used {
                 used.app.set_status(AppStatus::Gone);
+                self.closed.push(slug.into());
             }
         }
     }
@@ -275,6 +287,9 @@ impl Apps {
         }
         if change != AppChange::Nothing {
             entry.change(change, with);
+        }
+        if change == AppChange::Closed {
+            self.closed.push(slug.into());
         }
     }
 

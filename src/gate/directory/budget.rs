@@ -14,6 +14,8 @@ pub(super) struct Budget {
     calls_a_minute: NonZeroUsize,
     readings: LastMinute,
     look_ups: LastMinute,
+    /// Of lists of keys, which have a share of their own.
+    lists: LastMinute,
     paused_until: Duration,
     halved_until: Duration,
 }
@@ -28,6 +30,7 @@ impl Budget {
             calls_a_minute,
             readings: LastMinute::default(),
             look_ups: LastMinute::default(),
+            lists: LastMinute::default(),
             paused_until: Duration::ZERO,
             halved_until: Duration::ZERO,
         }
@@ -58,6 +61,51 @@ impl Budget {
         Ok(())
     }
 
+    /// Spends one call for a list of keys, out of so many a minute, evenly spread. One that `follows`
+    /// another goes at once.
+    ///
+    /// # Errors
+    ///
+    /// When there will be one.
+    pub(super) fn spend_list(
+        &mut self,
+        a_minute: usize,
+        follows: bool,
+        now: Now,
+    ) -> Result<(), Duration> {
+        if now.monotonic < self.paused_until {
+            return Err(self.paused_until);
+        }
+        self.lists.free_at(self.halved(a_minute, now), now)?;
+        let last = self.lists.0.back().filter(|_| !follows);
+        let next = last.map(|last| last.saturating_add(self.gap(a_minute, now)));
+        match next {
+            Some(next) if now.monotonic < next => Err(next),
+            _ => {
+                self.lists.0.push_back(now.monotonic);
+                Ok(())
+            }
+        }
+    }
+
+    /// How long after a list the next one goes.
+    pub(super) fn gap(&self, a_minute: usize, now: Now) -> Duration {
+        let a_minute = u32::try_from(self.halved(a_minute, now)).unwrap_or(u32::MAX);
+        MINUTE.checked_div(a_minute).unwrap_or(MINUTE)
+    }
+
+    /// When the next list may go, as far as that is known.
+    pub(super) fn next_list_at(&self, a_minute: usize, now: Now) -> Duration {
+        let lists = &self.lists.0;
+        let last = lists.back().copied();
+        let spread = last.map(|last| last.saturating_add(self.gap(a_minute, now)));
+        let over = lists.len().checked_sub(self.halved(a_minute, now));
+        let oldest = over.and_then(|over| lists.get(over)).copied();
+        let free = oldest.map(|oldest| oldest.saturating_add(MINUTE));
+        let waits = [spread, free].into_iter().flatten();
+        waits.fold(self.paused_until.max(now.monotonic), Duration::max)
+    }
+
     /// The management API has said that it was called too often, by whomever.
     pub(super) fn too_many(&mut self, now: Now) {
         // Some answers come late.
@@ -67,7 +115,11 @@ impl Budget {
     }
 
     fn limit(&self, now: Now) -> usize {
-        let limit = self.calls_a_minute.get();
+        self.halved(self.calls_a_minute.get(), now)
+    }
+
+    /// A limit, or half of it for a while after a 429.
+    fn halved(&self, limit: usize, now: Now) -> usize {
         match now.monotonic < self.halved_until {
             true => limit.div_ceil(2),
             false => limit,
@@ -185,6 +237,36 @@ mod tests {
         assert_eq!(spent(&mut budget, at(60)), 23, "30, and 7 for look-ups");
         assert_eq!(spent(&mut budget, at(599)), 23);
         assert_eq!(spent(&mut budget, at(600)), 27, "50 again");
+    }
+
+    #[test]
+    fn lists_are_evenly_spread_and_what_follows_one_goes_at_once() {
+        let mut budget = budget();
+        let mut lists = |second, follows| budget.spend_list(30, follows, at(second));
+        assert_eq!(lists(0, false), Ok(()));
+        assert_eq!(lists(0, false), Err(at(2).monotonic));
+        assert_eq!(lists(1, true), Ok(()));
+        assert_eq!(lists(2, false), Err(at(3).monotonic));
+        // Nor do they take from the others.
+        assert_eq!(spent(&mut budget, at(3)), 50);
+        assert_eq!(budget.spend_list(30, false, at(3)), Ok(()));
+    }
+
+    #[test]
+    fn no_minute_has_more_lists_than_there_may_be_and_half_after_a_429() {
+        let mut budget = budget();
+        let spend = |budget: &mut Budget, seconds: std::ops::Range<u64>| {
+            let every_second = seconds.flat_map(|second| [(second, false), (second, true)]);
+            every_second
+                .filter(|(second, follows)| budget.spend_list(7, *follows, at(*second)).is_ok())
+                .count()
+        };
+        assert_eq!(spend(&mut budget, 0..60), 7);
+        budget.too_many(at(60));
+        assert_eq!(budget.spend_list(7, true, at(119)), Err(at(120).monotonic));
+        assert_eq!(spend(&mut budget, 120..180), 4);
+        assert_eq!(budget.gap(30, at(180)), Duration::from_secs(4));
+        assert_eq!(budget.gap(30, at(700)), Duration::from_secs(2));
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Directory {
         if self.join_look_up(app.deployment(), slug, None).is_none() {
             let mut known = self.known();
             known.reader.want(Arc::clone(app.slug()));
-            self.wake(&known);
+            self.wake(&mut known);
         }
     }
 

@@ -9,18 +9,25 @@
 //! 2. An app that is not in it is [looked up](look_up) singly, and so is one that it has lost.
 //! 3. What our own client does to an app goes in at once; an answer that was asked for before is
 //!    no news then.
-//! 4. All calls come out of one [budget].
+//! 4. The [watch] reads what keys the apps in use have, if it is on.
+//! 5. While somebody waits for the end of a caller, this goes on without requests: see [`alarm`].
+//! 6. All calls come out of one [budget], and what goes on in the background are [tasks](task) on
+//!    the runtimes of those who ask.
 
 mod accepted;
+mod alarm;
 mod app;
 mod apps;
 mod backoff;
 mod budget;
+mod claim;
 mod look_up;
 mod reader;
 mod rules;
+mod task;
 mod tenancy;
 mod trouble;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -29,10 +36,14 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::num::NonZeroUsize;
+use std::ops::Deref;
+use std::ops::DerefMut;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::OnceLock;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -45,11 +56,15 @@ use self::budget::Budget;
 use self::reader::Reader;
 use self::trouble::NoAnswer;
 use self::trouble::Troubles;
+use self::watch::Turns;
+use self::watch::Watching;
 use crate::api::api_keys::ApiAuthApp;
 use crate::client::WachtClient;
 use crate::clock::Clock;
 use crate::clock::Now;
 use crate::gate::limit::Limiter;
+use crate::gate::waiting::Name;
+use crate::gate::waiting::Waiting;
 
 pub(crate) use self::accepted::AcceptedApps;
 pub(crate) use self::app::App;
@@ -59,11 +74,17 @@ pub(crate) use self::app::Reserved;
 pub(crate) use self::apps::AppChange;
 pub(crate) use self::tenancy::Ours;
 pub(crate) use self::trouble::Gateway;
+pub use self::watch::Watch;
+pub(crate) use self::watch::{Judged, KeysInUse};
 
 /// The apps of our deployment. One per state.
 pub(crate) struct Directory {
     client: WachtClient,
     clock: Clock,
+    /// Who waits for the end of a caller, and is told of apps that are closed.
+    waiting: Arc<Waiting>,
+    /// Whether a task of one of those sleeps until something is due.
+    has_alarm: AtomicBool,
     deadline: Duration,
     /// The deployment whose keys are ours, where the program says so.
     configured: Option<i64>,
@@ -74,6 +95,7 @@ pub(crate) struct Directory {
     troubles: Troubles,
     /// Monotonic nanoseconds: when there is something to do, for those who only want to know.
     due_at: AtomicU64,
+    watching: OnceLock<Watching>,
     known: Mutex<Contents>,
 }
 
@@ -81,6 +103,8 @@ pub(crate) struct Directory {
 struct Contents {
     apps: Apps,
     reader: Reader,
+    /// Where lists of keys are read.
+    turns: Option<Turns>,
     budget: Budget,
     backoff: Backoff,
     /// How many calls and events there have been.
@@ -92,7 +116,7 @@ impl Directory {
     /// `deadline`.
     pub(crate) fn new(
         client: WachtClient,
-        clock: Clock,
+        waiting: Arc<Waiting>,
         deadline: Duration,
         deployment: Option<i64>,
         accepted: AcceptedApps,
@@ -101,7 +125,9 @@ impl Directory {
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
-            clock,
+            clock: waiting.clock().clone(),
+            waiting,
+            has_alarm: AtomicBool::new(false),
             deadline,
             configured: deployment,
             accepted,
@@ -109,9 +135,11 @@ impl Directory {
             gateway,
             troubles: Troubles::new(),
             due_at: AtomicU64::new(0),
+            watching: OnceLock::new(),
             known: Mutex::new(Contents {
                 apps: Apps::new(UNUSED_MAX),
                 reader: Reader::new(),
+                turns: None,
                 budget: Budget::new(CALLS_A_MINUTE),
                 backoff: Backoff::default(),
                 order: 0,
@@ -144,7 +172,7 @@ impl Directory {
             if known.reader.is_list_empty {
                 known.reader.is_list_empty = false;
                 known.reader.next_at = now.monotonic;
-                self.wake(&known);
+                self.wake(&mut known);
             }
         }
         drop(known);
@@ -169,11 +197,15 @@ impl Directory {
         let mut known = self.known();
         known.apps.unread_all();
         known.reader.next_at = Duration::ZERO;
-        self.wake(&known);
+        self.wake(&mut known);
     }
 
-    fn known(&self) -> MutexGuard<'_, Contents> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> Known<'_> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Known {
+            waiting: &self.waiting,
+            known: Some(known),
+        }
     }
 
     fn with(&self, now: Now) -> With<'_> {
@@ -216,13 +248,16 @@ impl Directory {
         } else {
             known.backoff.failed(sent.at);
         }
+        self.tell(reason, sent, self.what_fails());
+    }
+
+    fn tell(&self, reason: &NoAnswer, sent: CallSent, what: &'static str) {
         if reason.is_key_refused() {
             let (gateway, now) = (&*self.gateway, self.clock.now());
             let sent_at = sent.at.monotonic;
-            self.troubles
-                .met_refusal(self.what_fails(), gateway, sent_at, now);
+            self.troubles.met_refusal(what, gateway, sent_at, now);
         } else {
-            self.troubles.met(reason, self.what_fails());
+            self.troubles.met(reason, what);
         }
     }
 
@@ -247,6 +282,39 @@ impl fmt::Debug for Directory {
             .field("deployment", &self.deployment())
             .field("apps", &self.known().apps.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// What is known, while nobody else looks.
+struct Known<'a> {
+    waiting: &'a Waiting,
+    /// `None` while it is dropped.
+    known: Option<MutexGuard<'a, Contents>>,
+}
+
+impl Deref for Known<'_> {
+    type Target = Contents;
+
+    #[expect(clippy::expect_used, reason = "taken by `drop` alone")]
+    fn deref(&self) -> &Contents {
+        self.known.as_ref().expect("it is dropped")
+    }
+}
+
+impl DerefMut for Known<'_> {
+    #[expect(clippy::expect_used, reason = "taken by `drop` alone")]
+    fn deref_mut(&mut self) -> &mut Contents {
+        self.known.as_mut().expect("it is dropped")
+    }
+}
+
+impl Drop for Known<'_> {
+    /// Who waits for keys of apps that have been closed meanwhile is told without the lock.
+    fn drop(&mut self) {
+        let closed = self.known.take().map(|mut known| known.apps.take_closed());
+        for slug in closed.into_iter().flatten() {
+            self.waiting.end(Name::App(&slug));
+        }
     }
 }
 

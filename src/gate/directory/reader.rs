@@ -1,37 +1,30 @@
 //! The reader: one list of apps after the other, page by page.
-//!
-//! It is a claim, which a request takes and a task on that request's runtime carries out, one step
-//! after the other. It ends by itself when the deadline of a step is over, so a runtime that is
-//! dropped or stands still does not keep the others from reading.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Weak;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use super::Contents;
 use super::Directory;
 use super::app::may_be_looked_up;
 use super::apps::CallSent;
 use super::apps::Reading;
+use super::claim::Claim;
 use super::fraction;
 use super::look_up::AskedApp;
+
 use super::trouble::NoAnswer;
 use crate::api::Page;
 use crate::api::api_keys::ApiAuthApp;
 use crate::client::Error;
+use crate::client::WachtClient;
 use crate::clock::Now;
-use crate::clock::nanoseconds;
 use crate::log::GATE;
 
 /// How far the reading is, and what is due next.
 pub(super) struct Reader {
-    claim: Option<Claim>,
-    claims: u64,
+    pub(super) claim: Claim,
     list: Option<List>,
     /// The number of the list that is being read, or of the last one.
     number: u32,
@@ -49,12 +42,6 @@ pub(super) struct Reader {
     pub(super) next_at: Duration,
     /// Apps to be looked up singly, between the lists.
     wanted: VecDeque<Arc<str>>,
-}
-
-/// The right to take the next step.
-struct Claim {
-    id: u64,
-    steps: watch::Receiver<u64>,
 }
 
 /// A list that is being read.
@@ -77,22 +64,15 @@ struct List {
     skipped: u32,
 }
 
-/// The reader's task, on whichever runtime.
-struct Task {
-    directory: Weak<Directory>,
-    claim: u64,
-    steps: watch::Sender<u64>,
-}
-
 /// One step: what is asked.
-enum Step {
+pub(super) enum Step {
     Page(AskedPage),
     App(AskedApp),
 }
 
 /// A page of the list that is asked for.
 #[derive(Clone, Copy)]
-struct AskedPage {
+pub(super) struct AskedPage {
     reading: Reading,
     limit: u32,
     offset: u64,
@@ -102,63 +82,10 @@ struct AskedPage {
 // === impl Directory ===
 
 impl Directory {
-    /// Lets the reader take its next step if that is due: one atomic load if it is not.
-    pub(crate) fn keep_current(self: &Arc<Self>, now: Now) {
-        if self.is_due(now) {
-            self.claim(now, None);
-        }
-    }
-
-    fn is_due(&self, now: Now) -> bool {
-        self.due_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic)
-    }
-
     /// Lets the reader look what there is to do.
-    pub(super) fn wake(&self, known: &Contents) {
-        if known.reader.claim.is_none() {
-            self.set_due(Duration::ZERO);
-        }
-    }
-
-    /// Only under the lock, so that it agrees with what is under it.
-    fn set_due(&self, at: Duration) {
-        self.due_at.store(nanoseconds(at), Ordering::Release);
-    }
-
-    /// Takes the claim that is due, or this one from whoever has it, and starts the reader on the
-    /// current runtime.
-    #[cold]
-    fn claim(self: &Arc<Self>, now: Now, from: Option<u64>) {
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
-        let mut known = self.known();
-        let held = known.reader.claim.as_ref().map(|claim| claim.id);
-        let may_take = match from {
-            Some(_) => held == from,
-            None => self.is_due(now),
-        };
-        if !may_take {
-            return;
-        }
-        let (steps, watched) = watch::channel(0);
-        let reader = &mut known.reader;
-        reader.claims += 1;
-        let claim = reader.claims;
-        reader.claim = Some(Claim {
-            id: claim,
-            steps: watched,
-        });
-        self.set_due(self.lapses_at(now));
-        // A runtime that is shutting down drops the task at once, and its end takes the lock.
-        drop(known);
-        let directory = Arc::downgrade(self);
-        let task = Task {
-            directory,
-            claim,
-            steps,
-        };
-        runtime.spawn(task.run());
+    pub(super) fn wake(&self, known: &mut Contents) {
+        known.reader.claim.wake();
+        self.show_due(known);
     }
 
     /// Reads on until this holds or nobody can, for so long at most. A reader that has come to
@@ -174,7 +101,7 @@ impl Directory {
         if tokio::time::timeout(half, read).await.is_ok() {
             return;
         }
-        self.claim(self.clock.now(), reader);
+        self.take_over(reader, self.clock.now());
         let read = self.steps_until(&holds, &mut reader);
         // In vain or not: what is known by then decides.
         let _ = tokio::time::timeout(wait.saturating_sub(half), read).await;
@@ -193,11 +120,10 @@ impl Directory {
                 if holds(&known, now) {
                     return;
                 }
-                let Some(claim) = &known.reader.claim else {
+                let Some((claim, mut steps)) = known.reader.claim.steps() else {
                     return;
                 };
-                *reader = Some(claim.id);
-                let mut steps = claim.steps.clone();
+                *reader = Some(claim);
                 steps.mark_unchanged();
                 steps
             };
@@ -207,20 +133,18 @@ impl Directory {
     }
 
     /// What to ask next, unless the claim is another's or there is nothing to do now.
-    fn next_step(self: &Arc<Self>, claim: u64) -> Option<Step> {
+    pub(super) fn next_page(self: &Arc<Self>, claim: u64) -> Option<Step> {
         let now = self.clock.now();
         let mut known = self.known();
-        if !known.reader.is_claimed_by(claim) {
+        if !known.reader.claim.is_held_by(claim) {
             return None;
         }
         let step = self.step(&mut known, now);
-        self.set_due(match &step {
-            Ok(_) => self.lapses_at(now),
-            Err(due_at) => *due_at,
-        });
-        if step.is_err() {
-            known.reader.claim = None;
+        match &step {
+            Ok(_) => known.reader.claim.renew(self.lapses_at(now)),
+            Err(due_at) => known.reader.claim.release(*due_at),
         }
+        self.show_due(&known);
         step.ok()
     }
 
@@ -278,7 +202,7 @@ impl Directory {
         let now = self.clock.now();
         let mut known = self.known();
         // A page that comes too late for its claim still says something of its apps.
-        let is_next = known.reader.is_claimed_by(claim);
+        let is_next = known.reader.claim.is_held_by(claim);
         let page = match answer {
             Ok(page) => page,
             Err(NoAnswer::Failed(error)) if is_next && known.reader.read_less(&error) => return,
@@ -313,7 +237,7 @@ impl Directory {
         }
         if is_overtaken {
             known.reader.next_at = now.monotonic;
-            self.wake(&known);
+            self.wake(&mut known);
         }
     }
 
@@ -347,15 +271,6 @@ impl Directory {
         );
         self.troubles.over();
     }
-
-    /// The task is gone without having said so.
-    fn abandoned(&self, claim: u64) {
-        let mut known = self.known();
-        if known.reader.is_claimed_by(claim) {
-            known.reader.claim = None;
-            self.set_due(Duration::ZERO);
-        }
-    }
 }
 
 // === impl Reader ===
@@ -363,8 +278,7 @@ impl Directory {
 impl Reader {
     pub(super) fn new() -> Self {
         Self {
-            claim: None,
-            claims: 0,
+            claim: Claim::due(Duration::ZERO),
             list: None,
             number: 0,
             pages: 0,
@@ -393,10 +307,6 @@ impl Reader {
     /// Whether nothing is left to be read before the next list.
     pub(super) fn is_done(&self) -> bool {
         self.list.is_none() && self.wanted.is_empty()
-    }
-
-    fn is_claimed_by(&self, claim: u64) -> bool {
-        self.claim.as_ref().is_some_and(|held| held.id == claim)
     }
 
     /// Goes on behind this page. At the end of the list: whether all of it was read without a gap.
@@ -489,38 +399,28 @@ impl List {
     }
 }
 
-// === impl Task ===
+// === impl Step ===
 
-impl Task {
-    async fn run(self) {
-        // Whoever dropped the directory needs no list any more.
-        while let Some(directory) = self.directory.upgrade() {
-            let Some(step) = directory.next_step(self.claim) else {
-                return;
-            };
-            let (client, deadline) = (directory.client.clone(), directory.deadline);
-            drop(directory);
-            match step {
-                Step::Page(asked) => {
-                    let list = client.api_keys().list_api_auth_apps();
-                    let page = list.include_inactive(true).page(asked.limit, asked.offset);
-                    let page = page.without_retries().within(deadline).send().await;
-                    let answer = page.map_err(NoAnswer::Failed);
-                    if let Some(directory) = self.directory.upgrade() {
-                        directory.take_page(asked, self.claim, answer);
-                    }
+impl Step {
+    /// Asks, and takes what comes.
+    pub(super) async fn take(
+        self,
+        directory: &Weak<Directory>,
+        client: WachtClient,
+        deadline: Duration,
+        claim: u64,
+    ) {
+        match self {
+            Self::Page(asked) => {
+                let list = client.api_keys().list_api_auth_apps();
+                let page = list.include_inactive(true).page(asked.limit, asked.offset);
+                let page = page.without_retries().within(deadline).send().await;
+                let answer = page.map_err(NoAnswer::Failed);
+                if let Some(directory) = directory.upgrade() {
+                    directory.take_page(asked, claim, answer);
                 }
-                Step::App(asked) => asked.send().await,
             }
-            self.steps.send_modify(|steps| *steps += 1);
-        }
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        if let Some(directory) = self.directory.upgrade() {
-            directory.abandoned(self.claim);
+            Self::App(asked) => asked.send().await,
         }
     }
 }

@@ -87,6 +87,16 @@ impl NoAnswer {
         matches!(self.kind(), TroubleKind::TooMany)
     }
 
+    /// Whether it is longer than what is read of it.
+    pub(super) fn is_too_long(&self) -> bool {
+        matches!(self, Self::Failed(Error::Decode(error)) if error.is_too_long())
+    }
+
+    /// Whether Wacht has said that there is no such app.
+    pub(super) fn is_app_not_found(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.is_app_not_found())
+    }
+
     /// Whether another call of the same kind would end no better.
     pub(super) fn is_about_all(&self) -> bool {
         !matches!(self.kind(), TroubleKind::Unusable)

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::clock::Now;
+use crate::clock::{Clock, Now};
 use crate::gate::directory::App;
 use crate::gate::permission::Permissions;
 use crate::gate::principal::{Anonymous, Principal};
 use crate::gate::refusal::{Answers, InvalidKeyReason, Rejection, RejectionKind};
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::revocations::{EventNumber, Revocations, Sent};
-use crate::gate::verdict::{End, Identity, PrincipalKind, StateId, Verdict};
+use crate::gate::verdict::{End, Identity, PrincipalKind, Verdict};
+use crate::gate::waiting::Waiting;
 
 /// A caller for tests of handlers, guards and extractors: an API key of this app.
 ///
@@ -236,7 +237,7 @@ impl PrincipalBuilder {
             permissions: self.permissions,
             metadata: self.metadata,
         };
-        // Of a state that no gate has, and of a time that no gate knows.
+        // Of a state that is gone when this returns, and of a time that no gate knows.
         let sent = Sent {
             at: Now {
                 monotonic: Duration::ZERO,
@@ -244,17 +245,10 @@ impl PrincipalBuilder {
             },
             after: EventNumber::default(),
         };
-        let (digest, state) = (KeyDigest::of(""), StateId::unique());
-        let revocations = Revocations::new(Duration::ZERO);
-        let verdict = Verdict::new(
-            digest,
-            identity,
-            app,
-            state,
-            End::Unknown,
-            sent,
-            &revocations,
-        );
+        let digest = KeyDigest::of("");
+        let waiting = Arc::new(Waiting::new(Clock::system()));
+        let revocations = Arc::new(Revocations::new(Duration::ZERO, waiting));
+        let verdict = Verdict::new(digest, identity, app, End::Unknown, sent, &revocations);
         Principal::new(Arc::new(verdict), Answers::default())
     }
 }

@@ -6,6 +6,7 @@
 #[cfg(feature = "test-util")]
 pub(crate) mod by_hand;
 pub(crate) mod caller;
+pub(crate) mod ended;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use serde_json::Value;
 
 use crate::gate::permission::Permissions;
 use crate::gate::refusal::Answers;
-use crate::gate::verdict::{Identity, PrincipalKind, StateId, Verdict};
+use crate::gate::verdict::revocations::Revocations;
+use crate::gate::verdict::{Identity, PrincipalKind, Verdict};
 
 /// The verified caller of a request.
 ///
@@ -188,9 +190,9 @@ impl Principal {
         &self.verdict
     }
 
-    /// Whether a gate of this state has put it there.
-    pub(crate) fn is_of(&self, state: StateId) -> bool {
-        self.verdict.state == state
+    /// Whether a gate of the state that has these revocations has put it there.
+    pub(crate) fn is_of(&self, revocations: &Arc<Revocations>) -> bool {
+        self.verdict.is_of_state(revocations)
     }
 
     /// How its gate answers those it refuses.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, TE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version};
 
 use crate::gate::refusal::challenge::Text;
 use crate::gate::refusal::kind::Row;
@@ -60,13 +60,24 @@ pub(super) fn trailers_only(row: &Row, text: Option<&Text>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    say(headers, row, text);
+    response
+}
+
+/// What ends an answer that has begun.
+pub(super) fn trailers(row: &Row, text: Option<&Text>) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(2);
+    say(&mut trailers, row, text);
+    trailers
+}
+
+fn say(headers: &mut HeaderMap, row: &Row, text: Option<&Text>) {
     headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(row.grpc)));
     let message = match text {
         Some(text) => text.grpc_message.clone(),
         None => HeaderValue::from_static(row.detail),
     };
     headers.insert(GRPC_MESSAGE, message);
-    response
 }
 
 impl GrpcRefusals {
@@ -82,13 +93,14 @@ impl GrpcRefusals {
 
 fn is_grpc_call(parts: &Parts) -> bool {
     parts.method == Method::POST
-        && has_grpc_content(parts)
+        && has_grpc_content(&parts.headers)
         && (parts.version >= Version::HTTP_2 || takes_trailers(parts))
 }
 
-fn has_grpc_content(parts: &Parts) -> bool {
+/// Whether what these headers are of is gRPC's: a call, or an answer that ends with trailers.
+pub(crate) fn has_grpc_content(headers: &HeaderMap) -> bool {
     const GRPC: &[u8] = b"application/grpc";
-    parts.headers.get(CONTENT_TYPE).is_some_and(|value| {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
         let split = value.as_bytes().split_at_checked(GRPC.len());
         split.is_some_and(|(start, rest)| {
             start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';'))

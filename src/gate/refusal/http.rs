@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTIC
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use crate::gate::refusal::grpc::{RETRY_PUSHBACK, trailers_only};
+use crate::gate::refusal::grpc::{RETRY_PUSHBACK, trailers, trailers_only};
 use crate::gate::refusal::kind::Row;
 use crate::gate::refusal::rejection::Rejection;
 
@@ -50,6 +50,12 @@ impl Rejection {
         };
         response.extensions_mut().insert(self.clone());
         response
+    }
+
+    /// What ends a gRPC answer that has begun.
+    pub(crate) fn grpc_trailers(&self) -> HeaderMap {
+        let text = self.answers().challenge().text(self.kind());
+        trailers(&self.kind().row(), text)
     }
 
     fn default_response(&self, is_grpc: bool) -> Response<Bytes> {

@@ -14,6 +14,7 @@ mod rejection;
 pub use grpc::GrpcRefusals;
 #[cfg(feature = "tonic")]
 pub(crate) use grpc::RETRY_PUSHBACK;
+pub(crate) use grpc::has_grpc_content;
 pub use kind::RejectionKind;
 pub(crate) use reason::InvalidKeyReason;
 pub(crate) use rejection::Answers;

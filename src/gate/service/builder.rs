@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::client::{ConfigError, ConfigErrorKind, Result, WachtClient};
 use crate::clock::Clock;
-use crate::gate::directory::AcceptedApps;
+use crate::gate::directory::{AcceptedApps, Watch};
 use crate::gate::limit::{Limits, UnknownKeyLimit};
 use crate::gate::options::GateOptions;
 use crate::gate::pipeline::Gate;
@@ -32,6 +32,7 @@ use crate::gate::verdict::CachePolicy;
 /// | ` ` · [`stale_if_error`](CachePolicy::stale_if_error), from the end of `fresh_for` | 5 min |
 /// | ` ` · [`negative_ttl`](CachePolicy::negative_ttl): a key the gateway does not know | 10 s |
 /// | ` ` · [`capacity_bytes`](CachePolicy::capacity_bytes) | 64 MiB |
+/// | [`watch`](Self::watch): a [`Watch`] for what ends elsewhere | off |
 /// | [`limits`](Self::limits): who counts | [`Limits::local`]; also [`gateway`](Limits::gateway), [`off`](Limits::off) |
 /// | ` ` · [`algorithm`](Limits::algorithm): how rolling windows are counted | [`Gcra`](crate::Algorithm::Gcra) |
 /// | ` ` · [`replicas`](Limits::replicas): processes that share each limit | 1 |
@@ -107,6 +108,13 @@ impl WachtAuthLayerBuilder {
     /// [`CachePolicy::default`].
     pub fn cache(mut self, policy: CachePolicy) -> Self {
         self.settings.cache = policy;
+        self
+    }
+
+    /// Sees within seconds what is revoked, ends or is taken from a key elsewhere. Default: off. See
+    /// [`Watch`] for what it does and what it costs.
+    pub fn watch(mut self, watch: Watch) -> Self {
+        self.settings.watch = Some(watch);
         self
     }
 
@@ -246,6 +254,7 @@ impl fmt::Debug for WachtAuthLayerBuilder {
             .field("apps", &settings.apps)
             .field("deployment", &settings.deployment)
             .field("cache", &settings.cache)
+            .field("watch", &settings.watch)
             .field("limits", &settings.limits)
             .field("client_ip", &settings.client_ip)
             .field("unknown_keys", &settings.unknown_keys)

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::gate::pipeline::{Decision, Gate, ResponseFields, Wait};
 use crate::gate::refusal::Rejection;
-use crate::gate::service::body::ResponseBody;
+use crate::gate::service::body::{BoxError, Ending, ResponseBody};
 use crate::gate::service::unread::Unread;
 
 pin_project! {
@@ -116,7 +116,7 @@ impl<S, B, ResBody> Future for ResponseFuture<S, B>
 where
     S: Service<Request<B>, Response = Response<ResBody>>,
     B: Body + Send + 'static,
-    ResBody: Body<Data = Bytes>,
+    ResBody: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
@@ -127,8 +127,12 @@ where
             let next = match this.state.as_mut().project() {
                 StateProjection::Inner { future, fields } => {
                     let mut response = ready!(future.poll(cx))?;
+                    let ending = fields
+                        .ends_with()
+                        .map(|caller| Ending::new(caller, response.headers()));
                     fields.apply(&mut response);
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                    let body = |body| ResponseBody::inner(body, ending);
+                    return Poll::Ready(Ok(response.map(body)));
                 }
                 #[expect(clippy::expect_used, reason = "a caller's error, as with any future")]
                 StateProjection::Refused { response, unread } => {

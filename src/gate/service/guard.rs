@@ -15,7 +15,7 @@ use crate::gate::permission::requirement::Requirement;
 use crate::gate::pipeline::ResponseFields;
 use crate::gate::principal::caller::caller;
 use crate::gate::refusal::Rejection;
-use crate::gate::service::body::ResponseBody;
+use crate::gate::service::body::{BoxError, ResponseBody};
 use crate::gate::service::future::ResponseFuture;
 use crate::gate::service::take_ready;
 use crate::log::Notice;
@@ -158,7 +158,7 @@ impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequirePermissions<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     ReqBody: Body + Send + 'static,
-    ResBody: Body<Data = Bytes>,
+    ResBody: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;

@@ -214,6 +214,54 @@ impl WachtAuthLayer {
         self.view(|options| options.tell_outside = true)
     }
 
+    /// Ends the body of any answer whose caller has ended, however long it would go on: see
+    /// [`Principal::ended`](crate::Principal::ended) for what ends a caller, and when. Default: an answer
+    /// that has begun goes on to its own end.
+    ///
+    /// For server-sent events, downloads and streams of gRPC, without a line in their handlers. A body is
+    /// cut, and its client sees that it was:
+    ///
+    /// | answer | its client sees |
+    /// |---|---|
+    /// | gRPC (`content-type: application/grpc`) | trailers with `grpc-status: 16` |
+    /// | HTTP/1 | the connection closes before the body is complete |
+    /// | HTTP/2 | the stream is reset |
+    ///
+    /// A plain end would pass for a whole answer, so there is none but for gRPC. A handler that wants to
+    /// say more at the end uses [`Principal::until_ended`](crate::Principal::until_ended).
+    ///
+    /// What a client has been sent already, or what waits for a client that does not read, is not called
+    /// back. A connection that was upgraded, such as a websocket, has no body any more: its handler
+    /// waits for [`Principal::ended`](crate::Principal::ended). The body of the request is not cut.
+    ///
+    /// ```
+    /// use axum::{Router, body::Body, http::Request, routing::get};
+    /// use futures_util::stream;
+    /// use http_body_util::BodyExt;
+    /// use tower::ServiceExt;
+    /// use wacht_auth::dev::DevGateway;
+    /// use wacht_auth::{Rejection, WachtAuthLayer};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let wacht = DevGateway::start().await;
+    /// let key = wacht.issue_key("orders").issue();
+    /// let gate = WachtAuthLayer::new(wacht.client()).app("orders").end_streams();
+    /// let handle = gate.handle();
+    /// let for_ever = async || Body::from_stream(stream::pending::<Result<String, std::io::Error>>());
+    /// let app = Router::new().route("/live", get(for_ever)).layer(gate);
+    ///
+    /// let request = Request::get("/live").header("authorization", format!("Bearer {}", key.secret()));
+    /// let mut body = app.oneshot(request.body(Body::empty())?).await?.into_body();
+    /// handle.revoke_key_id(key.key_id());
+    /// let cut = body.frame().await.expect("an error before the end").unwrap_err();
+    /// # let _ = cut;
+    /// # Ok(()) }
+    /// ```
+    pub fn end_streams(self) -> Self {
+        self.view(|options| options.end_streams = true)
+    }
+
     /// Lets requests pass unseen for which `predicate` is true, such as health checks. They have
     /// no [`Principal`](crate::Principal) from this gate, whatever key they carry; one that a gate further
     /// out on the same state has put there stays.

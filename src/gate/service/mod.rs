@@ -18,13 +18,14 @@ use tower_service::Service;
 
 use crate::gate::pipeline::{Decision, Gate};
 use crate::gate::request::view::Resolved;
-use crate::gate::service::body::ResponseBody;
+use crate::gate::service::body::{BoxError, ResponseBody};
 use crate::gate::service::future::ResponseFuture;
 
 /// Verifies the API key of every request before the inner service sees it.
 ///
 /// Made by [`WachtAuthLayer`](crate::WachtAuthLayer). Any request body will do that may go to another
-/// thread, as every server's may, and any response body whose data is [`Bytes`].
+/// thread, as every server's may, and any response body whose data is [`Bytes`] and whose errors
+/// servers take.
 ///
 /// A refusal over HTTP/1 of a request whose body has not been read says `Connection: close`; up to
 /// 8 MiB of the body are then read, for 10 s at most, and thrown away, so that a client in the
@@ -73,7 +74,7 @@ impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for WachtAuth<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     ReqBody: Body + Send + 'static,
-    ResBody: Body<Data = Bytes>,
+    ResBody: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;

@@ -76,7 +76,12 @@ impl Metrics {
     }
 
     /// What was counted, with what the gate holds.
-    pub(crate) fn stats(&self, levels: &Levels, in_flight: usize) -> AuthStats {
+    pub(crate) fn stats(
+        &self,
+        levels: &Levels,
+        in_flight: usize,
+        awaited_ends: usize,
+    ) -> AuthStats {
         self.levels(levels);
         let shadow_refusals_by_mode = self.limit_refusals(Effect::Shadow);
         AuthStats {
@@ -86,6 +91,7 @@ impl Metrics {
             evicted_keys: levels.evicted_keys,
             evicted_refused_keys: levels.evicted_refused_keys,
             in_flight,
+            awaited_ends,
             checks: read(&self.checks),
             gateway: self.gateway(),
             refreshes: read(&self.refreshes),
@@ -97,6 +103,7 @@ impl Metrics {
             unknown_key_refusals: self.limited_by(LimitedBy::UnknownKeys, Effect::Refused),
             invalid_keys: self.invalid_keys(),
             verdicts: self.verdicts(),
+            watch: levels.watch,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What there is to count, and the levels that go with it.
 
 use crate::gate::limit::Mode;
+use crate::gate::stats::figures::WatchStats;
 
 /// What a check of the gateway came to.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,7 @@ pub(crate) struct Levels {
     pub(crate) evicted_refused_keys: u64,
     pub(crate) limiter_subjects: usize,
     pub(crate) is_breaker_open: bool,
+    pub(crate) watch: Option<WatchStats>,
 }
 
 // === impl GatewayResult ===

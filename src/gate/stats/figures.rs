@@ -48,6 +48,10 @@ pub struct AuthStats {
     pub evicted_refused_keys: u64,
     /// Verifications in flight.
     pub in_flight: usize,
+    /// Callers whose end is waited for: by [`Principal::ended`](crate::Principal::ended),
+    /// [`until_ended`](crate::Principal::until_ended), or an answer under
+    /// [`end_streams`](crate::WachtAuthLayer::end_streams).
+    pub awaited_ends: usize,
     /// Checks sent to the gateway, whatever became of them.
     pub checks: u64,
     /// What became of the checks that are over.
@@ -72,6 +76,47 @@ pub struct AuthStats {
     pub invalid_keys: InvalidKeyStats,
     /// What was decided about requests, and from what.
     pub verdicts: VerdictStats,
+    /// What the [`Watch`](crate::Watch) does; `None` where there is none.
+    pub watch: Option<WatchStats>,
+}
+
+/// What a [`Watch`](crate::Watch) has done, and how soon it sees now what ends elsewhere.
+///
+/// ```
+/// use std::time::Duration;
+/// use wacht_auth::dev::DevGateway;
+/// use wacht_auth::{AuthContext, Watch, WachtAuthLayer};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wacht = DevGateway::start().await;
+/// let key = wacht.issue_key("orders").issue();
+/// let watch = Watch::every(Duration::from_secs(5));
+/// let gate = WachtAuthLayer::builder(wacht.client()).watch(watch).build()?.app("orders").handle();
+/// gate.authenticate_key(key.secret(), &AuthContext::new("/orders")).await?;
+///
+/// let watch = gate.stats().watch.expect("there is one");
+/// assert_eq!(watch.apps, 1);
+/// assert!(watch.longest_unseen <= Duration::from_secs(6));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatchStats {
+    /// The longest that a revocation elsewhere may go unseen now, but for the time that two calls take:
+    /// of the apps in turn, the longest time from the list that was read last to the one that comes
+    /// next. It grows while lists fail. It does not count the apps that are left out.
+    pub longest_unseen: Duration,
+    /// Apps in turn: a key of them may be used without asking.
+    pub apps: u64,
+    /// Of these, the ones that are [left out](crate::Watch::answer_limit).
+    pub left_out: u64,
+    /// Lists read.
+    pub lists: u64,
+    /// Lists that failed, or could not be understood.
+    pub failed: u64,
+    /// Lists that were read once more with the revoked keys, as a key was missing.
+    pub confirmations: u64,
 }
 
 /// Requests refused for their key, by what is wrong with it. A caller reads one text, whatever it was.

@@ -20,5 +20,6 @@ pub(crate) use counting::Metrics;
 pub(crate) use events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
 pub use figures::{
     AuthStats, GatewayStats, InvalidKeyStats, LimitRefusals, VerdictSource, VerdictStats,
+    WatchStats,
 };
 pub(crate) use recorder::guard_problem;

@@ -11,7 +11,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit, with
 
 use crate::gate::refusal::{InvalidKeyReason, RejectionKind};
 use crate::gate::stats::events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
-use crate::gate::stats::figures::{OUTCOME_KINDS, OUTCOMES, SOURCES, VerdictSource};
+use crate::gate::stats::figures::{OUTCOME_KINDS, OUTCOMES, SOURCES, VerdictSource, WatchStats};
 
 const VERDICTS: &str = "wacht_auth.verdicts";
 const INVALID_KEYS: &str = "wacht_auth.invalid_keys";
@@ -22,6 +22,9 @@ const GATEWAY_REQUESTS: &str = "wacht_auth.gateway.requests";
 const GATEWAY_REQUEST_DURATION: &str = "wacht_auth.gateway.request.duration";
 const GATEWAY_BREAKER_OPEN: &str = "wacht_auth.gateway.breaker.open";
 const REFRESHES: &str = "wacht_auth.refreshes";
+const WATCH_LISTS: &str = "wacht_auth.watch.lists";
+const WATCH_APPS: &str = "wacht_auth.watch.apps";
+const WATCH_LONGEST_UNSEEN: &str = "wacht_auth.watch.longest_unseen";
 const LIMITER_SUBJECTS: &str = "wacht_auth.limiter.subjects";
 const LIMITER_REFUSALS: &str = "wacht_auth.limiter.refusals";
 
@@ -34,6 +37,8 @@ const CACHE: &str = "wacht_auth.cache";
 const RESULT: &str = "wacht_auth.gateway.result";
 const LIMIT_MODE: &str = "wacht_auth.limit.mode";
 const LIMIT_EFFECT: &str = "wacht_auth.limit.effect";
+const WATCH_RESULT: &str = "wacht_auth.watch.result";
+const WATCH_STATE: &str = "wacht_auth.watch.state";
 const GUARD_PROBLEM: &str = "wacht_auth.guard.problem";
 
 const GOOD_KEYS: &str = "good_keys";
@@ -60,6 +65,16 @@ struct Handles {
     refreshes: Counter,
     limiter_subjects: Gauge,
     limiter_refusals: [[Counter; Effect::ALL.len()]; LimitedBy::ALL.len()],
+    watch: Watched,
+}
+
+struct Watched {
+    read: Counter,
+    failed: Counter,
+    confirmed: Counter,
+    in_turn: Gauge,
+    left_out: Gauge,
+    longest_unseen: Gauge,
 }
 
 struct Cached {
@@ -103,6 +118,15 @@ impl Recorder {
         let levels = Levels {
             evicted_keys: levels.evicted_keys.max(told.evicted_keys),
             evicted_refused_keys: levels.evicted_refused_keys.max(told.evicted_refused_keys),
+            watch: levels.watch.map(|watch| {
+                let before = told.watch.unwrap_or_default();
+                WatchStats {
+                    lists: watch.lists.max(before.lists),
+                    failed: watch.failed.max(before.failed),
+                    confirmations: watch.confirmations.max(before.confirmations),
+                    ..watch
+                }
+            }),
             ..*levels
         };
         self.handles().move_levels(&told, &levels);
@@ -129,6 +153,12 @@ impl Drop for Recorder {
             let nothing = Levels {
                 evicted_keys: told.evicted_keys,
                 evicted_refused_keys: told.evicted_refused_keys,
+                watch: told.watch.map(|watch| WatchStats {
+                    longest_unseen: Duration::ZERO,
+                    apps: 0,
+                    left_out: 0,
+                    ..watch
+                }),
                 ..Levels::default()
             };
             handles.move_levels(&told, &nothing);
@@ -176,6 +206,7 @@ impl Handles {
                     counter_if(comes, LIMITER_REFUSALS, &labels)
                 })
             }),
+            watch: Watched::new(),
         }
     }
 
@@ -197,6 +228,39 @@ impl Handles {
         good.evictions.increment(evicted);
         let evicted = to.evicted_refused_keys - from.evicted_refused_keys;
         refused.evictions.increment(evicted);
+        if let Some(watch) = &to.watch {
+            let before = from.watch.unwrap_or_default();
+            self.watch.move_levels(&before, watch);
+        }
+    }
+}
+
+impl Watched {
+    fn new() -> Self {
+        let lists = |result| counter(WATCH_LISTS, &[(WATCH_RESULT, result)]);
+        let apps = |state| gauge(WATCH_APPS, &[(WATCH_STATE, state)]);
+        Self {
+            read: lists("read"),
+            failed: lists("failed"),
+            confirmed: lists("confirmed"),
+            in_turn: apps("in_turn"),
+            left_out: apps("left_out"),
+            longest_unseen: gauge(WATCH_LONGEST_UNSEEN, &[]),
+        }
+    }
+
+    fn move_levels(&self, from: &WatchStats, to: &WatchStats) {
+        self.read.increment(to.lists - from.lists);
+        self.failed.increment(to.failed - from.failed);
+        self.confirmed
+            .increment(to.confirmations - from.confirmations);
+        let move_gauge = |gauge: &Gauge, from: f64, to: f64| gauge.increment(to - from);
+        let in_turn = |stats: &WatchStats| stats.apps.saturating_sub(stats.left_out) as f64;
+        move_gauge(&self.in_turn, in_turn(from), in_turn(to));
+        let (before, after) = (from.left_out as f64, to.left_out as f64);
+        move_gauge(&self.left_out, before, after);
+        let unseen = |stats: &WatchStats| stats.longest_unseen.as_secs_f64();
+        move_gauge(&self.longest_unseen, unseen(from), unseen(to));
     }
 }
 
@@ -248,6 +312,10 @@ fn describe() {
         ),
         (REFRESHES, "Refreshes of known keys sent in the background."),
         (
+            WATCH_LISTS,
+            "Lists of keys that the watch has read, by result.",
+        ),
+        (
             LIMITER_REFUSALS,
             "Requests that a rate limit refused, by the limit's mode.",
         ),
@@ -263,6 +331,16 @@ fn describe() {
             GATEWAY_BREAKER_OPEN,
             Unit::Count,
             "Gates that hold checks back because the Wacht gateway fails too often.",
+        ),
+        (
+            WATCH_APPS,
+            Unit::Count,
+            "Apps whose lists of keys the watch reads, or leaves out.",
+        ),
+        (
+            WATCH_LONGEST_UNSEEN,
+            Unit::Seconds,
+            "The longest that a revocation elsewhere may go unseen now.",
         ),
         (
             LIMITER_SUBJECTS,

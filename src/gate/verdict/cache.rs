@@ -16,11 +16,14 @@ use moka::ops::compute::Op;
 use crate::clock::Now;
 use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::verdict::hot_cache::{HotCache, one_in};
+use crate::gate::verdict::identity::PrincipalKind;
+use crate::gate::verdict::key_index::KeyIndex;
 use crate::gate::verdict::open_checks::{OpenCheck, OpenChecks, OvertakenBy};
 use crate::gate::verdict::policy::CachePolicy;
 use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent};
 use crate::gate::verdict::seen_good::SeenGood;
 use crate::gate::verdict::verdict::{Verdict, VerdictKey};
+use crate::gate::waiting::Waiting;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Cache, cache};
 
@@ -54,12 +57,14 @@ struct Negative {
 /// Verdicts, positive and negative apart, so that made-up keys cannot push out good ones.
 pub(crate) struct VerdictCache {
     pub(crate) policy: CachePolicy,
-    pub(crate) revocations: Revocations,
+    pub(crate) revocations: Arc<Revocations>,
     hot: Arc<HotCache>,
     positive: Cache<VerdictKey, Arc<Verdict>>,
     negative: Cache<VerdictKey, Negative>,
     open_checks: OpenChecks,
     seen_good: SeenGood,
+    /// Where lists of keys are read.
+    index: Option<Arc<KeyIndex>>,
     evictions: Arc<Evictions>,
 }
 
@@ -90,18 +95,28 @@ const NEGATIVE_CAPACITY: u64 = 65_536;
 pub(crate) const STRANGER_TTL: Duration = Duration::from_secs(5 * 60);
 
 impl VerdictCache {
-    /// For checks whose answers become verdicts within `deadline`.
-    pub(crate) fn new(policy: CachePolicy, deadline: Duration) -> Self {
+    /// For checks whose answers become verdicts within `deadline`. With an `index`, what the cache
+    /// holds is in there, too.
+    pub(crate) fn new(
+        policy: CachePolicy,
+        deadline: Duration,
+        waiting: Arc<Waiting>,
+        index: Option<Arc<KeyIndex>>,
+    ) -> Self {
         let evictions = Arc::<Evictions>::default();
         let counted = Arc::clone(&evictions);
         let hot = Arc::new(HotCache::new(policy.capacity_bytes));
         let told = Arc::clone(&hot);
+        let indexed = index.clone();
         let positive = moka::sync::Cache::builder()
             .max_capacity(policy.capacity_bytes)
             .weigher(|_, verdict: &Arc<Verdict>| verdict.weight())
             .eviction_listener(move |key: Arc<VerdictKey>, verdict: Arc<Verdict>, cause| {
                 verdict.mark_evicted();
                 told.evict(&key, &verdict);
+                if let Some(index) = &indexed {
+                    index.remove(&verdict);
+                }
                 count_eviction(&counted.good_keys, cause);
             })
             .build_with_hasher(RandomState::default());
@@ -111,13 +126,17 @@ impl VerdictCache {
             .eviction_listener(move |_, _, cause| count_eviction(&counted.refused_keys, cause))
             .build_with_hasher(RandomState::default());
         Self {
-            revocations: Revocations::new(policy.revocation_lifetime(deadline)),
+            revocations: {
+                let lifetime = policy.revocation_lifetime(deadline);
+                Arc::new(Revocations::new(lifetime, waiting))
+            },
             seen_good: SeenGood::new(policy.longest_use(), policy.capacity_bytes),
             hot,
             policy,
             positive: cache(positive),
             negative: cache(negative),
             open_checks: OpenChecks::default(),
+            index,
             evictions,
         }
     }
@@ -197,26 +216,54 @@ impl VerdictCache {
     }
 
     /// Files a yes, unless a younger no was filed while it was on its way. Whoever uses it then
-    /// has to look for a [`contradiction`](Verdict::contradiction) all the same.
-    pub(crate) fn insert(&self, check: &OpenCheck<'_>, verdict: &Arc<Verdict>, now: Now) {
+    /// has to look for a [`contradiction`](Verdict::contradiction) all the same. Says whether it is the
+    /// first of its app in the index.
+    pub(crate) fn insert(&self, check: &OpenCheck<'_>, verdict: &Arc<Verdict>, now: Now) -> bool {
         self.revocations.expire(now);
         let mut filing = check.file();
         match filing.yes() {
             OvertakenBy::Nothing => {}
-            OvertakenBy::Yes => return,
-            OvertakenBy::No => return verdict.withdraw(),
+            OvertakenBy::Yes => return false,
+            OvertakenBy::No => {
+                verdict.withdraw();
+                return false;
+            }
         }
         self.seen_good.add(&check.key, now);
         // One that is revoked is kept: while it is, nobody needs to ask, and if that is taken back
         // it is good again.
         let contradiction = verdict.contradiction(&self.revocations, EventNumber::LAST, now);
         if contradiction == Some(Contradiction::Forgotten) {
-            return;
+            return false;
         }
+        let mut is_first = false;
         if self.policy.capacity_bytes > 0 {
+            // Before moka has it, which may let go of it at once.
+            let index = self.index.as_ref();
+            is_first = index.is_some_and(|index| index.add(verdict, now));
             self.positive.insert(check.key, Arc::clone(verdict));
         }
         self.negative.invalidate(&check.key);
+        is_first
+    }
+
+    /// Puts a verdict that says less into the place of one, if the cache still holds that, and lets
+    /// `replaced` know before others find it.
+    pub(super) fn replace(
+        &self,
+        verdict: &Arc<Verdict>,
+        by: &Arc<Verdict>,
+        replaced: impl FnOnce(&Arc<Verdict>),
+    ) {
+        let key = verdict.key();
+        let _held_back = self.open_checks.hold_back(&key);
+        if self
+            .positive(&key)
+            .is_some_and(|held| Arc::ptr_eq(&held, verdict))
+        {
+            replaced(by);
+            self.positive.insert(key, Arc::clone(by));
+        }
     }
 
     /// Files a definite no, unless a younger yes was filed. An older yes goes for good: not even an
@@ -238,6 +285,10 @@ impl VerdictCache {
         self.seen_good.remove(&check.key);
         self.positive.invalidate(&check.key);
         self.remember(check, NegativeKind::Invalid(reason), now, ttl);
+        drop(filing);
+        let is_api_key = check.key.kind == PrincipalKind::ApiKey;
+        let waiting = &self.revocations.waiting;
+        waiting.refused(check.key.digest, is_api_key);
     }
 
     /// Remembers an answer that means nothing, so that it is not asked for on every request, nor
@@ -301,6 +352,10 @@ impl VerdictCache {
 
     pub(crate) fn refused_keys(&self) -> u64 {
         self.negative.entry_count()
+    }
+
+    pub(crate) fn index(&self) -> Option<&KeyIndex> {
+        self.index.as_deref()
     }
 
     pub(crate) fn evictions(&self) -> &Evictions {

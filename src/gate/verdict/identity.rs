@@ -18,7 +18,7 @@ pub enum PrincipalKind {
 }
 
 /// What Wacht said of a caller, in the gate's own types.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) kind: PrincipalKind,
     pub(crate) key_id: i64,

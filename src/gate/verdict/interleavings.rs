@@ -18,9 +18,12 @@ use shuttle::thread;
 use crate::client::events::Order;
 use crate::clock::Now;
 use crate::gate::verdict::cache::{Known, VerdictCache};
-use crate::gate::verdict::revocations::{EventNumber, Name, Revocations, Sent};
-use crate::gate::verdict::tests::{APP, DEADLINE, KEY_ID, REASON, TTL, at, checked, key, yes};
+use crate::gate::verdict::revocations::{EventNumber, Revocations, Sent};
+use crate::gate::verdict::tests::{
+    APP, DEADLINE, KEY_ID, REASON, TTL, at, checked, key, waiting, yes,
+};
 use crate::gate::verdict::{Age, CachePolicy, Verdict};
+use crate::gate::waiting::Name;
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::model::{both, every, many, some};
 
@@ -32,7 +35,7 @@ const LIFETIME: u64 = 100;
 
 /// A verdict that is used while events come.
 struct InUse {
-    revocations: Revocations,
+    revocations: Arc<Revocations>,
     verdict: Arc<Verdict>,
     // Of the model, not of the gate: no step.
     is_ended: AtomicBool,
@@ -42,7 +45,7 @@ impl InUse {
     /// One against which nothing has spoken so far.
     fn new() -> Arc<Self> {
         let lifetime = std::time::Duration::from_secs(LIFETIME);
-        let revocations = Revocations::new(lifetime);
+        let revocations = Arc::new(Revocations::new(lifetime, waiting()));
         let in_use = Arc::new(Self {
             verdict: asked(&revocations, at(1)),
             revocations,
@@ -86,7 +89,7 @@ impl InUse {
 }
 
 /// A yes to a check that is sent now.
-fn asked(revocations: &Revocations, now: Now) -> Arc<Verdict> {
+fn asked(revocations: &Arc<Revocations>, now: Now) -> Arc<Verdict> {
     let sent = Sent {
         at: now,
         after: revocations.latest(),
@@ -375,7 +378,7 @@ impl Gate {
         // Small, so that there is little to make for each schedule.
         let policy = CachePolicy::default().capacity_bytes(1 << 15);
         Arc::new(Self {
-            cache: VerdictCache::new(policy, DEADLINE),
+            cache: VerdictCache::new(policy, DEADLINE, waiting(), None),
             is_ended: AtomicBool::new(false),
         })
     }
@@ -476,7 +479,7 @@ fn the_later_of_a_yes_and_a_no_stands_whichever_is_filed_first() {
                     .capacity_bytes(1 << 15)
                     .negative_ttl(negative_ttl);
                 let gate = Arc::new(Gate {
-                    cache: VerdictCache::new(policy, DEADLINE),
+                    cache: VerdictCache::new(policy, DEADLINE, waiting(), None),
                     is_ended: AtomicBool::new(false),
                 });
                 let yes_check = gate.cache.open_check(key(), at(yes_sent));
@@ -586,7 +589,10 @@ fn a_yes_is_not_found_any_more_once_a_newer_one_is_filed() {
 #[test]
 fn a_stale_verdict_is_refreshed_once() {
     every(|| {
-        let verdict = asked(&Revocations::new(std::time::Duration::MAX), at(1));
+        let verdict = asked(
+            &Arc::new(Revocations::new(std::time::Duration::MAX, waiting())),
+            at(1),
+        );
         // shuttle's, so that there are steps while the claim is held.
         let claims = Arc::new(AtomicUsize::new(0));
         let claim = |verdict: &Verdict, claims: &AtomicUsize| {
@@ -609,7 +615,10 @@ fn a_stale_verdict_is_refreshed_once() {
 #[test]
 fn a_claim_that_has_lapsed_is_taken_by_one_whenever_its_holder_comes_back() {
     every(|| {
-        let verdict = asked(&Revocations::new(std::time::Duration::MAX), at(1));
+        let verdict = asked(
+            &Arc::new(Revocations::new(std::time::Duration::MAX, waiting())),
+            at(1),
+        );
         let lapsed = verdict.claim_refresh(at(40), TTL).unwrap();
         let (late, other) = (Arc::clone(&verdict), Arc::clone(&verdict));
         let comes_back = thread::spawn(move || late.refresh_over(lapsed));

@@ -9,18 +9,22 @@
 //! - The key is revoked here, or what is known of it is invalidated. [`revocations`] knows what is,
 //!   and is looked at on every admission. Verdicts stay as they are.
 //!
+//! - A [list of keys](listed) says that its key ends, or that it may do less. [`key_index`] finds the
+//!   verdicts of an app.
+//!
 //! In the order of reading: `policy`, `verdict`, `revocations`, `open_checks`, `hot_cache`,
-//! `seen_good`, `cache`.
+//! `seen_good`, `key_index`, `cache`, `listed`.
 
 pub(crate) mod cache;
 pub(crate) mod revocations;
 
 mod hot_cache;
 mod identity;
+mod key_index;
+mod listed;
 mod open_checks;
 mod policy;
 mod seen_good;
-mod state_id;
 #[expect(
     clippy::module_inception,
     reason = "the room is named after what it keeps"
@@ -34,7 +38,7 @@ mod tests;
 
 pub(crate) use identity::Identity;
 pub use identity::PrincipalKind;
+pub(crate) use key_index::KeyIndex;
 pub(crate) use open_checks::OpenCheck;
 pub use policy::CachePolicy;
-pub(crate) use state_id::StateId;
 pub(crate) use verdict::{Age, End, RefreshClaim, Verdict, VerdictKey};

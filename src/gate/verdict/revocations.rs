@@ -42,21 +42,9 @@ use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::identity::{Identity, PrincipalKind};
 use crate::gate::verdict::policy::GATEWAY_LAG;
 use crate::gate::verdict::revocations::table::{Entry, Fingerprint, Table};
+use crate::gate::waiting::{Name, Waiting};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError, Slot};
-
-/// What an event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Name<'a> {
-    /// One credential, of whatever kind.
-    Digest(KeyDigest),
-    /// One API key of an app. OAuth clients have another series of numbers.
-    Key { app: &'a str, key_id: i64 },
-    /// The API key with this id, whatever its app.
-    KeyId(i64),
-    /// All keys of an app, by its slug: tokens, too.
-    App(&'a str),
-}
 
 /// The number of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +100,8 @@ pub(crate) struct Revocations {
     generations: Slot<Generations>,
     // Whoever writes. Readers never wait for it.
     ledgers: Mutex<Ledgers>,
+    /// Who waits for the end of what is named here, and is told of revocations.
+    pub(crate) waiting: Arc<Waiting>,
 }
 
 /// What readers see, the younger first.
@@ -144,7 +134,7 @@ struct Ledger {
 
 impl Revocations {
     /// With the time that an event is kept for at least.
-    pub(crate) fn new(lifetime: Duration) -> Self {
+    pub(crate) fn new(lifetime: Duration, waiting: Arc<Waiting>) -> Self {
         Self {
             lifetime,
             seed: RandomState::default(),
@@ -153,24 +143,29 @@ impl Revocations {
             over_at: AtomicU64::new(0),
             generations: Slot::default(),
             ledgers: Mutex::default(),
+            waiting,
         }
     }
 
     /// Refuses what is named, as a call is about to be sent that may revoke it.
     pub(crate) fn record(&self, name: Name<'_>, now: Now) -> RevocationId {
-        let name = self.fingerprint(name);
-        self.write(now, |ledgers, number| {
+        let named = self.fingerprint(name);
+        let id = self.write(now, |ledgers, number| {
             let id = RevocationId(number);
-            ledgers.record(name, id);
+            ledgers.record(named, id);
             id
-        })
+        });
+        // It may be taken back before they have looked.
+        self.waiting.look_again(name);
+        id
     }
 
     /// The call was given up: nobody knows what it has done, or will do. It stands from now on for
     /// as long as if it had been sent now.
     pub(crate) fn keep(&self, name: Name<'_>, id: RevocationId, now: Now) {
-        let name = self.fingerprint(name);
-        self.write(now, |ledgers, _| ledgers.record(name, id));
+        let named = self.fingerprint(name);
+        self.write(now, |ledgers, _| ledgers.record(named, id));
+        self.waiting.end(name);
     }
 
     /// The call has revoked what is named, and was answered then: nothing takes that back any more,
@@ -194,6 +189,7 @@ impl Revocations {
         });
         // Not before that is an event, so that there is no gap.
         self.undo(id);
+        self.waiting.end(name);
     }
 
     /// Takes back what was recorded for a call: it has revoked nothing.
@@ -413,6 +409,14 @@ impl Subject {
             key_id: key_id.map(|key_id| revocations.fingerprint(Name::KeyId(key_id))),
             sent,
             cleared: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// The same, of which nothing has been looked up yet.
+    pub(crate) fn as_new(&self) -> Self {
+        Self {
+            cleared: AtomicU64::new(NEVER),
+            ..*self
         }
     }
 

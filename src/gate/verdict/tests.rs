@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Now;
+use crate::clock::{Clock, Now};
 use crate::gate::directory::App;
 use crate::gate::permission::Permissions;
 use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::cache::{Known, NegativeKind, VerdictCache};
-use crate::gate::verdict::revocations::{Name, Revocations, Sent};
+use crate::gate::verdict::revocations::{Revocations, Sent};
 use crate::gate::verdict::{Age, CachePolicy, End, Verdict, VerdictKey};
-use crate::gate::verdict::{Identity, PrincipalKind, StateId};
+use crate::gate::verdict::{Identity, PrincipalKind};
+use crate::gate::waiting::{Name, Waiting};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
 pub(super) const TTL: Duration = Duration::from_secs(10);
@@ -37,12 +38,17 @@ pub(super) fn key_of(secret: &str) -> VerdictKey {
     }
 }
 
+/// Nobody waits.
+pub(super) fn waiting() -> Arc<Waiting> {
+    Arc::new(Waiting::new(Clock::system()))
+}
+
 pub(super) fn cache() -> VerdictCache {
-    VerdictCache::new(CachePolicy::default(), DEADLINE)
+    VerdictCache::new(CachePolicy::default(), DEADLINE, waiting(), None)
 }
 
 /// A yes to a check that was sent then.
-pub(super) fn yes(revocations: &Revocations, key: VerdictKey, sent: Sent) -> Arc<Verdict> {
+pub(super) fn yes(revocations: &Arc<Revocations>, key: VerdictKey, sent: Sent) -> Arc<Verdict> {
     let app = Arc::new(App::new(1, APP.into()));
     let identity = Identity {
         kind: key.kind,
@@ -58,15 +64,7 @@ pub(super) fn yes(revocations: &Revocations, key: VerdictKey, sent: Sent) -> Arc
         permissions: Permissions::default(),
         metadata: serde_json::Value::Null,
     };
-    let verdict = Verdict::new(
-        key.digest,
-        identity,
-        app,
-        StateId::unique(),
-        End::Unknown,
-        sent,
-        revocations,
-    );
+    let verdict = Verdict::new(key.digest, identity, app, End::Unknown, sent, revocations);
     Arc::new(verdict)
 }
 
@@ -88,7 +86,7 @@ fn of_a_yes_and_a_no_the_one_that_was_asked_for_later_stands_whichever_comes_fir
         let policy = CachePolicy::default().negative_ttl(negative_ttl);
         for (yes_sent, no_sent, yes_stands) in [(1, 2, false), (2, 1, true), (1, 1, false)] {
             for yes_first in [true, false] {
-                let cache = VerdictCache::new(policy.clone(), DEADLINE);
+                let cache = VerdictCache::new(policy.clone(), DEADLINE, waiting(), None);
                 let yes_check = cache.open_check(key(), at(yes_sent));
                 let no_check = cache.open_check(key(), at(no_sent));
                 let verdict = yes(&cache.revocations, key(), yes_check.sent());
@@ -117,6 +115,8 @@ fn a_no_is_the_last_word_for_no_longer_than_an_older_check_is_out() {
     let cache = VerdictCache::new(
         CachePolicy::default().negative_ttl(Duration::ZERO),
         DEADLINE,
+        waiting(),
+        None,
     );
     let check = cache.open_check(key(), at(1));
     cache.refuse(&check, REASON, at(1), TTL);

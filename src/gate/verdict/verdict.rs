@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::clock::{Now, nanoseconds};
 use crate::gate::directory::App;
+use crate::gate::permission::Permissions;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::identity::{Identity, PrincipalKind};
 use crate::gate::verdict::policy::CachePolicy;
 use crate::gate::verdict::revocations::{Contradiction, EventNumber, Revocations, Sent, Subject};
-use crate::gate::verdict::state_id::StateId;
+use crate::gate::waiting::Awaited;
 use crate::memory;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -35,9 +36,12 @@ pub(crate) struct Verdict {
     pub(crate) identity: Identity,
     /// The app whose policy judges the key.
     pub(crate) app: Arc<App>,
-    /// Whose verdict it is.
-    pub(crate) state: StateId,
-    end: End,
+    // Of the state whose verdict it is, which this does not keep.
+    revocations: Weak<Revocations>,
+    // Nanoseconds since 1970. A list of keys may say so later, or say otherwise.
+    end: Seen,
+    // Nanoseconds of age from which on it is asked about again, if `end` is not `NO_END`.
+    due: Seen,
     subject: Subject,
     // A later check said no: whoever still holds the `Arc` must not use it.
     withdrawn: AtomicBool,
@@ -51,6 +55,9 @@ pub(crate) struct Verdict {
     // way, or when the next may follow one that failed.
     refresh_at: AtomicU64,
 }
+
+// Not what a model of races puts in the place of an atomic: each stands for itself.
+type Seen = std::sync::atomic::AtomicU64;
 
 /// The right to send the one refresh of a verdict. It lapses at its deadline: the runtime that it
 /// was sent on may stand still.
@@ -93,18 +100,18 @@ impl Verdict {
         digest: KeyDigest,
         identity: Identity,
         app: Arc<App>,
-        state: StateId,
         end: End,
         sent: Sent,
-        revocations: &Revocations,
+        revocations: &Arc<Revocations>,
     ) -> Self {
         Self {
             subject: Subject::new(revocations, &digest, &identity, sent),
             digest,
             identity,
             app,
-            state,
-            end,
+            revocations: Arc::downgrade(revocations),
+            end: Seen::new(end.encoded()),
+            due: Seen::new(NEVER_DUE),
             withdrawn: AtomicBool::new(false),
             evicted: std::sync::atomic::AtomicBool::new(false),
             indeterminate: AtomicBool::new(false),
@@ -129,13 +136,18 @@ impl Verdict {
     /// How far it may be used now; `is_failing` says whether the gateway is known to fail now.
     pub(crate) fn age(&self, policy: &CachePolicy, is_failing: bool, now: Now) -> Age {
         let age = self.elapsed(now);
-        if self.end == End::Now || self.has_ended(now) {
-            return Age::Over;
+        let mut is_due = false;
+        // One load for a key of which nothing is known but that it is good.
+        if self.end.load(Ordering::Relaxed) != NO_END {
+            if self.is_for_once() || self.has_ended(now) {
+                return Age::Over;
+            }
+            is_due = self.is_due(now);
         }
-        if age < policy.fresh_for {
+        if age < policy.fresh_for && !is_due {
             return Age::Fresh;
         }
-        let stale = age - policy.fresh_for;
+        let stale = age.saturating_sub(policy.fresh_for);
         let in_grace = stale < policy.stale_if_error && !self.indeterminate.load(Ordering::Acquire);
         if stale < policy.stale_while_revalidate || (in_grace && is_failing) {
             // In a known outage nobody waits for another failure: one probe is sent behind.
@@ -168,11 +180,76 @@ impl Verdict {
         self.elapsed(now) >= span
     }
 
-    /// Whether the end that the gateway stated has come.
+    /// Whether the end that the gateway or a list has stated has come.
     pub(crate) fn has_ended(&self, now: Now) -> bool {
-        match self.end {
-            End::Unknown | End::Now => false,
-            End::At(end) => end.saturating_sub(self.sent().unix) <= self.elapsed(now),
+        let end = self.end();
+        end.is_some_and(|end| end.saturating_sub(self.sent().unix) <= self.elapsed(now))
+    }
+
+    /// When the credential ends, since 1970, where that is known.
+    pub(crate) fn end(&self) -> Option<Duration> {
+        match self.end.load(Ordering::Relaxed) {
+            NO_END | NO_END_BUT_DUE | FOR_ONCE => None,
+            end => Some(Duration::from_nanos(end)),
+        }
+    }
+
+    fn is_for_once(&self) -> bool {
+        self.end.load(Ordering::Relaxed) == FOR_ONCE
+    }
+
+    /// A list says when the credential ends, if ever.
+    pub(super) fn set_end(&self, end: Option<Duration>) {
+        let is_due = self.due.load(Ordering::Relaxed) != NEVER_DUE;
+        let end = match end {
+            Some(end) => End::At(end).encoded(),
+            None if is_due => NO_END_BUT_DUE,
+            None => NO_END,
+        };
+        self.end.store(end, Ordering::Relaxed);
+    }
+
+    /// Takes over when the credential ends from an older verdict about it, unless it says so itself.
+    pub(super) fn end_like(&self, older: &Self) {
+        if self.end.load(Ordering::Relaxed) == NO_END {
+            self.set_end(older.end());
+        }
+    }
+
+    /// Has it asked about again from this age on.
+    pub(super) fn set_due(&self, age: Duration) {
+        self.due.store(nanoseconds(age), Ordering::Relaxed);
+        let no_end = (NO_END, NO_END_BUT_DUE);
+        // In vain: then it has an end, and is looked at all the same.
+        let _ = self
+            .end
+            .compare_exchange(no_end.0, no_end.1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether it is to be asked about again, however young it is.
+    pub(super) fn is_due(&self, now: Now) -> bool {
+        self.due.load(Ordering::Relaxed) <= nanoseconds(self.elapsed(now))
+    }
+
+    /// The same yes with other permissions.
+    pub(super) fn with_permissions(&self, permissions: Permissions) -> Self {
+        let identity = Identity {
+            permissions,
+            ..self.identity.clone()
+        };
+        let load = |value: &Seen| Seen::new(value.load(Ordering::Relaxed));
+        Self {
+            digest: self.digest,
+            identity,
+            app: Arc::clone(&self.app),
+            revocations: Weak::clone(&self.revocations),
+            end: load(&self.end),
+            due: load(&self.due),
+            subject: self.subject.as_new(),
+            withdrawn: AtomicBool::new(self.withdrawn.load(Ordering::Acquire)),
+            evicted: std::sync::atomic::AtomicBool::new(false),
+            indeterminate: AtomicBool::new(self.indeterminate.load(Ordering::Acquire)),
+            refresh_at: AtomicU64::new(self.refresh_at.load(Ordering::Acquire)),
         }
     }
 
@@ -182,7 +259,7 @@ impl Verdict {
     }
 
     /// The time since the check was sent.
-    fn elapsed(&self, now: Now) -> Duration {
+    pub(super) fn elapsed(&self, now: Now) -> Duration {
         let sent = self.sent();
         // A suspended machine stops the monotonic clock; an administrator sets the wall clock
         // back. Whichever says that it was longer ago is believed.
@@ -233,6 +310,37 @@ impl Verdict {
         }
     }
 
+    /// Whether it is a verdict of the state that has these revocations.
+    pub(crate) fn is_of_state(&self, revocations: &Arc<Revocations>) -> bool {
+        self.revocations.as_ptr() == Arc::as_ptr(revocations)
+    }
+
+    /// What ends verdicts in its state; `None` if that is gone.
+    pub(crate) fn revocations(&self) -> Option<Arc<Revocations>> {
+        self.revocations.upgrade()
+    }
+
+    /// As whom those go by that wait for its end.
+    pub(crate) fn awaited(&self) -> Awaited<'_> {
+        let Identity { kind, key_id, .. } = self.identity;
+        Awaited {
+            digest: self.digest,
+            app: &self.identity.app_slug,
+            key_id: (kind == PrincipalKind::ApiKey).then_some(key_id),
+        }
+    }
+
+    /// When it ends by what was stated, on both clocks. `told` is what was said since it was filed.
+    pub(crate) fn ends_at(&self, told: Option<Option<Duration>>) -> Option<Now> {
+        let unix = told.unwrap_or_else(|| self.end())?;
+        let sent = self.sent();
+        let left = unix.saturating_sub(sent.unix);
+        Some(Now {
+            monotonic: sent.monotonic.saturating_add(left),
+            unix,
+        })
+    }
+
     /// Whether it is what the gateway said of this key.
     pub(super) fn is_of(&self, key: &VerdictKey) -> bool {
         self.digest == key.digest && self.identity.kind == key.kind
@@ -249,7 +357,7 @@ impl Verdict {
     }
 
     /// Takes it back for good: a later check said no.
-    pub(super) fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         self.withdrawn.store(true, Ordering::Release);
     }
 
@@ -270,6 +378,25 @@ impl Verdict {
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }
+
+impl End {
+    /// As an atomic can hold it.
+    fn encoded(self) -> u64 {
+        match self {
+            Self::Unknown => NO_END,
+            Self::At(end) => nanoseconds(end).max(FOR_ONCE + 1),
+            Self::Now => FOR_ONCE,
+        }
+    }
+}
+
+/// No end is known, and nothing else that would have to be looked at.
+const NO_END: u64 = u64::MAX;
+/// No end is known. When it is due is.
+const NO_END_BUT_DUE: u64 = u64::MAX - 1;
+/// [`End::Now`].
+const FOR_ONCE: u64 = 0;
+const NEVER_DUE: u64 = u64::MAX;
 
 impl fmt::Debug for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,7 @@ use super::Verifier;
 use crate::client::events::{Listener, ManagementEvent, Order, Outcome, RevocationId, Settled};
 use crate::gate::directory::AppChange;
 use crate::gate::request::credential::KeyDigest;
-use crate::gate::verdict::revocations::Name;
+use crate::gate::waiting::Name;
 
 impl Verifier {
     /// Lets the next request with this credential verify it anew.

@@ -5,7 +5,7 @@
 //! in the cache of [`verdict`](super::verdict). On the way, the [`directory`](super::directory) says
 //! whose the key is. What waits for a verification is resumed in the [`pipeline`](super::pipeline).
 //! `in_flight` has one verification per key, and `places` bounds how many checks are out at once.
-//! `events` takes what the gate's own client revokes and changes.
+//! `events` takes what the gate's own client revokes and changes, `watched` what lists of keys say.
 
 pub(crate) mod breaker;
 pub(crate) mod check;
@@ -14,6 +14,7 @@ pub(crate) mod in_flight;
 mod answer;
 mod events;
 mod places;
+mod watched;
 
 #[cfg(all(test, wacht_shuttle))]
 mod interleavings;
@@ -33,7 +34,8 @@ use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
 use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
-use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, StateId, Verdict};
+use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, Verdict};
+use crate::gate::waiting::{Awaited, Background};
 use crate::log::{GATE, Notice, Said};
 
 use self::answer::{GatewayAnswer, IndeterminateKind};
@@ -81,7 +83,6 @@ impl Verification {
 
 /// Everything a verification needs and everything it fills, shared by all clones of a layer.
 pub(crate) struct Verifier {
-    pub(crate) id: StateId,
     pub(crate) client: WachtClient,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
@@ -291,6 +292,14 @@ impl Verifier {
             // Of a key that is refused whatever its app says, nothing more is asked.
             false => self.directory.app(deployment, slug),
         };
+        let permissions = response.permissions.into_iter().collect();
+        let permissions = match check.key.kind {
+            PrincipalKind::ApiKey => {
+                let (key_id, sent) = (identity.key_id, open.sent().at);
+                self.cache.still_held(slug, key_id, sent, permissions)
+            }
+            PrincipalKind::OauthAccessToken => permissions,
+        };
         let end = match check.key.kind {
             PrincipalKind::ApiKey => End::Unknown,
             PrincipalKind::OauthAccessToken => {
@@ -310,18 +319,17 @@ impl Verifier {
                 workspace_id: identity.workspace_id,
                 organization_membership_id: identity.organization_membership_id,
                 workspace_membership_id: identity.workspace_membership_id,
-                permissions: app
-                    .permission_sets
-                    .share(response.permissions.into_iter().collect()),
+                permissions: app.permission_sets.share(permissions),
                 metadata: response.metadata,
             },
             app,
-            self.id,
             end,
             open.sent(),
             &self.cache.revocations,
         ));
-        self.cache.insert(open, &verdict, self.clock.now());
+        if self.cache.insert(open, &verdict, self.clock.now()) {
+            self.directory.app_in_use(verdict.app.slug());
+        }
         // Whoever uses it looks for what speaks against it.
         verification(verdict)
     }
@@ -329,7 +337,10 @@ impl Verifier {
     /// What is held and has been done so far, the cache settled first.
     pub(crate) fn stats(&self) -> AuthStats {
         self.cache.settle();
-        self.metrics.stats(&self.levels(), self.in_flight.len())
+        self.directory.settle_watch_figures();
+        let awaited_ends = self.cache.revocations.waiting.len();
+        self.metrics
+            .stats(&self.levels(), self.in_flight.len(), awaited_ends)
     }
 
     /// What is held, as far as that can be had at no cost: the cache may still have to settle.
@@ -343,7 +354,20 @@ impl Verifier {
             evicted_refused_keys: evictions.refused_keys(),
             limiter_subjects: self.limiter.subjects(),
             is_breaker_open: !self.breaker.is_closed(),
+            watch: self.directory.watch_figures(),
         }
+    }
+}
+
+impl Background for Verifier {
+    fn waited_for(&self, whose: Awaited<'_>, now: Now) {
+        if whose.key_id.is_some()
+            && let Some(index) = self.cache.index()
+            && index.add_app(whose.app, now)
+        {
+            self.directory.app_in_use(whose.app);
+        }
+        self.directory.waited_for(now);
     }
 }
 

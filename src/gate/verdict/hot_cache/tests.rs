@@ -3,11 +3,13 @@ use crate::gate::verdict::CachePolicy;
 use crate::gate::verdict::PrincipalKind;
 use crate::gate::verdict::cache::{Known, VerdictCache};
 use crate::gate::verdict::revocations::{Revocations, Sent};
-use crate::gate::verdict::tests::{DEADLINE, REASON, TTL, at, cache, checked, key, key_of, yes};
+use crate::gate::verdict::tests::{
+    DEADLINE, REASON, TTL, at, cache, checked, key, key_of, waiting, yes,
+};
 
 /// A yes that moka has never seen.
 fn of_itself(seconds: u64) -> Arc<Verdict> {
-    let revocations = Revocations::new(DEADLINE);
+    let revocations = Arc::new(Revocations::new(DEADLINE, waiting()));
     let sent = Sent {
         at: at(seconds),
         after: revocations.latest(),
@@ -72,7 +74,7 @@ fn a_verdict_that_moka_has_pushed_out_and_not_said_so_yet_is_withdrawn_with_a_no
 #[test]
 fn nothing_is_hot_that_the_cache_does_not_hold() {
     let policy = CachePolicy::default().capacity_bytes(8 << 10);
-    let cache = VerdictCache::new(policy, DEADLINE);
+    let cache = VerdictCache::new(policy, DEADLINE, waiting(), None);
     for number in 0..500 {
         let key = key_of(&format!("key {number}"));
         checked(&cache, key, at(1));
@@ -127,7 +129,7 @@ fn two_kinds_of_one_key_are_two_keys() {
 #[test]
 fn what_the_cache_has_no_room_for_is_not_hot() {
     let policy = CachePolicy::default().capacity_bytes(100);
-    let cache = VerdictCache::new(policy, DEADLINE);
+    let cache = VerdictCache::new(policy, DEADLINE, waiting(), None);
     let verdict = checked(&cache, key(), at(1));
     cache.look_up(&key(), at(1));
     cache.settle();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::gate::verdict::tests::{APP, KEY_ID, at, key, key_of, yes};
+use crate::gate::verdict::tests::{APP, KEY_ID, at, key, key_of, waiting, yes};
 use crate::gate::verdict::{Verdict, VerdictKey};
 
 const LIFETIME: Duration = Duration::from_secs(100);
@@ -9,8 +9,8 @@ const BY_KEY: Name<'static> = Name::Key {
 };
 const SOMEBODY_ELSE: Name<'static> = Name::KeyId(8);
 
-fn revocations() -> Revocations {
-    Revocations::new(LIFETIME)
+fn revocations() -> Arc<Revocations> {
+    Arc::new(Revocations::new(LIFETIME, waiting()))
 }
 
 /// Revokes what is named, by a call that is answered at once.
@@ -33,7 +33,7 @@ fn sent(revocations: &Revocations, seconds: u64) -> Sent {
 }
 
 /// A yes whose check is sent now.
-fn verdict(revocations: &Revocations, seconds: u64) -> Arc<Verdict> {
+fn verdict(revocations: &Arc<Revocations>, seconds: u64) -> Arc<Verdict> {
     yes(revocations, key(), sent(revocations, seconds))
 }
 
@@ -78,7 +78,7 @@ fn a_name_is_about_those_it_names_and_about_nobody_else() {
     ];
     for (name, named) in cases {
         let (revoked, fenced) = (revocations(), revocations());
-        let verdicts = |revocations: &Revocations| {
+        let verdicts = |revocations: &Arc<Revocations>| {
             [key(), token].map(|key| yes(revocations, key, sent(revocations, 1)))
         };
         let (of_revoked, of_fenced) = (verdicts(&revoked), verdicts(&fenced));
@@ -132,7 +132,7 @@ fn a_revocation_that_comes_late_begins_a_generation_of_its_own() {
 
 #[test]
 fn an_endless_policy_makes_endless_revocations() {
-    let revocations = Revocations::new(Duration::MAX);
+    let revocations = Arc::new(Revocations::new(Duration::MAX, waiting()));
     for seconds in 0..5 {
         revoke(
             &revocations,

@@ -1,0 +1,308 @@
+//! The watch: one list of keys after the other, of the apps whose keys are in use.
+//!
+//! An app comes in with its first verdict and goes when none of its verdicts may be used unasked any
+//! more. In between it has its [turn](turns) again and again: its list is read and handed to the
+//! [keys in use](keys_in_use). A key that a list lacks is looked for among the revoked ones before
+//! anything is made of it.
+//!
+//! It goes on without requests, too: a verdict can be used minutes after the last one.
+
+mod counters;
+mod keys_in_use;
+mod options;
+mod turns;
+
+use std::sync::Arc;
+use std::sync::Weak;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use self::counters::Counters;
+use self::counters::count;
+use self::turns::Next;
+use self::turns::Unread;
+use super::CALLS_A_MINUTE;
+use super::Contents;
+use super::Directory;
+use super::apps::CallSent;
+use super::budget::Budget;
+use super::trouble::NoAnswer;
+use crate::api::api_keys::KeyList;
+use crate::client::Error;
+use crate::client::WachtClient;
+use crate::clock::Now;
+use crate::clock::SleepUntil;
+use crate::gate::stats::WatchStats;
+use crate::log::GATE;
+use crate::log::Notice;
+
+pub(crate) use self::keys_in_use::{Judged, KeysInUse};
+pub use self::options::Watch;
+pub(super) use self::turns::Turns;
+
+/// Who is told of lists, and what was done.
+pub(super) struct Watching {
+    keys: Weak<dyn KeysInUse>,
+    counters: Counters,
+    /// That a list with revoked keys is too long.
+    too_many_revoked: Notice,
+}
+
+/// One step: what is asked, or how long nothing is.
+pub(super) enum Step {
+    List(AskedList),
+    Rest(SleepUntil, Arc<Notify>),
+}
+
+/// A list of keys that is asked for.
+pub(super) struct AskedList {
+    app: Arc<str>,
+    /// Where in the queue the app is; `None` for one that has the revoked keys, too.
+    place: Option<(Duration, u64)>,
+    number: u32,
+    sent: CallSent,
+    answer_limit: usize,
+}
+
+impl Directory {
+    /// Reads lists of keys from now on, for those who hold `keys`.
+    pub(crate) fn watch(&self, watch: Watch, keys: Weak<dyn KeysInUse>) {
+        let mut known = self.known();
+        known.budget = Budget::new(CALLS_BESIDE_LISTS);
+        known.turns = Some(Turns::new(watch));
+        // In vain the second time.
+        let _ = self.watching.set(Watching {
+            keys,
+            counters: Counters::default(),
+            too_many_revoked: Notice::new(),
+        });
+    }
+
+    /// The first key of an app has come into use.
+    pub(crate) fn app_in_use(self: &Arc<Self>, app: &Arc<str>) {
+        let now = self.clock.now();
+        let mut known = self.known();
+        if let Some(turns) = &mut known.turns {
+            turns.add(Arc::clone(app), now);
+            self.show_due(&known);
+        }
+        drop(known);
+        self.keep_current(now);
+    }
+
+    /// What the watch does and has done; `None` where it is off. Without waiting for anybody: as it
+    /// was after the last list.
+    pub(crate) fn watch_figures(&self) -> Option<WatchStats> {
+        Some(self.watching.get()?.counters.read())
+    }
+
+    /// Brings the figures up to date.
+    pub(crate) fn settle_watch_figures(&self) {
+        if self.watching.get().is_some() {
+            let (known, now) = (self.known(), self.clock.now());
+            self.set_figures(&known, now);
+        }
+    }
+
+    fn set_figures(&self, known: &Contents, now: Now) {
+        if let (Some(watching), Some(turns)) = (self.watching.get(), &known.turns) {
+            let longest = turns.longest_unseen(&known.budget, now);
+            let counters = &watching.counters;
+            counters.set(longest, turns.apps(), turns.left_out());
+        }
+    }
+
+    /// What to ask next, or how long to rest, unless the claim is another's or no app is in use.
+    pub(super) fn next_list(&self, claim: u64) -> Option<Step> {
+        let now = self.clock.now();
+        let keys = self.watching.get()?.keys.upgrade()?;
+        let mut known = self.known();
+        let Contents { turns, budget, .. } = &mut *known;
+        let turns = turns
+            .as_mut()
+            .filter(|turns| turns.claim.is_held_by(claim))?;
+        let next = turns.next(budget, &*keys, now);
+        let step = match next {
+            Ok(next) => {
+                turns.claim.renew(self.lapses_at(now));
+                let answer_limit = turns.watch.answer_limit;
+                let sent = known.sent(now);
+                let number = keys.list_begins();
+                let (app, place, answer_limit) = match next {
+                    Next::List(place, app) => (app, Some(place), answer_limit),
+                    Next::Confirmation(app) => {
+                        let answer_limit = answer_limit.saturating_mul(WITH_REVOKED);
+                        (app, None, answer_limit)
+                    }
+                };
+                Some(Step::List(AskedList {
+                    app,
+                    place,
+                    number,
+                    sent,
+                    answer_limit,
+                }))
+            }
+            Err(Some(due_at)) => {
+                let until = Now {
+                    monotonic: due_at,
+                    unix: Duration::MAX,
+                };
+                turns.claim.renew(self.lapses_at(until));
+                let rest = self.clock.sleep_until(until);
+                Some(Step::Rest(rest, Arc::clone(&turns.news)))
+            }
+            Err(None) => {
+                turns.claim.release(Duration::MAX);
+                None
+            }
+        };
+        self.show_due(&known);
+        self.set_figures(&known, now);
+        step
+    }
+
+    fn take_list(self: &Arc<Self>, asked: &AskedList, answer: Result<KeyList, NoAnswer>) {
+        let Some(watching) = self.watching.get() else {
+            return;
+        };
+        let list = match answer {
+            Ok(list) => list,
+            Err(reason) => return self.no_list(asked, watching, &reason),
+        };
+        let Some(keys) = watching.keys.upgrade() else {
+            return;
+        };
+        let app = &asked.app;
+        let Some(place) = asked.place else {
+            count(&watching.counters.confirmations);
+            let mut known = self.known();
+            let Some(turns) = &mut known.turns else {
+                return;
+            };
+            turns.backoff.clear();
+            let missing = turns.confirmed(app);
+            drop(known);
+            return keys.take_confirmation(app, &missing, Some(&list));
+        };
+        count(&watching.counters.lists);
+        let judged = keys.take_list(app, &list, asked.number, asked.sent.at);
+        if let Some(turns) = &mut self.known().turns {
+            turns.backoff.clear();
+            turns.read(place, judged, asked.sent.at.monotonic);
+        }
+    }
+
+    /// The list did not come, or says nothing: it changes nothing.
+    fn no_list(self: &Arc<Self>, asked: &AskedList, watching: &Watching, reason: &NoAnswer) {
+        let now = self.clock.now();
+        count(&watching.counters.failed);
+        let mut known = self.known();
+        if reason.is_too_many() {
+            known.budget.too_many(asked.sent.at);
+        }
+        let Some(turns) = &mut known.turns else {
+            return;
+        };
+        if reason.is_about_all() && !reason.is_too_many() {
+            turns.backoff.failed(asked.sent.at);
+        }
+        let is_too_long = reason.is_too_long();
+        let mut given_up = Vec::new();
+        let is_left_out = match asked.place {
+            Some(place) if is_too_long => turns.not_read(place, Unread::TooLong, now),
+            Some(place) => turns.not_read(place, Unread::Failed, now),
+            None => {
+                if !reason.is_about_all() || turns.gives_up(&asked.app) {
+                    given_up = turns.confirmed(&asked.app);
+                }
+                false
+            }
+        };
+        drop(known);
+        if is_left_out {
+            tracing::warn!(
+                target: GATE,
+                app = &*asked.app,
+                answer_limit = asked.answer_limit,
+                "the list of an app's keys is too long: the watch leaves the app out"
+            );
+        } else if !is_too_long {
+            self.tell(reason, asked.sent, WHAT_FAILS);
+        } else if asked.place.is_none() && watching.too_many_revoked.is_first() {
+            tracing::warn!(
+                target: GATE,
+                app = &*asked.app,
+                answer_limit = asked.answer_limit,
+                "the list of an app's revoked keys is too long: keys of it are refused when the gateway says so"
+            );
+        }
+        if let (false, Some(keys)) = (given_up.is_empty(), watching.keys.upgrade()) {
+            keys.take_confirmation(&asked.app, &given_up, None);
+        }
+        if reason.is_app_not_found() {
+            self.look_up_soon(&asked.app);
+        }
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// Asks and takes what comes, or rests.
+    pub(super) async fn take(
+        self,
+        directory: &Weak<Directory>,
+        client: WachtClient,
+        deadline: Duration,
+    ) {
+        match self {
+            Self::List(asked) => asked.send(directory, &client, deadline).await,
+            Self::Rest(rest, news) => {
+                tokio::select! {
+                    () = rest => {}
+                    () = news.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+// === impl AskedList ===
+
+impl AskedList {
+    async fn send(self, directory: &Weak<Directory>, client: &WachtClient, deadline: Duration) {
+        let list = client.api_keys().list_api_keys(&*self.app);
+        let list = list.include_inactive(self.place.is_none());
+        let body = list.body(deadline, self.answer_limit).await;
+        let is_long = body.as_ref().is_ok_and(|body| body.len() > SHORT);
+        let directory = Weak::clone(directory);
+        let take = move || {
+            let Some(directory) = directory.upgrade() else {
+                return;
+            };
+            // Nothing is in use before that is known.
+            let deployment = directory.deployment().unwrap_or_default();
+            let decode = |body: bytes::Bytes| KeyList::decode(&body, deployment, &self.app);
+            let answer: Result<_, Error> = body.and_then(decode);
+            directory.take_list(&self, answer.map_err(NoAnswer::Failed));
+        };
+        match is_long {
+            // Requests of the same thread would have to wait.
+            true => drop(tokio::task::spawn_blocking(take).await),
+            false => take(),
+        }
+    }
+}
+
+/// How many calls are left for the lists of apps and single look-ups where lists of keys are read:
+/// the others are theirs.
+const CALLS_BESIDE_LISTS: std::num::NonZeroUsize =
+    std::num::NonZeroUsize::new(CALLS_A_MINUTE.get() / 2).unwrap();
+/// How many times as long a list with the revoked keys may be: it is read when one is missing, and has
+/// all keys that there ever were.
+const WITH_REVOKED: usize = 8;
+const WHAT_FAILS: &str = "could not read the keys of an app: what ends elsewhere is not seen";
+/// Bytes of a list that is taken at once, in some hundred microseconds.
+const SHORT: usize = 64 << 10;

@@ -1,0 +1,169 @@
+//! What a list of keys says of the verdicts of an app.
+//!
+//! A list comes from the database, which is up to 60 s ahead of the gateway, and was sent at some
+//! moment. Of a key whose verdict was filed after that moment it says nothing but that it was or was
+//! not there.
+
+use std::sync::Arc;
+
+use crate::api::api_keys::{KeyList, ListedKey};
+use crate::clock::Now;
+use crate::gate::directory::Judged;
+use crate::gate::permission::Permissions;
+use crate::gate::verdict::cache::VerdictCache;
+use crate::gate::verdict::key_index::{Difference, KeyInUse, KeyIndex, seen_by_gateway};
+use crate::gate::verdict::revocations::EventNumber;
+use crate::gate::verdict::verdict::{Age, Verdict};
+
+impl VerdictCache {
+    /// Takes what a list says that was sent then, under this number. Gives what is left to do, and the
+    /// keys that it shows as revoked.
+    pub(crate) fn take_list(
+        &self,
+        app: &str,
+        list: &KeyList,
+        number: u32,
+        sent: Now,
+        now: Now,
+    ) -> (Judged, Vec<i64>) {
+        let mut judged = Judged::default();
+        let mut revoked = Vec::new();
+        let Some(index) = self.index() else {
+            return (judged, revoked);
+        };
+        let mut after = None;
+        loop {
+            let keys = index.keys_after(app, after);
+            let Some(last) = keys.last() else {
+                return (judged, revoked);
+            };
+            after = Some(last.key_id);
+            for key in &keys {
+                if !self.is_in_use(&key.verdict, now) {
+                    continue;
+                }
+                match list.get(key.key_id) {
+                    Some(row) if row.is_revoked() => revoked.push(key.key_id),
+                    Some(row) if key.last < number => self.follow(index, key, row, sent, now),
+                    Some(row) => judged.is_overtaken |= is_disputed(&key.verdict, row),
+                    None if key.first < number && !key.verdict.is_due(now) => {
+                        judged.missing.push(key.key_id);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// What the gateway says that a key may do, by a check that was sent then, but for what a list has
+    /// taken from it since the gateway looked.
+    pub(crate) fn still_held(
+        &self,
+        app: &str,
+        key_id: i64,
+        sent: Now,
+        permissions: Permissions,
+    ) -> Permissions {
+        match self.index() {
+            Some(index) => index.still_held(app, key_id, sent, permissions),
+            None => permissions,
+        }
+    }
+
+    /// Nobody knows what has become of this key: it is verified again, some time within
+    /// `stale_while_revalidate`.
+    pub(crate) fn verify_again(&self, app: &str, key_id: i64, now: Now) {
+        let index = self.index();
+        if let Some(verdict) = index.and_then(|index| index.unlisted(app, key_id)) {
+            let spread = self.policy.stale_while_revalidate;
+            verdict.set_due(verdict.elapsed(now).saturating_add(share(key_id, spread)));
+        }
+    }
+
+    /// Whether neither list has this key, which no request has shown since.
+    pub(crate) fn is_unlisted(&self, app: &str, key_id: i64) -> bool {
+        let index = self.index();
+        index.is_some_and(|index| index.is_unlisted(app, key_id))
+    }
+
+    /// Whether a request could be let in by it without anybody being asked.
+    fn is_in_use(&self, verdict: &Verdict, now: Now) -> bool {
+        let contradiction = verdict.contradiction(&self.revocations, EventNumber::LAST, now);
+        contradiction.is_none() && verdict.age(&self.policy, true, now) != Age::Over
+    }
+
+    /// What the list says of a key that it had heard of goes into its verdict.
+    fn follow(&self, index: &KeyIndex, key: &KeyInUse, row: &ListedKey, sent: Now, now: Now) {
+        let verdict = &key.verdict;
+        verdict.set_end(row.ends_at());
+        let listed = row.permissions();
+        let held = &verdict.identity.permissions;
+        if held.iter().eq(listed.iter().copied()) {
+            if key.difference.added_at.is_some() {
+                let difference = Difference {
+                    added_at: None,
+                    ..key.difference.clone()
+                };
+                index.set_difference(verdict, difference);
+            }
+            return;
+        }
+        let is_listed = |name: &str| listed.binary_search(&name).is_ok();
+        let mut difference = key.difference.clone();
+        // What was taken and given back is no longer taken.
+        difference.withdrawn = difference.withdrawn.and_then(|(names, at)| {
+            let names: Permissions = names.iter().filter(|name| !is_listed(name)).collect();
+            (!names.is_empty()).then_some((names, at))
+        });
+        if !held.contains_all(&listed) {
+            let added_at = *difference.added_at.get_or_insert(sent.monotonic);
+            self.ask_for_more(verdict, added_at, now);
+        } else {
+            difference.added_at = None;
+        }
+        if held.iter().all(is_listed) {
+            return index.set_difference(verdict, difference);
+        }
+        let kept: Permissions = held.iter().filter(|name| is_listed(name)).collect();
+        let gone = held.iter().filter(|name| !is_listed(name));
+        let before = difference
+            .withdrawn
+            .iter()
+            .flat_map(|(names, _)| names.iter());
+        let gone: Permissions = gone.chain(before).collect();
+        difference.withdrawn = Some((gone, sent.monotonic));
+        let kept = verdict.app.permission_sets.share(kept);
+        self.replace(verdict, &Arc::new(verdict.with_permissions(kept)), |by| {
+            index.replace(verdict, by, difference);
+        });
+    }
+
+    /// The list has a permission that the verdict lacks: the gateway is asked now, and once more when
+    /// it must have seen what the list showed. If it still does not say so then, it never will.
+    fn ask_for_more(&self, verdict: &Verdict, added_at: std::time::Duration, now: Now) {
+        let sent = verdict.sent().monotonic;
+        let seen_at = seen_by_gateway(added_at);
+        if sent < added_at {
+            verdict.set_due(verdict.elapsed(now));
+        } else if sent < seen_at {
+            verdict.set_due(seen_at.saturating_sub(sent));
+        }
+    }
+}
+
+/// Whether the verdict holds what the list lacks or the other way round.
+fn is_disputed(verdict: &Verdict, row: &ListedKey) -> bool {
+    let held = verdict.identity.permissions.iter();
+    !held.eq(row.permissions()) || verdict.end() != row.ends_at()
+}
+
+/// A part of the span that differs from key to key.
+fn share(key_id: i64, span: std::time::Duration) -> std::time::Duration {
+    const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
+    let scattered = key_id.cast_unsigned().wrapping_mul(GOLDEN_RATIO) >> 54;
+    // Ten bits are left.
+    span.mul_f64(scattered as f64 / 1024.0)
+}
+
+#[cfg(test)]
+mod tests;

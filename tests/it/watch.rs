@@ -1,0 +1,336 @@
+//! What ends elsewhere is seen by lists of keys.
+
+mod bound;
+mod ends;
+mod many;
+mod permissions;
+mod races;
+mod troubles;
+
+use std::time::Duration;
+
+use wacht_auth::dev::{DevKey, DevRule, On};
+use wacht_auth::{
+    AuthContext, PrincipalKind, RejectionKind, WachtAuthLayer, WachtAuthLayerBuilder, Watch,
+    WatchStats,
+};
+
+use crate::scene::{Echo, Scene, eventually};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+const LAG: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A Wacht whose gateway says yes for 60 s more, and a gate that watches.
+struct Watched {
+    scene: Scene,
+    layer: WachtAuthLayer,
+    echo: Echo,
+}
+
+impl Watched {
+    async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    async fn with(options: impl FnOnce(WachtAuthLayerBuilder) -> WachtAuthLayerBuilder) -> Self {
+        let scene = Scene::lagging(LAG).await;
+        let builder = scene.builder().watch(Watch::every(INTERVAL));
+        let layer = options(builder).build().unwrap();
+        let echo = Echo::behind(layer.clone());
+        Self { scene, layer, echo }
+    }
+
+    /// A key that has been shown, and whose app's list has been read since.
+    async fn known_key(&self) -> DevKey {
+        let key = self.scene.key();
+        self.show(&key).await;
+        key
+    }
+
+    /// Shows the key, and has the list of its app read.
+    async fn show(&self, key: &DevKey) {
+        self.assert_admitted(key).await;
+        self.next_list().await;
+    }
+
+    fn stats(&self) -> WatchStats {
+        self.layer.handle().stats().watch.unwrap()
+    }
+
+    /// Moves the clock to where the next list is due, and waits for it. What the one before called for
+    /// is done by then.
+    async fn next_list(&self) {
+        eventually(async || self.stats().lists > 0 && self.is_resting()).await;
+        let lists = self.stats().lists;
+        self.scene.clock.advance(INTERVAL);
+        eventually(async || self.stats().lists > lists && self.is_resting()).await;
+    }
+
+    /// Whether every list that was asked for has been taken.
+    fn is_resting(&self) -> bool {
+        let stats = self.stats();
+        let asked = self.asked().len() as u64;
+        asked == stats.lists + stats.confirmations + stats.failed
+    }
+
+    /// The key is refused without the clock being moved: the list that is due says so.
+    async fn assert_refused_soon(&self, key: &DevKey) {
+        eventually(async || {
+            let met = self.echo.get(key.secret()).await;
+            met.kind() == Some(RejectionKind::InvalidKey)
+        })
+        .await;
+    }
+
+    async fn assert_admitted(&self, key: &DevKey) {
+        self.echo.get(key.secret()).await.assert_ok();
+    }
+
+    async fn assert_refused(&self, key: &DevKey) {
+        let met = self.echo.get(key.secret()).await;
+        met.assert_refused(RejectionKind::InvalidKey);
+    }
+
+    /// The queries of the lists that were asked for.
+    fn asked(&self) -> Vec<Option<String>> {
+        let entries = self.scene.wacht.journal().entries();
+        let lists = entries.into_iter().filter(|entry| is_list(&entry.path));
+        lists.map(|entry| entry.query).collect()
+    }
+
+    /// The permissions that a request with this key has.
+    async fn held(&self, key: &DevKey) -> Vec<String> {
+        let met = self.echo.get(key.secret()).await;
+        met.assert_ok();
+        let caller = met.caller.unwrap();
+        caller.permissions().iter().map(str::to_owned).collect()
+    }
+}
+
+fn is_list(path: &str) -> bool {
+    path.starts_with("/api-auth/apps/") && path.ends_with("/keys")
+}
+
+/// Requests for the list of the app `orders`.
+fn on_lists() -> On {
+    On::Path("/api-auth/apps/orders/keys".to_owned())
+}
+
+#[tokio::test]
+async fn a_key_revoked_elsewhere_is_refused_after_the_next_list() {
+    let watched = Watched::new().await;
+    let (key, other) = (watched.known_key().await, watched.known_key().await);
+    watched.scene.wacht.revoke(key.key_id());
+    watched.assert_admitted(&key).await;
+    watched.next_list().await;
+    watched.assert_refused_soon(&key).await;
+    watched.assert_admitted(&other).await;
+    assert_eq!(watched.stats().confirmations, 1);
+    let asked = watched.asked();
+    assert_eq!(
+        asked.last().unwrap().as_deref(),
+        Some("include_inactive=true")
+    );
+}
+
+#[tokio::test]
+async fn a_key_rotated_elsewhere_is_refused_and_its_successor_is_not() {
+    let watched = Watched::new().await;
+    let old = watched.known_key().await;
+    let elsewhere = watched.scene.wacht.client();
+    let rotate = elsewhere.api_keys().rotate_api_key("orders", old.key_id());
+    let new = rotate.send().await.unwrap();
+    watched.echo.get(&new.secret).await.assert_ok();
+    watched.next_list().await;
+    watched.assert_refused_soon(&old).await;
+    watched.echo.get(&new.secret).await.assert_ok();
+}
+
+#[tokio::test]
+async fn the_stale_yes_of_the_gateway_does_not_pass_after_a_list_has_contradicted_it() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    watched.scene.wacht.revoke(key.key_id());
+    watched.next_list().await;
+    watched.assert_refused_soon(&key).await;
+    for _ in 0..12 {
+        watched.layer.handle().invalidate_all();
+        watched.assert_refused(&key).await;
+        watched.scene.clock.advance(INTERVAL);
+    }
+    let checks = watched.scene.wacht.journal().checks();
+    watched.assert_refused(&key).await;
+    assert_eq!(
+        watched.scene.wacht.journal().checks(),
+        checks,
+        "nor is it asked about"
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_no_list_has_is_verified_again_and_not_refused_for_that() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    watched.scene.wacht.delete_key(key.key_id());
+    watched.next_list().await;
+    eventually(async || watched.stats().confirmations == 1).await;
+    // Some time within `stale_while_revalidate` it is asked about, though it is fresh.
+    let checks = watched.scene.wacht.journal().checks();
+    let mut is_asked_about = false;
+    for _ in 0..5 {
+        watched.assert_admitted(&key).await;
+        is_asked_about |= watched.scene.wacht.journal().checks() > checks;
+        watched.next_list().await;
+    }
+    assert!(is_asked_about);
+    // For as long as nobody has asked, there is nothing to be confirmed.
+    assert!(watched.stats().confirmations < 6, "{:?}", watched.stats());
+    // The gateway has the last word, once its own memory is over.
+    watched.scene.clock.advance(LAG);
+    watched.assert_refused_soon(&key).await;
+}
+
+#[tokio::test]
+async fn what_our_own_client_has_revoked_is_not_confirmed() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    watched.layer.handle().revoke_key_id(key.key_id());
+    watched.scene.wacht.revoke(key.key_id());
+    watched.next_list().await;
+    watched.next_list().await;
+    assert_eq!(watched.stats().confirmations, 0);
+    watched.assert_refused(&key).await;
+}
+
+#[tokio::test]
+async fn a_list_with_many_keys_is_held_against_each_of_them() {
+    let watched = Watched::new().await;
+    let limits = [DevRule::per_key(1_000_000, "minute", 1)];
+    watched.scene.wacht.set_scheme("orders", limits);
+    let keys: Vec<DevKey> = (0..1_200).map(|_| watched.scene.key()).collect();
+    for key in &keys {
+        watched.assert_admitted(key).await;
+    }
+    watched.next_list().await;
+    let revoked: Vec<&DevKey> = keys.iter().step_by(97).collect();
+    for key in &revoked {
+        watched.scene.wacht.revoke(key.key_id());
+    }
+    watched.next_list().await;
+    for key in &revoked {
+        watched.assert_refused_soon(key).await;
+    }
+    let mut admitted = 0;
+    for key in &keys {
+        let met = watched.echo.get(key.secret()).await;
+        admitted += usize::from(met.status == http::StatusCode::OK);
+    }
+    assert_eq!(admitted, keys.len() - revoked.len());
+    assert_eq!(watched.stats().confirmations, 1);
+}
+
+#[tokio::test]
+async fn a_deactivated_app_is_left_to_the_list_of_apps_and_a_deleted_one_is_seen_at_once() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    watched.scene.wacht.set_app_active("orders", false);
+    watched.next_list().await;
+    watched.next_list().await;
+    assert_eq!(watched.stats().confirmations, 0, "its keys are all there");
+    watched.scene.wacht.set_app_active("orders", true);
+    watched.assert_admitted(&key).await;
+
+    watched.scene.wacht.delete_app("orders");
+    let failed = watched.stats().failed;
+    watched.scene.clock.advance(INTERVAL);
+    eventually(async || watched.stats().failed > failed).await;
+    watched.assert_refused_soon(&key).await;
+}
+
+#[tokio::test]
+async fn keys_of_an_app_made_anew_are_not_those_of_the_one_before() {
+    let watched = Watched::new().await;
+    let old = watched.known_key().await;
+    watched.scene.wacht.delete_app("orders");
+    let new = watched.scene.key();
+    watched.assert_admitted(&new).await;
+    watched.next_list().await;
+    watched.next_list().await;
+    watched.assert_admitted(&new).await;
+    watched.scene.clock.advance(LAG);
+    watched.assert_refused_soon(&old).await;
+    watched.assert_admitted(&new).await;
+}
+
+#[tokio::test]
+async fn tokens_are_in_no_list_and_judged_by_none() {
+    let scene = Scene::lagging(LAG).await;
+    let watch = Watch::every(INTERVAL);
+    let layer = scene.builder().watch(watch).build().unwrap();
+    let layer = layer.accept_oauth_tokens();
+    let token = scene.wacht.issue_token("orders").issue();
+    let gate = layer.handle();
+    let context = AuthContext::new("/");
+    for _ in 0..4 {
+        let caller = gate
+            .authenticate_key(token.secret(), &context)
+            .await
+            .unwrap();
+        assert_eq!(caller.kind(), PrincipalKind::OauthAccessToken);
+        scene.clock.advance(INTERVAL);
+    }
+    let watch = gate.stats().watch.unwrap();
+    assert_eq!((watch.apps, watch.lists), (0, 0));
+}
+
+#[tokio::test]
+async fn lists_of_apps_that_are_not_accepted_are_not_read() {
+    let watched = Watched::with(|builder| builder.app("orders")).await;
+    let strangers = watched.scene.wacht.issue_key("billing").issue();
+    watched.assert_refused(&strangers).await;
+    watched.known_key().await;
+    let entries = watched.scene.wacht.journal().entries();
+    assert!(!entries.iter().any(|entry| entry.path.contains("billing")));
+    assert_eq!(watched.stats().apps, 1);
+}
+
+#[tokio::test]
+async fn it_goes_on_without_requests_for_as_long_as_a_verdict_may_be_used() {
+    let watched = Watched::new().await;
+    watched.known_key().await;
+    // That is 330 s with the default policy.
+    for _ in 0..64 {
+        watched.next_list().await;
+    }
+    watched.scene.clock.advance(INTERVAL);
+    eventually(async || watched.stats().apps == 0).await;
+    let asked = watched.asked().len();
+    watched.scene.clock.advance(20 * INTERVAL);
+    assert_eq!((watched.asked().len(), watched.stats().apps), (asked, 0));
+    // And begins again with the next one.
+    watched.known_key().await;
+    assert!(watched.asked().len() > asked);
+}
+
+#[tokio::test]
+async fn without_a_watch_no_list_is_read() {
+    let scene = Scene::lagging(LAG).await;
+    let echo = Echo::behind(scene.layer());
+    let key = scene.key();
+    for _ in 0..10 {
+        echo.get(key.secret()).await.assert_ok();
+        scene.clock.advance(INTERVAL);
+    }
+    let entries = scene.wacht.journal().entries();
+    assert!(!entries.iter().any(|entry| is_list(&entry.path)));
+    assert_eq!(scene.layer().handle().stats().watch, None);
+}
+
+#[test]
+fn no_interval_is_too_short_and_no_budget_too_small() {
+    assert_eq!(Watch::every(Duration::ZERO), Watch::every(SECOND));
+    assert_ne!(Watch::every(2 * SECOND), Watch::every(SECOND));
+    let none = Watch::every(SECOND).calls_a_minute(0);
+    assert_eq!(none, Watch::every(SECOND).calls_a_minute(1));
+}

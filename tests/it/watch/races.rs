@@ -1,0 +1,171 @@
+//! Lists on their way, and what happens meanwhile.
+
+use super::*;
+use crate::scene::landed;
+
+/// Holds back the list that is due, and waits until Wacht has decided what is in it.
+async fn held_list(watched: &Watched) -> wacht_auth::dev::Held {
+    eventually(async || watched.stats().lists > 0 && watched.is_resting()).await;
+    let asked = watched.asked().len();
+    let held = watched.scene.wacht.hold(on_lists());
+    watched.scene.clock.advance(INTERVAL);
+    eventually(async || watched.asked().len() > asked).await;
+    held
+}
+
+#[tokio::test]
+async fn a_key_made_while_a_list_is_under_way_is_not_refused_by_it() {
+    let watched = Watched::new().await;
+    watched.known_key().await;
+    let held = held_list(&watched).await;
+    let key = watched.scene.key();
+    watched.assert_admitted(&key).await;
+    held.release();
+    eventually(async || watched.is_resting()).await;
+    watched.next_list().await;
+    watched.assert_admitted(&key).await;
+    assert_eq!(watched.stats().confirmations, 0);
+}
+
+#[tokio::test]
+async fn a_key_verified_while_a_list_is_under_way_is_not_refused_by_it() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    let held = held_list(&watched).await;
+    watched.layer.handle().invalidate_all();
+    watched.assert_admitted(&key).await;
+    held.release();
+    eventually(async || watched.is_resting()).await;
+    watched.assert_admitted(&key).await;
+    watched.next_list().await;
+    watched.assert_admitted(&key).await;
+    assert_eq!(watched.stats().confirmations, 0);
+}
+
+#[tokio::test]
+async fn a_key_revoked_while_it_is_verified_anew_is_found_by_the_list_under_way() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    watched.scene.wacht.revoke(key.key_id());
+    let held = held_list(&watched).await;
+    // By the gateway's stale yes.
+    watched.scene.clock.advance(40 * SECOND);
+    watched.assert_admitted(&key).await;
+    landed(&watched.layer).await;
+    held.release();
+    watched.assert_refused_soon(&key).await;
+}
+
+#[tokio::test]
+async fn a_key_rotated_while_a_list_is_under_way_is_refused_by_the_next() {
+    let watched = Watched::new().await;
+    let old = watched.known_key().await;
+    let held = held_list(&watched).await;
+    let elsewhere = watched.scene.wacht.client();
+    let rotate = elsewhere.api_keys().rotate_api_key("orders", old.key_id());
+    // A list is held back whoever asks for it, a rotation is not.
+    let new = rotate.send().await.unwrap();
+    watched.echo.get(&new.secret).await.assert_ok();
+    held.release();
+    eventually(async || watched.is_resting()).await;
+    watched.assert_admitted(&old).await;
+    watched.echo.get(&new.secret).await.assert_ok();
+    watched.next_list().await;
+    watched.assert_refused_soon(&old).await;
+    watched.echo.get(&new.secret).await.assert_ok();
+}
+
+#[tokio::test]
+async fn what_a_role_loses_while_a_key_is_verified_anew_is_taken_by_the_list_that_follows_at_once()
+{
+    let watched = Watched::new().await;
+    let key = watched.scene.wacht.issue_key("orders");
+    let key = key.role_permissions(["refund"]).issue();
+    watched.show(&key).await;
+    watched
+        .scene
+        .wacht
+        .set_role_permissions(key.key_id(), [""; 0]);
+    let held = held_list(&watched).await;
+    watched.layer.handle().invalidate_all();
+    assert_eq!(watched.held(&key).await, ["refund"]);
+    held.release();
+    // Without the clock being moved.
+    eventually(async || watched.held(&key).await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_takes_no_list_with_it() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    let held = watched.scene.wacht.hold_checks();
+    watched.layer.handle().invalidate_all();
+    let journal = watched.scene.wacht.journal();
+    let checks = journal.checks();
+    let request = watched.echo.spawn_get(key.secret());
+    journal.wait_for_checks(checks + 1).await;
+    request.abort();
+    held.release();
+    landed(&watched.layer).await;
+    watched.scene.wacht.revoke(key.key_id());
+    watched.next_list().await;
+    watched.assert_refused_soon(&key).await;
+}
+
+/// A runtime that is dropped in the middle of a list leaves it to another.
+#[test]
+fn a_list_that_a_dropped_runtime_has_begun_is_read_by_another() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let (watched, key, held) = first.block_on(async {
+        let watched = Watched::new().await;
+        let key = watched.known_key().await;
+        watched.scene.wacht.revoke(key.key_id());
+        let held = held_list(&watched).await;
+        (watched, key, held)
+    });
+    drop(first);
+    held.release();
+    // So far apart are two lists.
+    watched.scene.clock.advance(2 * SECOND);
+    second.block_on(watched.assert_refused_soon(&key));
+}
+
+/// The same where nobody sends a request: who waits for the end of a key goes on.
+#[test]
+fn a_list_that_a_dropped_runtime_has_begun_is_read_for_those_who_wait() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let (watched, ended, held) = first.block_on(async {
+        let watched = Watched::new().await;
+        let key = watched.known_key().await;
+        let gate = watched.layer.handle();
+        let caller = gate
+            .authenticate_key(key.secret(), &AuthContext::new("/"))
+            .await;
+        let caller = caller.unwrap();
+        // Both runtimes have somebody who waits.
+        tokio::spawn(caller.ended());
+        tokio::task::yield_now().await;
+        watched.scene.wacht.revoke(key.key_id());
+        let held = held_list(&watched).await;
+        (watched, caller.ended(), held)
+    });
+    let ended = second.spawn(ended);
+    second.block_on(eventually(async || {
+        watched.layer.handle().stats().awaited_ends == 2
+    }));
+    drop(first);
+    held.release();
+    watched.scene.clock.advance(2 * SECOND);
+    second.block_on(async {
+        let soon = tokio::time::timeout(Duration::from_secs(20), ended);
+        soon.await.expect("it has been told").unwrap();
+    });
+}

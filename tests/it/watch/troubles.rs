@@ -1,0 +1,183 @@
+//! Lists that do not come, or say nothing.
+
+use wacht_auth::dev::Fault;
+
+use super::*;
+use crate::scene::landed;
+
+/// A list that goes wrong in this way changes nothing, and the next one is read.
+async fn changes_nothing(fault: Fault) {
+    let watched = Watched::with(|builder| builder.deadline(SECOND)).await;
+    let (key, revoked) = (watched.known_key().await, watched.known_key().await);
+    watched.scene.wacht.revoke(revoked.key_id());
+    watched.scene.wacht.fault(on_lists(), fault.clone());
+    watched.scene.clock.advance(INTERVAL);
+    eventually(async || watched.stats().failed == 1).await;
+    watched.assert_admitted(&key).await;
+    watched.assert_admitted(&revoked).await;
+    let unseen = watched.stats().longest_unseen;
+    assert!(unseen >= 2 * INTERVAL, "{fault:?} {unseen:?}");
+
+    watched.scene.wacht.clear_faults();
+    watched.next_list().await;
+    watched.assert_refused_soon(&revoked).await;
+    watched.assert_admitted(&key).await;
+    eventually(async || watched.stats().longest_unseen == INTERVAL).await;
+}
+
+#[tokio::test]
+async fn a_list_that_fails_is_cut_or_garbled_changes_nothing() {
+    for fault in [
+        Fault::Status(500),
+        Fault::Status(401),
+        Fault::Status(404),
+        Fault::HalfAnswer,
+        Fault::Drop,
+        Fault::body(200, "application/json", "{\"keys\":[]"),
+        Fault::body(200, "application/json", "{\"keys\":[{\"id\":\"1\"}]}"),
+        Fault::body(200, "application/json", "{\"keys\":[],\"has_more\":true}"),
+        Fault::body(200, "text/html", "<p>soon</p>"),
+    ] {
+        changes_nothing(fault).await;
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_never_comes_changes_nothing() {
+    changes_nothing(Fault::Hang).await;
+}
+
+#[tokio::test]
+async fn an_empty_list_refuses_nobody_before_another_shows_the_keys_as_revoked() {
+    let watched = Watched::new().await;
+    let keys = [watched.known_key().await, watched.known_key().await];
+    let empty = Fault::body(200, "application/json", "{\"keys\":[]}");
+    watched
+        .scene
+        .wacht
+        .fault_times(on_lists(), empty.clone(), 1);
+    watched.next_list().await;
+    eventually(async || watched.stats().confirmations == 1).await;
+    for key in &keys {
+        watched.assert_admitted(key).await;
+    }
+    // Nor if that one is empty, too.
+    watched.scene.wacht.fault_times(on_lists(), empty, 2);
+    watched.next_list().await;
+    eventually(async || watched.stats().confirmations == 2).await;
+    watched.next_list().await;
+    for key in &keys {
+        watched.assert_admitted(key).await;
+    }
+}
+
+#[tokio::test]
+async fn a_confirmation_that_fails_is_asked_for_again() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    watched.scene.wacht.revoke(key.key_id());
+    let list = Fault::body(200, "application/json", "{\"keys\":[]}");
+    watched.scene.wacht.fault_times(on_lists(), list, 1);
+    watched
+        .scene
+        .wacht
+        .fault_times(on_lists(), Fault::Status(503), 1);
+    watched.next_list().await;
+    eventually(async || watched.stats().failed == 1).await;
+    watched.assert_admitted(&key).await;
+    watched.scene.clock.advance(SECOND);
+    watched.assert_refused_soon(&key).await;
+}
+
+#[tokio::test]
+async fn a_confirmation_that_never_succeeds_has_the_key_verified_again() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    watched.scene.wacht.revoke(key.key_id());
+    let list = Fault::body(200, "application/json", "{\"keys\":[]}");
+    watched.scene.wacht.fault_times(on_lists(), list, 1);
+    watched
+        .scene
+        .wacht
+        .fault_times(on_lists(), Fault::Status(503), 3);
+    watched.next_list().await;
+    for (failed, wait) in [(1, 1), (2, 2), (3, 4)] {
+        eventually(async || watched.stats().failed == failed).await;
+        watched.assert_admitted(&key).await;
+        watched.scene.clock.advance(wait * SECOND);
+    }
+    // Some time within `stale_while_revalidate` it is asked about, and then a list finds it.
+    let mut lists = 0;
+    while watched.echo.get(key.secret()).await.caller.is_some() {
+        landed(&watched.layer).await;
+        watched.next_list().await;
+        lists += 1;
+        assert!(lists <= 7, "{:?}", watched.stats());
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_long_is_left_out_and_tried_again_after_ten_minutes() {
+    let watch = Watch::every(INTERVAL).answer_limit(4_000);
+    let watched = Watched::with(|builder| builder.watch(watch)).await;
+    let key = watched.known_key().await;
+    for _ in 0..20 {
+        watched.scene.key();
+    }
+    watched.scene.clock.advance(INTERVAL);
+    eventually(async || watched.stats().left_out == 1).await;
+    assert_eq!(
+        watched.stats().longest_unseen,
+        Duration::ZERO,
+        "of none that is in turn"
+    );
+    let asked = watched.asked().len();
+    for _ in 0..20 {
+        watched.assert_admitted(&key).await;
+        watched.scene.clock.advance(INTERVAL);
+    }
+    assert_eq!(watched.asked().len(), asked);
+    watched.scene.wacht.revoke(key.key_id());
+    // As without the watch.
+    watched.scene.clock.advance(LAG);
+    watched.assert_refused_soon(&key).await;
+}
+
+#[tokio::test]
+async fn a_429_pauses_the_lists_and_halves_them() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    watched
+        .scene
+        .wacht
+        .fault_times(on_lists(), Fault::Status(429), 1);
+    watched.scene.clock.advance(INTERVAL);
+    eventually(async || watched.stats().failed == 1).await;
+    let asked = watched.asked().len();
+    for _ in 0..11 {
+        watched.assert_admitted(&key).await;
+        watched.scene.clock.advance(INTERVAL);
+    }
+    assert_eq!(watched.asked().len(), asked);
+    let unseen = watched.stats().longest_unseen;
+    assert!(unseen >= 65 * SECOND, "{unseen:?}");
+    watched.scene.clock.advance(INTERVAL);
+    eventually(async || watched.asked().len() > asked).await;
+}
+
+#[tokio::test]
+async fn a_management_key_of_three_calls_a_minute_is_enough_in_the_end() {
+    let watched = Watched::new().await;
+    watched.scene.wacht.management_limit(3);
+    let key = watched.scene.key();
+    watched.assert_admitted(&key).await;
+    watched.scene.wacht.revoke(key.key_id());
+    let mut seconds = 0;
+    while watched.echo.get(key.secret()).await.caller.is_some() {
+        // Only the watch is asked: the gateway would say so by itself after 60 s.
+        watched.scene.clock.advance(SECOND);
+        seconds += 1;
+        assert!(seconds < 200, "{:?}", watched.stats());
+        tokio::task::yield_now().await;
+    }
+}
