@@ -18,6 +18,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -30,7 +31,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use wacht_auth::dev::{DevGateway, DevKey, DevRule, Fault, On};
-use wacht_auth::{AuthHandle, Principal, RequirePermissionsLayer, WachtAuthLayer};
+use wacht_auth::{AuthHandle, Principal, RequirePermissionsLayer, WachtAuthLayer, Watch};
 
 use self_test::SelfTest;
 
@@ -130,7 +131,11 @@ async fn start() -> Result<(DevGateway, Keys, SocketAddr, PrometheusHandle), Box
         reader: issue("reader", &["orders:read"]),
         writer: issue("writer", &["orders:read", "orders:write"]),
     };
-    let gate = WachtAuthLayer::new(wacht.client()).app("orders");
+    let watch = Watch::every(Duration::from_secs(5));
+    let gate = WachtAuthLayer::builder(wacht.client())
+        .watch(watch)
+        .build()?;
+    let gate = gate.app("orders");
     let app = service(gate, prometheus.clone())?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -238,6 +243,7 @@ async fn try_out() -> Result<ExitCode, Box<dyn Error>> {
         ("wacht_auth_cache_entries", &["refused_keys"], 1.0),
         ("wacht_auth_cache_evictions_total", &[], 0.0),
         ("wacht_auth_refreshes_total", &[], 0.0),
+        ("wacht_auth_watch_apps", &["in_turn"], 1.0),
     ] {
         let what = format!("{} {}", &metric["wacht_auth_".len()..], labels.join(" "));
         test.row(&what, promised, sum(&scrape, metric, labels));
