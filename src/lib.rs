@@ -29,7 +29,8 @@
 //!         .route("/orders", get(orders).route_layer(read))
 //!         .layer(WachtAuthLayer::new(wacht.client()).app("my-integration"));
 //!
-//!     let request = Request::get("/orders").header("authorization", format!("Bearer {}", key.secret()));
+//!     let bearer = format!("Bearer {}", key.secret());
+//!     let request = Request::get("/orders").header("authorization", bearer);
 //!     let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
 //!     assert_eq!(answer.status(), StatusCode::OK);
 //!

@@ -27,22 +27,22 @@ use crate::gate::verdict::CachePolicy;
 /// | [`app`](Self::app), [`apps`](Self::apps): accept keys of these apps alone | every app of the deployment but the platform's own, with a warning |
 /// | [`deployment`](Self::deployment): whose keys are accepted | the management key's own, learned once |
 /// | [`cache`](Self::cache): a [`CachePolicy`] | as in the next five rows |
-/// | ` ` · [`fresh_for`](CachePolicy::fresh_for) | 30 s |
-/// | ` ` · [`stale_while_revalidate`](CachePolicy::stale_while_revalidate) | 30 s more |
-/// | ` ` · [`stale_if_error`](CachePolicy::stale_if_error), from the end of `fresh_for` | 5 min |
-/// | ` ` · [`negative_ttl`](CachePolicy::negative_ttl): a key the gateway does not know | 10 s |
-/// | ` ` · [`capacity_bytes`](CachePolicy::capacity_bytes) | 64 MiB |
+/// | – [`fresh_for`](CachePolicy::fresh_for) | 30 s |
+/// | – [`stale_while_revalidate`](CachePolicy::stale_while_revalidate) | 30 s more |
+/// | – [`stale_if_error`](CachePolicy::stale_if_error), from the end of `fresh_for` | 5 min |
+/// | – [`negative_ttl`](CachePolicy::negative_ttl): a key the gateway does not know | 10 s |
+/// | – [`capacity_bytes`](CachePolicy::capacity_bytes) | 64 MiB |
 /// | [`watch`](Self::watch): a [`Watch`] for what ends elsewhere | off |
 /// | [`limits`](Self::limits): who counts | [`Limits::local`]; also [`gateway`](Limits::gateway), [`off`](Limits::off) |
-/// | ` ` · [`algorithm`](Limits::algorithm): how rolling windows are counted | [`Gcra`](crate::Algorithm::Gcra) |
-/// | ` ` · [`replicas`](Limits::replicas): processes that share each limit | 1 |
-/// | ` ` · [`rules`](Limits::rules): fixed rules for every app | the app's own scheme |
-/// | ` ` · [`shadow`](Limits::shadow): report, and refuse nobody for a limit | off |
-/// | ` ` · [`per_resource_counters`](Limits::per_resource_counters): a key's counters per resource | one over all resources |
-/// | ` ` · [`capacity`](Limits::capacity): keys and addresses counted apart | 100 000 |
+/// | – [`algorithm`](Limits::algorithm): how rolling windows are counted | [`Gcra`](crate::Algorithm::Gcra) |
+/// | – [`replicas`](Limits::replicas): processes that share each limit | 1 |
+/// | – [`rules`](Limits::rules): fixed rules for every app | the app's own scheme |
+/// | – [`shadow`](Limits::shadow): report, and refuse nobody for a limit | off |
+/// | – [`per_resource_counters`](Limits::per_resource_counters): a key's counters per resource | one over all resources |
+/// | – [`capacity`](Limits::capacity): keys and addresses counted apart | 100 000 |
 /// | [`client_ip`](Self::client_ip): whose address counts | [`ClientIp::peer`] |
-/// | ` ` · [`forwarded`](ClientIp::forwarded): `Forwarded` in place of `X-Forwarded-For` | off |
-/// | ` ` · [`ipv6_prefix`](ClientIp::ipv6_prefix): bits that make one IPv6 caller | 64 |
+/// | – [`forwarded`](ClientIp::forwarded): `Forwarded` in place of `X-Forwarded-For` | off |
+/// | – [`ipv6_prefix`](ClientIp::ipv6_prefix): bits that make one IPv6 caller | 64 |
 /// | [`unknown_key_limit`](Self::unknown_key_limit): failed look-ups per client address | 10 a second, 100 at once, if `client_ip` is set; else off |
 /// | [`deadline`](Self::deadline): for all that one request waits for | 2 s |
 /// | [`known_keys_in_flight`](Self::known_keys_in_flight): checks at the same time, refreshes apart | 512 |

@@ -46,6 +46,7 @@ use crate::gate::service::WachtAuth;
 /// | [`strip_credential`](Self::strip_credential): remove the key before your service | off: it stays, marked as sensitive |
 /// | [`optional`](Self::optional): pass without a key and without a `Principal` | off |
 /// | [`tell_outside`](Self::tell_outside): the `Principal` in the answer's extensions, for access logs | off |
+/// | [`end_streams`](Self::end_streams): bodies of answers end with their caller | off |
 /// | [`skip`](Self::skip): requests that pass unseen | none |
 /// | [`resource`](Self::resource): what endpoint rules and Wacht's audit see | the path |
 /// | [`require`](Self::require), [`require_with`](Self::require_with): permissions; they add up | none |
