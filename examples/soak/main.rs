@@ -5,6 +5,7 @@
 //! cargo run --release --example soak                   # a minute
 //! cargo run --release --example soak -- --seconds 600
 //! cargo run --example soak -- --self-test              # 15 seconds
+//! cargo run --release --example soak -- --many         # a watch over 10 000 keys
 //! ```
 //!
 //! Everything is in this one process, the `DevGateway` that stands in for Wacht included: its
@@ -22,12 +23,15 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use wacht_auth::RejectionKind;
 
+mod many;
 mod outages;
 mod proxy;
+mod revoked_elsewhere;
 mod stage;
 mod traffic;
 
 use self::outages::flap;
+use self::revoked_elsewhere::{AT_ONCE, revoked_elsewhere};
 use self::stage::{Soak, get};
 use self::traffic::{
     clock, counted, flipped, ghosts, intruders, known, metered, newcomers, of_another_runtime,
@@ -67,6 +71,9 @@ async fn run(duration: Duration) -> Result<ExitCode, Box<dyn Error>> {
     traffic.spawn(ghosts(Arc::clone(&soak)));
     traffic.spawn(counted(Arc::clone(&soak)));
     traffic.spawn(flipped(Arc::clone(&soak)));
+    for _ in 0..AT_ONCE {
+        traffic.spawn(revoked_elsewhere(Arc::clone(&soak)));
+    }
     let elsewhere = Arc::clone(&soak);
     let elsewhere = std::thread::spawn(move || of_another_runtime(&elsewhere));
     sleep(duration).await;
@@ -117,7 +124,15 @@ async fn run(duration: Duration) -> Result<ExitCode, Box<dyn Error>> {
     row("refused: bad and strangers' keys", get(&tally.bad));
     row("revocations sent", get(&tally.revocations));
     row("refused: revoked keys", get(&tally.revoked));
+    row("revoked elsewhere, and seen", get(&tally.seen_elsewhere));
+    let longest = format!("{} ms", get(&tally.longest_elsewhere));
+    row("  after at most", longest);
     let held = soak.gate.handle().stats();
+    if let Some(watch) = held.watch {
+        row("lists of keys read", watch.lists);
+        row("lists that failed", watch.failed);
+        row("confirmations", watch.confirmations);
+    }
     row("known keys held", held.cached_keys);
     row("refused keys held", held.refused_keys);
     row("connections open at the end", soak.proxy.open());
@@ -143,6 +158,7 @@ async fn run(duration: Duration) -> Result<ExitCode, Box<dyn Error>> {
         &tally.elsewhere,
         &tally.restarts,
         &tally.clock_steps,
+        &tally.seen_elsewhere,
     ];
     let happened = idle.iter().all(|count| get(count) > 0);
     if !happened {
@@ -169,13 +185,15 @@ fn rss() -> String {
     )
 }
 
-fn duration_of(arguments: impl Iterator<Item = String>) -> Result<Duration, String> {
-    const USAGE: &str = "usage: soak [--self-test | --seconds N]";
+/// How long, or `None` where the watch over many keys is measured.
+fn duration_of(arguments: impl Iterator<Item = String>) -> Result<Option<Duration>, String> {
+    const USAGE: &str = "usage: soak [--self-test | --seconds N | --many]";
     let mut seconds = 60;
     let mut arguments = arguments.skip(1);
     while let Some(argument) = arguments.next() {
         seconds = match argument.as_str() {
             "--self-test" => 15,
+            "--many" => return Ok(None),
             "--seconds" => {
                 let number = arguments.next().and_then(|number| number.parse().ok());
                 number.ok_or(USAGE)?
@@ -183,13 +201,14 @@ fn duration_of(arguments: impl Iterator<Item = String>) -> Result<Duration, Stri
             _ => return Err(USAGE.to_owned()),
         };
     }
-    Ok(Duration::from_secs(seconds))
+    Ok(Some(Duration::from_secs(seconds)))
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match duration_of(env::args()) {
-        Ok(duration) => run(duration).await,
+        Ok(Some(duration)) => run(duration).await,
+        Ok(None) => many::run().await,
         Err(usage) => Err(usage.into()),
     };
     outcome.unwrap_or_else(|error| {

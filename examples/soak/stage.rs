@@ -12,7 +12,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 use wacht_auth::dev::{DevGateway, DevKey, DevRule, ManualClock};
-use wacht_auth::{CachePolicy, Rejection, RejectionKind, WachtAuthLayer, WachtClient};
+use wacht_auth::{CachePolicy, Rejection, RejectionKind, WachtAuthLayer, WachtClient, Watch};
 
 use crate::proxy::Proxy;
 
@@ -68,6 +68,9 @@ pub(crate) struct Tally {
     pub(crate) flipped: AtomicU64,
     pub(crate) elsewhere: AtomicU64,
     pub(crate) clock_steps: AtomicU64,
+    /// Keys that were refused after they were revoked elsewhere, and the longest that took, in ms.
+    pub(crate) seen_elsewhere: AtomicU64,
+    pub(crate) longest_elsewhere: AtomicU64,
     pub(crate) checks: AtomicU64,
     pub(crate) management_calls: AtomicU64,
     pub(crate) outages: AtomicU64,
@@ -110,6 +113,7 @@ impl Soak {
         let gate = WachtAuthLayer::builder(client.clone())
             .cache(ages)
             .deadline(DEADLINE)
+            .watch(Watch::every(Duration::from_secs(1)).answer_limit(16 << 20))
             .clock(&clock)
             .build()?
             .apps(["orders", "metered", "counted", "flipped"]);

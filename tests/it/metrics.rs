@@ -15,10 +15,10 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use wacht_auth::dev::{DevRule, Fault, On};
 use wacht_auth::{
     AuthStats, CachePolicy, ClientIp, Limits, RejectionKind, RequirePermissionsLayer,
-    UnknownKeyLimit, VerdictSource, WachtAuthLayer, WachtClient,
+    UnknownKeyLimit, VerdictSource, WachtAuthLayer, WachtClient, Watch,
 };
 
-use crate::scene::{Echo, Scene, anonymous, get, landed, made_up, met};
+use crate::scene::{Echo, Scene, anonymous, eventually, get, landed, made_up, met};
 
 const DOCS: &str = include_str!("../../docs/observability.md");
 
@@ -544,6 +544,46 @@ async fn what_gates_hold_adds_up_and_goes_with_them() {
     assert_eq!(level("wacht_auth.cache.entries good_keys"), 0.0);
     assert_eq!(level("wacht_auth.cache.size"), 0.0);
     assert_eq!(level("wacht_auth.limiter.subjects"), 2.0, "counters stay");
+}
+
+#[tokio::test]
+async fn what_the_watch_does_is_counted_and_goes_with_its_gate() {
+    let recorder = DebuggingRecorder::new();
+    let (figures, _guard) = Figures::of(&recorder);
+    let scene = Scene::lagging(seconds(60)).await;
+    let watch = Watch::every(seconds(5));
+    let layer = scene.builder().watch(watch).build().unwrap();
+    let key = scene.key();
+    let echo = Echo::behind(layer.clone());
+    echo.get(key.secret()).await.assert_ok();
+    let mut levels: BTreeMap<String, f64> = BTreeMap::new();
+    let mut level = |name: &str| {
+        for (name, by) in figures.moved() {
+            *levels.entry(name).or_default() += by.iter().sum::<f64>();
+        }
+        levels.get(name).copied().unwrap_or_default()
+    };
+    let list = On::Path("/api-auth/apps/orders/keys".to_owned());
+    let stats = || layer.handle().stats().watch.unwrap();
+    eventually(async || stats().lists == 1).await;
+    scene.wacht.fault_times(list, Fault::Status(500), 1);
+    scene.clock.advance(seconds(5));
+    eventually(async || stats().failed == 1).await;
+    scene.wacht.revoke(key.key_id());
+    scene.clock.advance(seconds(5));
+    eventually(async || stats().confirmations == 1).await;
+    eventually(async || stats().longest_unseen == seconds(5)).await;
+    assert_eq!(level("wacht_auth.watch.lists read"), 2.0);
+    assert_eq!(level("wacht_auth.watch.lists failed"), 1.0);
+    assert_eq!(level("wacht_auth.watch.lists confirmed"), 1.0);
+    assert_eq!(level("wacht_auth.watch.apps in_turn"), 1.0);
+    assert_eq!(level("wacht_auth.watch.apps left_out"), 0.0);
+    assert_eq!(level("wacht_auth.watch.longest_unseen"), 5.0);
+    drop((echo, layer));
+    // The list under way may still hold it.
+    eventually(async || level("wacht_auth.watch.apps in_turn") == 0.0).await;
+    assert_eq!(level("wacht_auth.watch.longest_unseen"), 0.0);
+    assert_eq!(level("wacht_auth.watch.lists read"), 2.0);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod bound;
 mod ends;
+mod many;
 mod permissions;
 mod races;
 mod troubles;

@@ -94,9 +94,16 @@ impl Budget {
         MINUTE.checked_div(a_minute).unwrap_or(MINUTE)
     }
 
-    /// Until when nothing is sent, because too much was.
-    pub(super) fn paused_until(&self) -> Duration {
-        self.paused_until
+    /// When the next list may go, as far as that is known.
+    pub(super) fn next_list_at(&self, a_minute: usize, now: Now) -> Duration {
+        let lists = &self.lists.0;
+        let last = lists.back().copied();
+        let spread = last.map(|last| last.saturating_add(self.gap(a_minute, now)));
+        let over = lists.len().checked_sub(self.halved(a_minute, now));
+        let oldest = over.and_then(|over| lists.get(over)).copied();
+        let free = oldest.map(|oldest| oldest.saturating_add(MINUTE));
+        let waits = [spread, free].into_iter().flatten();
+        waits.fold(self.paused_until.max(now.monotonic), Duration::max)
     }
 
     /// The management API has said that it was called too often, by whomever.

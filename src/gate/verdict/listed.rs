@@ -164,3 +164,6 @@ fn share(key_id: i64, span: std::time::Duration) -> std::time::Duration {
     // Ten bits are left.
     span.mul_f64(scattered as f64 / 1024.0)
 }
+
+#[cfg(test)]
+mod tests;

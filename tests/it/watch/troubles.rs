@@ -3,6 +3,7 @@
 use wacht_auth::dev::Fault;
 
 use super::*;
+use crate::scene::landed;
 
 /// A list that goes wrong in this way changes nothing, and the next one is read.
 async fn changes_nothing(fault: Fault) {
@@ -21,7 +22,7 @@ async fn changes_nothing(fault: Fault) {
     watched.next_list().await;
     watched.assert_refused_soon(&revoked).await;
     watched.assert_admitted(&key).await;
-    assert_eq!(watched.stats().longest_unseen, INTERVAL, "{fault:?}");
+    eventually(async || watched.stats().longest_unseen == INTERVAL).await;
 }
 
 #[tokio::test]
@@ -86,6 +87,33 @@ async fn a_confirmation_that_fails_is_asked_for_again() {
     watched.assert_admitted(&key).await;
     watched.scene.clock.advance(SECOND);
     watched.assert_refused_soon(&key).await;
+}
+
+#[tokio::test]
+async fn a_confirmation_that_never_succeeds_has_the_key_verified_again() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    watched.scene.wacht.revoke(key.key_id());
+    let list = Fault::body(200, "application/json", "{\"keys\":[]}");
+    watched.scene.wacht.fault_times(on_lists(), list, 1);
+    watched
+        .scene
+        .wacht
+        .fault_times(on_lists(), Fault::Status(503), 3);
+    watched.next_list().await;
+    for (failed, wait) in [(1, 1), (2, 2), (3, 4)] {
+        eventually(async || watched.stats().failed == failed).await;
+        watched.assert_admitted(&key).await;
+        watched.scene.clock.advance(wait * SECOND);
+    }
+    // Some time within `stale_while_revalidate` it is asked about, and then a list finds it.
+    let mut lists = 0;
+    while watched.echo.get(key.secret()).await.caller.is_some() {
+        landed(&watched.layer).await;
+        watched.next_list().await;
+        lists += 1;
+        assert!(lists <= 7, "{:?}", watched.stats());
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use self::counters::Counters;
 use self::counters::count;
 use self::turns::Next;
-use self::turns::Outcome;
+use self::turns::Unread;
 use super::CALLS_A_MINUTE;
 use super::Contents;
 use super::Directory;
@@ -35,6 +35,7 @@ use crate::clock::Now;
 use crate::clock::SleepUntil;
 use crate::gate::stats::WatchStats;
 use crate::log::GATE;
+use crate::log::Notice;
 
 pub(crate) use self::keys_in_use::{Judged, KeysInUse};
 pub use self::options::Watch;
@@ -44,6 +45,8 @@ pub(super) use self::turns::Turns;
 pub(super) struct Watching {
     keys: Weak<dyn KeysInUse>,
     counters: Counters,
+    /// That a list with revoked keys is too long.
+    too_many_revoked: Notice,
 }
 
 /// One step: what is asked, or how long nothing is.
@@ -68,9 +71,12 @@ impl Directory {
         let mut known = self.known();
         known.budget = Budget::new(CALLS_BESIDE_LISTS);
         known.turns = Some(Turns::new(watch));
-        let counters = Counters::default();
         // In vain the second time.
-        let _ = self.watching.set(Watching { keys, counters });
+        let _ = self.watching.set(Watching {
+            keys,
+            counters: Counters::default(),
+            too_many_revoked: Notice::new(),
+        });
     }
 
     /// The first key of an app has come into use.
@@ -123,9 +129,12 @@ impl Directory {
                 let answer_limit = turns.watch.answer_limit;
                 let sent = known.sent(now);
                 let number = keys.list_begins();
-                let (app, place) = match next {
-                    Next::List(place, app) => (app, Some(place)),
-                    Next::Confirmation(app) => (app, None),
+                let (app, place, answer_limit) = match next {
+                    Next::List(place, app) => (app, Some(place), answer_limit),
+                    Next::Confirmation(app) => {
+                        let answer_limit = answer_limit.saturating_mul(WITH_REVOKED);
+                        (app, None, answer_limit)
+                    }
                 };
                 Some(Step::List(AskedList {
                     app,
@@ -179,18 +188,9 @@ impl Directory {
         };
         count(&watching.counters.lists);
         let judged = keys.take_list(app, &list, asked.number, asked.sent.at);
-        let sent_at = asked.sent.at.monotonic;
-        let outcome = match judged.is_overtaken {
-            true => Outcome::Overtaken(sent_at),
-            false => Outcome::Read(sent_at),
-        };
-        let mut known = self.known();
-        if let Some(turns) = &mut known.turns {
+        if let Some(turns) = &mut self.known().turns {
             turns.backoff.clear();
-            turns.done(place, outcome, self.clock.now());
-            if !judged.missing.is_empty() {
-                turns.confirm(Arc::clone(app), judged.missing);
-            }
+            turns.read(place, judged, asked.sent.at.monotonic);
         }
     }
 
@@ -211,11 +211,8 @@ impl Directory {
         let is_too_long = reason.is_too_long();
         let mut given_up = Vec::new();
         let is_left_out = match asked.place {
-            Some(place) if is_too_long => turns.done(place, Outcome::TooLong, now),
-            Some(place) => {
-                turns.done(place, Outcome::Failed, now);
-                false
-            }
+            Some(place) if is_too_long => turns.not_read(place, Unread::TooLong, now),
+            Some(place) => turns.not_read(place, Unread::Failed, now),
             None => {
                 if !reason.is_about_all() || turns.gives_up(&asked.app) {
                     given_up = turns.confirmed(&asked.app);
@@ -233,6 +230,13 @@ impl Directory {
             );
         } else if !is_too_long {
             self.tell(reason, asked.sent, WHAT_FAILS);
+        } else if asked.place.is_none() && watching.too_many_revoked.is_first() {
+            tracing::warn!(
+                target: GATE,
+                app = &*asked.app,
+                answer_limit = asked.answer_limit,
+                "the list of an app's revoked keys is too long: keys of it are refused when the gateway says so"
+            );
         }
         if let (false, Some(keys)) = (given_up.is_empty(), watching.keys.upgrade()) {
             keys.take_confirmation(&asked.app, &given_up, None);
@@ -296,6 +300,9 @@ impl AskedList {
 /// the others are theirs.
 const CALLS_BESIDE_LISTS: std::num::NonZeroUsize =
     std::num::NonZeroUsize::new(CALLS_A_MINUTE.get() / 2).unwrap();
+/// How many times as long a list with the revoked keys may be: it is read when one is missing, and has
+/// all keys that there ever were.
+const WITH_REVOKED: usize = 8;
 const WHAT_FAILS: &str = "could not read the keys of an app: what ends elsewhere is not seen";
 /// Bytes of a list that is taken at once, in some hundred microseconds.
 const SHORT: usize = 64 << 10;

@@ -83,7 +83,9 @@ impl Watch {
     /// 700 bytes a key, and more with long metadata.
     ///
     /// An app whose list is longer is left out: its keys are refused when the gateway says so, as
-    /// without the watch. The log says so once, and it is tried again every 10 minutes.
+    /// without the watch. The log says so once, and it is tried again every 10 minutes. A list with the
+    /// revoked keys of an app, which is read when a key is missing, may be eight times as long; where it
+    /// is longer, that key is verified again, and refused when the gateway says so.
     pub fn answer_limit(mut self, bytes: usize) -> Self {
         self.answer_limit = bytes;
         self

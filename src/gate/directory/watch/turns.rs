@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::keys_in_use::KeysInUse;
+use super::keys_in_use::{Judged, KeysInUse};
 use super::options::Watch;
 use crate::clock::Now;
 use crate::gate::directory::backoff::Backoff;
@@ -42,6 +42,9 @@ struct Turn {
 struct Confirming {
     app: Arc<str>,
     missing: Vec<i64>,
+    /// Where the app is, and when the list was sent: nothing is known before this is over.
+    place: Place,
+    listed_at: Duration,
     failures: u32,
 }
 
@@ -51,14 +54,10 @@ pub(super) enum Next {
     Confirmation(Arc<str>),
 }
 
-/// What became of an app's turn.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome {
-    /// Read, by a list that was sent then.
-    Read(Duration),
-    /// Read, but a key was verified meanwhile whose verdict says otherwise: once more, at once.
-    Overtaken(Duration),
-    /// Not read, or not to be understood.
+/// Why an app's turn has brought nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// The list has not come, or was not to be understood.
     Failed,
     /// The list is too long.
     TooLong,
@@ -90,9 +89,11 @@ impl Turns {
         self.news.notify_one();
     }
 
-    fn queue_up(&mut self, turn: Turn, due_at: Duration) {
+    fn queue_up(&mut self, turn: Turn, due_at: Duration) -> Place {
         self.places += 1;
-        self.queue.insert((due_at, self.places), turn);
+        let place = (due_at, self.places);
+        self.queue.insert(place, turn);
+        place
     }
 
     /// What to ask next.
@@ -129,49 +130,64 @@ impl Turns {
         Err(None)
     }
 
-    /// The app at this place has had its turn. Says whether it is left out from now on.
-    pub(super) fn done(&mut self, place: Place, outcome: Outcome, now: Now) -> bool {
+    /// The app at this place has been read, by a list that was sent then and lacks these keys.
+    pub(super) fn read(&mut self, place: Place, judged: Judged, sent: Duration) {
         // Another task may have asked for the same.
+        let Some(mut turn) = self.queue.remove(&place) else {
+            return;
+        };
+        turn.is_left_out = false;
+        if judged.is_overtaken && !turn.is_again {
+            turn.is_again = true;
+            self.queue_up(turn, Duration::ZERO);
+            return;
+        }
+        turn.is_again = false;
+        if judged.missing.is_empty() {
+            turn.known_at = sent;
+        }
+        let app = Arc::clone(&turn.app);
+        let place = self.queue_up(turn, sent.saturating_add(self.watch.interval));
+        if !judged.missing.is_empty() {
+            self.confirming = Some(Confirming {
+                app,
+                missing: judged.missing,
+                place,
+                listed_at: sent,
+                failures: 0,
+            });
+        }
+    }
+
+    /// The app at this place has not been read. Says whether it is left out from now on.
+    pub(super) fn not_read(&mut self, place: Place, why: Unread, now: Now) -> bool {
         let Some(mut turn) = self.queue.remove(&place) else {
             return false;
         };
-        let after = |wait: Duration| now.monotonic.saturating_add(wait);
-        let was_left_out = turn.is_left_out;
-        turn.is_left_out = matches!(outcome, Outcome::TooLong);
-        let due_at = match outcome {
-            Outcome::Overtaken(_) if !turn.is_again => {
-                turn.is_again = true;
-                self.queue_up(turn, Duration::ZERO);
-                return false;
-            }
-            Outcome::Read(sent) | Outcome::Overtaken(sent) => {
-                turn.known_at = sent;
-                sent.saturating_add(self.watch.interval)
-            }
-            Outcome::Failed => after(self.watch.interval),
-            Outcome::TooLong => after(TRY_AGAIN),
-        };
+        let is_left_out = why == Unread::TooLong;
+        let is_new = is_left_out && !turn.is_left_out;
+        turn.is_left_out = is_left_out;
         turn.is_again = false;
-        let is_new = turn.is_left_out && !was_left_out;
-        self.queue_up(turn, due_at);
+        let wait = match why {
+            Unread::Failed => self.watch.interval,
+            Unread::TooLong => TRY_AGAIN,
+        };
+        self.queue_up(turn, now.monotonic.saturating_add(wait));
         is_new
     }
 
-    /// Has these keys of the app looked for among the revoked ones next.
-    pub(super) fn confirm(&mut self, app: Arc<str>, missing: Vec<i64>) {
-        self.confirming = Some(Confirming {
-            app,
-            missing,
-            failures: 0,
-        });
-    }
-
-    /// The keys that were to be looked for.
+    /// The keys that were to be looked for have been, or will not be.
     pub(super) fn confirmed(&mut self, app: &str) -> Vec<i64> {
         let of_app = self
             .confirming
             .take_if(|confirming| *confirming.app == *app);
-        of_app.map_or_else(Vec::new, |confirming| confirming.missing)
+        let Some(confirming) = of_app else {
+            return Vec::new();
+        };
+        if let Some(turn) = self.queue.get_mut(&confirming.place) {
+            turn.known_at = confirming.listed_at;
+        }
+        confirming.missing
     }
 
     /// Whether they are to be looked for no longer: time and again there was no answer.
@@ -189,9 +205,9 @@ impl Turns {
     /// the next one, if the calls go on as they may now.
     pub(super) fn longest_unseen(&self, budget: &Budget, now: Now) -> Duration {
         let gap = budget.gap(self.watch.calls_a_minute, now);
-        let not_before = self.backoff.may_try(now).err();
-        let mut next = budget.paused_until().max(now.monotonic);
-        next = next.max(not_before.unwrap_or_default());
+        let not_before = self.backoff.may_try(now).err().unwrap_or_default();
+        let next = budget.next_list_at(self.watch.calls_a_minute, now);
+        let mut next = next.max(not_before);
         let mut longest = Duration::ZERO;
         for ((due_at, _), turn) in &self.queue {
             if !turn.is_left_out {
@@ -224,3 +240,6 @@ impl Drop for Turns {
 const TRY_AGAIN: Duration = Duration::from_secs(600);
 /// Of a reading that includes the revoked keys, one after the other.
 const MOST_FAILURES: u32 = 3;
+
+#[cfg(test)]
+mod tests;

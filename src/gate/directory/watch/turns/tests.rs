@@ -1,0 +1,214 @@
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+
+use super::*;
+use crate::api::api_keys::KeyList;
+
+/// Apps of which no key is in use any more.
+#[derive(Default)]
+struct Unused(Mutex<HashSet<String>>);
+
+impl KeysInUse for Unused {
+    fn drop_unused(&self, app: &str, _: Now) -> bool {
+        self.0.lock().unwrap().contains(app)
+    }
+
+    fn list_begins(&self) -> u32 {
+        1
+    }
+
+    fn take_list(&self, _: &str, _: &KeyList, _: u32, _: Now) -> Judged {
+        Judged::default()
+    }
+
+    fn take_confirmation(&self, _: &str, _: &[i64], _: Option<&KeyList>) {}
+}
+
+fn at(seconds: u64) -> Now {
+    Now {
+        monotonic: Duration::from_secs(1_000 + seconds),
+        unix: Duration::ZERO,
+    }
+}
+
+/// The turns of the apps `a`, `b` and `c`, each of which has come at 0.
+struct Stage {
+    turns: Turns,
+    budget: Budget,
+    unused: Unused,
+}
+
+impl Stage {
+    fn new(calls_a_minute: u32) -> Self {
+        let watch = Watch::every(Duration::from_secs(5)).calls_a_minute(calls_a_minute);
+        let mut turns = Turns::new(watch);
+        for app in ["a", "b", "c"] {
+            turns.add(app.into(), at(0));
+        }
+        Self {
+            turns,
+            budget: Budget::new(NonZeroUsize::MIN),
+            unused: Unused::default(),
+        }
+    }
+
+    fn next(&mut self, seconds: u64) -> Result<Next, Option<Duration>> {
+        self.turns.next(&mut self.budget, &self.unused, at(seconds))
+    }
+
+    /// The app whose list is due now.
+    fn list(&mut self, seconds: u64) -> (Place, String) {
+        match self.next(seconds) {
+            Ok(Next::List(place, app)) => (place, app.to_string()),
+            Ok(Next::Confirmation(app)) => panic!("{app} is to be confirmed"),
+            Err(due) => panic!("nothing before {due:?}"),
+        }
+    }
+
+    fn read(&mut self, seconds: u64, judged: Judged) -> String {
+        let (place, app) = self.list(seconds);
+        self.turns.read(place, judged, at(seconds).monotonic);
+        app
+    }
+
+    fn longest_unseen(&self, seconds: u64) -> u64 {
+        let longest = self.turns.longest_unseen(&self.budget, at(seconds));
+        longest.as_secs()
+    }
+
+    fn not_before(&mut self, seconds: u64) -> u64 {
+        let due = self.next(seconds).err().unwrap().unwrap();
+        due.as_secs() - 1_000
+    }
+}
+
+const NO_KEYS: [i64; 0] = [];
+
+fn missing(keys: &[i64]) -> Judged {
+    Judged {
+        missing: keys.to_vec(),
+        is_overtaken: false,
+    }
+}
+
+#[test]
+fn apps_have_their_turn_one_after_the_other() {
+    let mut stage = Stage::new(30);
+    assert_eq!(stage.longest_unseen(0), 4, "the last of them is read then");
+    let mut read = String::new();
+    for seconds in (0..24).step_by(2) {
+        read += &stage.read(seconds, Judged::default());
+        assert_eq!(stage.longest_unseen(seconds), 6);
+    }
+    assert_eq!(read, "abcabcabcabc");
+    assert_eq!(stage.not_before(23), 24);
+}
+
+#[test]
+fn one_that_fails_waits_as_long_as_the_others_and_is_unseen_longer() {
+    let mut stage = Stage::new(30);
+    let (place, app) = stage.list(0);
+    assert!(!stage.turns.not_read(place, Unread::Failed, at(0)));
+    assert_eq!(app, "a");
+    assert_eq!(stage.read(2, Judged::default()), "b");
+    assert_eq!(stage.read(4, Judged::default()), "c");
+    assert_eq!(stage.read(6, Judged::default()), "a");
+    for (seconds, unseen) in [(8, 6), (10, 6)] {
+        stage.read(seconds, Judged::default());
+        assert_eq!(stage.longest_unseen(seconds), unseen);
+    }
+}
+
+#[test]
+fn what_is_to_be_confirmed_goes_first_and_is_unseen_until_then() {
+    let mut stage = Stage::new(30);
+    assert_eq!(stage.read(0, missing(&[7, 8])), "a");
+    assert!(stage.longest_unseen(3) >= 5);
+    assert!(matches!(stage.next(0), Ok(Next::Confirmation(app)) if &*app == "a"));
+    // As often as it takes.
+    assert!(matches!(stage.next(0), Ok(Next::Confirmation(_))));
+    assert_eq!(stage.turns.confirmed("b"), NO_KEYS, "of another");
+    assert_eq!(stage.turns.confirmed("a"), [7, 8]);
+    assert_eq!(stage.turns.confirmed("a"), NO_KEYS);
+    assert_eq!(stage.list(2).1, "b");
+}
+
+#[test]
+fn confirmations_are_given_up_after_three_failures() {
+    let mut stage = Stage::new(30);
+    stage.read(0, missing(&[7]));
+    assert!(!stage.turns.gives_up("a") && !stage.turns.gives_up("b"));
+    assert!(!stage.turns.gives_up("a") && stage.turns.gives_up("a"));
+}
+
+#[test]
+fn a_list_that_was_overtaken_is_read_again_at_once_and_only_once() {
+    let overtaken = || Judged {
+        missing: Vec::new(),
+        is_overtaken: true,
+    };
+    let mut stage = Stage::new(30);
+    assert_eq!(stage.read(0, overtaken()), "a");
+    assert_eq!(stage.read(0, overtaken()), "a");
+    assert_eq!(stage.not_before(0), 2);
+    assert_eq!(stage.read(2, Judged::default()), "b");
+}
+
+#[test]
+fn one_that_is_too_long_is_left_out_of_the_bound_and_tried_again() {
+    let mut stage = Stage::new(30);
+    let (place, _) = stage.list(0);
+    assert!(stage.turns.not_read(place, Unread::TooLong, at(0)));
+    assert_eq!((stage.turns.apps(), stage.turns.left_out()), (3, 1));
+    let mut read = String::new();
+    for seconds in (2..=600).step_by(3) {
+        read += &stage.read(seconds, Judged::default());
+    }
+    assert!(!read.contains('a'));
+    let (place, app) = stage.list(603);
+    assert_eq!(app, "a");
+    assert!(
+        !stage.turns.not_read(place, Unread::TooLong, at(603)),
+        "told once"
+    );
+}
+
+#[test]
+fn an_app_without_keys_in_use_loses_its_turn_and_costs_no_call() {
+    let mut stage = Stage::new(30);
+    stage.unused.0.lock().unwrap().insert("a".to_owned());
+    assert_eq!(stage.read(0, Judged::default()), "b");
+    assert_eq!(stage.turns.apps(), 2);
+    for app in ["b", "c"] {
+        stage.unused.0.lock().unwrap().insert(app.to_owned());
+    }
+    assert!(matches!(stage.next(60), Err(None)));
+    assert_eq!(stage.longest_unseen(60), 0);
+}
+
+#[test]
+fn a_turn_that_another_task_has_taken_is_taken_once() {
+    let mut stage = Stage::new(30);
+    let (place, _) = stage.list(0);
+    stage.turns.read(place, Judged::default(), at(0).monotonic);
+    stage.turns.read(place, missing(&[7]), at(0).monotonic);
+    assert!(!stage.turns.not_read(place, Unread::TooLong, at(0)));
+    assert_eq!((stage.turns.apps(), stage.turns.left_out()), (3, 0));
+    assert_eq!(stage.turns.confirmed("a"), NO_KEYS);
+}
+
+#[test]
+fn a_429_and_failures_are_in_what_may_go_unseen() {
+    let mut stage = Stage::new(30);
+    for seconds in [0, 2, 4] {
+        stage.read(seconds, Judged::default());
+    }
+    assert_eq!(stage.longest_unseen(4), 6);
+    stage.budget.too_many(at(4));
+    assert_eq!(stage.longest_unseen(5), 68, "`c` at 72, half as often");
+    let mut stage = Stage::new(30);
+    stage.turns.backoff.failed(at(0));
+    assert_eq!(stage.longest_unseen(0), 5);
+    assert_eq!(stage.not_before(0), 1);
+}
