@@ -56,9 +56,12 @@ impl Live for Shop {
 async fn main() -> Result<()> {
     let wacht = DevGateway::start().await;
     let client = wacht.client();
-    let gate = WachtAuthLayer::new(client.clone())
+    let gate = WachtAuthLayer::builder(client.clone())
+        .watch(Watch::every(Duration::from_secs(1)))
+        .build()?
         .app("shop")
         .end_streams();
+    let figures = gate.handle();
     let server = Server::builder().add_service(gate.layer(LiveServer::new(Shop)));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);

@@ -211,8 +211,8 @@ fn one_that_was_called_and_leaves_without_having_looked_passes_it_on() {
     assert_eq!(first.woken.0.load(Ordering::SeqCst), 1);
     first.leave(&waiting);
     let others = [&second, &third, &fourth];
-    let called = |waiter: &&Waiter| waiter.woken.0.load(Ordering::SeqCst) == 1;
-    let called = others.iter().position(|waiter| called(waiter));
+    let is_called = |waiter: &&Waiter| waiter.woken.0.load(Ordering::SeqCst) == 1;
+    let called = others.iter().position(is_called);
     let next = others[called.expect("the next one is called")];
     // This one looks, so nobody else need be called.
     assert_eq!(next.woken(), 1);
