@@ -2,7 +2,6 @@
 
 mod bound;
 mod ends;
-mod many;
 mod permissions;
 mod races;
 mod troubles;

@@ -62,6 +62,8 @@ pub(crate) struct KeyInUse {
     pub(crate) verdict: Arc<Verdict>,
     pub(crate) first: u32,
     pub(crate) last: u32,
+    /// Whether neither list has it, and nobody has verified it since.
+    pub(crate) is_unlisted: bool,
     pub(crate) difference: Difference,
 }
 
@@ -197,6 +199,7 @@ impl KeyIndex {
                 verdict: indexed.verdict.upgrade()?,
                 first: indexed.first,
                 last: indexed.last,
+                is_unlisted: app.unlisted.contains(key_id),
                 difference: indexed.difference.as_deref().cloned().unwrap_or_default(),
             })
         });

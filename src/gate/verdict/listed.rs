@@ -46,7 +46,7 @@ impl VerdictCache {
                     Some(row) if row.is_revoked() => revoked.push(key.key_id),
                     Some(row) if key.last < number => self.follow(index, key, row, sent, now),
                     Some(row) => judged.is_overtaken |= is_disputed(&key.verdict, row),
-                    None if key.first < number && !key.verdict.is_due(now) => {
+                    None if key.first < number && !key.is_unlisted => {
                         judged.missing.push(key.key_id);
                     }
                     None => {}

@@ -76,6 +76,21 @@ async fn what_is_added_has_the_key_asked_about_now_and_once_more_when_the_gatewa
 }
 
 #[tokio::test]
+async fn a_key_that_is_to_be_asked_about_anyhow_is_looked_for_among_the_revoked_ones_too() {
+    let watched = Watched::new().await;
+    let key = key_with(&watched, &["read"], &[]).await;
+    watched
+        .scene
+        .wacht
+        .set_role_permissions(key.key_id(), ["refund"]);
+    watched.next_list().await;
+    watched.scene.wacht.revoke(key.key_id());
+    watched.next_list().await;
+    eventually(async || watched.stats().confirmations == 1).await;
+    watched.assert_refused_soon(&key).await;
+}
+
+#[tokio::test]
 async fn a_role_that_is_taken_and_given_back_is_back() {
     let watched = Watched::new().await;
     let key = key_with(&watched, &["read"], &["refund"]).await;

@@ -15,7 +15,9 @@ use std::time::Duration;
 /// * What a key may do. What was taken from it is taken here at once; what was added comes as soon as
 ///   the gateway says so, too.
 ///
-/// A list that fails, is cut or cannot be read changes nothing. Access tokens are in no list.
+/// A list that fails, is cut or cannot be read changes nothing. Access tokens are in no list. Where
+/// nothing is cached, as by [`CachePolicy::disabled`](crate::CachePolicy::disabled), only keys are watched
+/// whose end is [waited for](crate::Principal::ended).
 ///
 /// # How soon
 ///

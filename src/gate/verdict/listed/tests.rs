@@ -221,3 +221,33 @@ fn tokens_and_apps_that_are_not_accepted_are_in_no_index() {
     assert!(cache.index().unwrap().keys_after(APP, None).is_empty());
     assert!(!cache.index().unwrap().add_app(&APP.into(), at(1)));
 }
+
+#[test]
+fn the_index_takes_little_for_each_key() {
+    const KEYS: i64 = 10_000;
+    const APPS: i64 = 200;
+    let cache = cache();
+    let index = cache.index().unwrap();
+    let check = cache.open_check(key(), at(1));
+    let verdict = |number: i64| {
+        let mut verdict = super::super::tests::yes(&cache.revocations, key(), check.sent());
+        let identity = &mut Arc::get_mut(&mut verdict).unwrap().identity;
+        // Ids grow, and keys are shown in any order.
+        identity.key_id = (number * 7_919) % KEYS;
+        identity.app_slug = format!("app-{}", number % APPS).into();
+        verdict
+    };
+    let verdicts: Vec<_> = (0..KEYS).map(verdict).collect();
+    let measured = allocation_counter::measure(|| {
+        for verdict in &verdicts {
+            index.add(verdict, at(1));
+        }
+    });
+    let each = measured.bytes_current / KEYS;
+    println!("{each} bytes a key");
+    assert!((16..64).contains(&each), "{each} bytes a key");
+    for verdict in &verdicts {
+        index.remove(verdict);
+    }
+    assert!(index.keys_after("app-7", None).is_empty());
+}
