@@ -206,12 +206,18 @@ impl KeyIndex {
         keys.collect()
     }
 
-    /// No list has this key. Its verdict, if there is one.
-    pub(crate) fn unlisted(&self, app: &str, key_id: i64) -> Option<Arc<Verdict>> {
-        let mut apps = self.apps();
-        let app = apps.get_mut(app)?;
-        app.unlisted.insert(key_id);
-        app.keys.get(&key_id)?.verdict.upgrade()
+    /// No list has this key.
+    pub(crate) fn set_unlisted(&self, app: &str, key_id: i64) {
+        if let Some(app) = self.apps().get_mut(app) {
+            app.unlisted.insert(key_id);
+        }
+    }
+
+    /// The verdict of a key, if there is one.
+    pub(crate) fn verdict(&self, app: &str, key_id: i64) -> Option<Arc<Verdict>> {
+        let apps = self.apps();
+        let indexed = apps.get(app)?.keys.get(&key_id)?;
+        indexed.verdict.upgrade()
     }
 
     pub(crate) fn is_unlisted(&self, app: &str, key_id: i64) -> bool {

@@ -70,11 +70,20 @@ impl VerdictCache {
         }
     }
 
+    /// No list has this key, not even one with the revoked keys. It is verified again, and not looked
+    /// for before that.
+    pub(crate) fn in_no_list(&self, app: &str, key_id: i64, now: Now) {
+        if let Some(index) = self.index() {
+            index.set_unlisted(app, key_id);
+        }
+        self.verify_again(app, key_id, now);
+    }
+
     /// Nobody knows what has become of this key: it is verified again, some time within
     /// `stale_while_revalidate`.
     pub(crate) fn verify_again(&self, app: &str, key_id: i64, now: Now) {
         let index = self.index();
-        if let Some(verdict) = index.and_then(|index| index.unlisted(app, key_id)) {
+        if let Some(verdict) = index.and_then(|index| index.verdict(app, key_id)) {
             let spread = self.policy.stale_while_revalidate;
             verdict.set_due(verdict.elapsed(now).saturating_add(share(key_id, spread)));
         }

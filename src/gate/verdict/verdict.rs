@@ -221,9 +221,9 @@ impl Verdict {
         }
     }
 
-    /// Has it asked about again from this age on.
+    /// Has it asked about again from this age on, or from an earlier one that was set before.
     pub(super) fn set_due(&self, age: Duration) {
-        self.due.store(nanoseconds(age), Ordering::Relaxed);
+        self.due.fetch_min(nanoseconds(age), Ordering::Relaxed);
         let no_end = (NO_END, NO_END_BUT_DUE);
         // In vain: then it has an end, and is looked at all the same.
         let _ = self

@@ -43,12 +43,17 @@ impl KeysInUse for Verifier {
     }
 
     fn take_confirmation(&self, app: &str, missing: &[i64], list: Option<&KeyList>) {
+        let now = self.clock.now();
         for key_id in missing {
-            match list.and_then(|list| list.get(*key_id)) {
+            let Some(list) = list else {
+                self.cache.verify_again(app, *key_id, now);
+                continue;
+            };
+            match list.get(*key_id) {
                 Some(key) if key.is_revoked() => self.revoked_elsewhere(app, *key_id),
                 // It came between the two.
                 Some(_) => {}
-                None => self.cache.verify_again(app, *key_id, self.clock.now()),
+                None => self.cache.in_no_list(app, *key_id, now),
             }
         }
     }

@@ -134,6 +134,79 @@ fn a_list_that_a_dropped_runtime_has_begun_is_read_by_another() {
     second.block_on(watched.assert_refused_soon(&key));
 }
 
+/// A list that was sent before another and is answered after it says nothing any more.
+#[test]
+fn a_list_that_is_taken_late_does_not_undo_what_a_younger_one_has_said() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let (watched, key, lists, held) = first.block_on(async {
+        // The first runtime stands still for longer than a list may take.
+        let watched = Watched::with(|builder| builder.deadline(5 * SECOND)).await;
+        let key = watched.scene.wacht.issue_key("orders");
+        let key = key.permissions(["read"]).issue();
+        watched.show(&key).await;
+        let end = watched.scene.clock.unix_time() + 20 * SECOND;
+        let end = chrono::DateTime::from_timestamp_nanos(i64::try_from(end.as_nanos()).unwrap());
+        watched.scene.wacht.set_expires_at(key.key_id(), Some(end));
+        watched.scene.wacht.set_permissions(key.key_id(), [""; 0]);
+        let lists = watched.stats().lists;
+        let held = held_list(&watched).await;
+        (watched, key, lists, held)
+    });
+    watched.scene.wacht.set_expires_at(key.key_id(), None);
+    watched.scene.wacht.set_permissions(key.key_id(), ["read"]);
+    held.release();
+    second.block_on(async {
+        watched.scene.clock.advance(8 * SECOND);
+        eventually(async || {
+            watched.assert_admitted(&key).await;
+            watched.stats().lists > lists
+        })
+        .await;
+        landed(&watched.layer).await;
+    });
+    let younger = watched.stats().lists;
+    // So that no other follows.
+    let held = watched.scene.wacht.hold(on_lists());
+    first.block_on(eventually(async || watched.stats().lists > younger));
+    watched.scene.clock.advance(8 * SECOND);
+    second.block_on(async {
+        assert_eq!(watched.held(&key).await, ["read"]);
+    });
+    drop(held);
+}
+
+/// Whoever has the turns may stand still while it rests: an app that comes is read all the same.
+#[test]
+fn an_app_that_comes_while_the_runtime_of_the_watch_stands_still_is_read_by_another() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let watched = first.block_on(async {
+        let watch = Watch::every(1_000 * SECOND);
+        let watched = Watched::with(|builder| builder.watch(watch)).await;
+        watched.assert_admitted(&watched.scene.key()).await;
+        eventually(async || watched.stats().lists == 1 && watched.is_resting()).await;
+        watched
+    });
+    second.block_on(async {
+        let key = watched.scene.wacht.issue_key("billing").issue();
+        watched.assert_admitted(&key).await;
+        // What a step may take at most.
+        watched.scene.clock.advance(30 * SECOND);
+        eventually(async || {
+            watched.assert_admitted(&key).await;
+            watched.stats().lists == 2
+        })
+        .await;
+    });
+}
+
 /// The same where nobody sends a request: who waits for the end of a key goes on.
 #[test]
 fn a_list_that_a_dropped_runtime_has_begun_is_read_for_those_who_wait() {

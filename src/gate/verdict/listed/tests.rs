@@ -135,7 +135,7 @@ fn a_key_that_no_list_has_is_due_within_the_time_that_a_stale_yes_is_used() {
     checked(&cache, key(), at(1));
     let number = begins(&cache);
     assert_eq!(missing(&cache, number, 2), [KEY_ID]);
-    cache.verify_again(APP, KEY_ID, at(2));
+    cache.in_no_list(APP, KEY_ID, at(2));
     let last = 2 + cache.policy.stale_while_revalidate.as_secs();
     let verdict = held(&cache, 2);
     let due = (2..=last)
