@@ -201,7 +201,8 @@ fn an_app_that_comes_while_the_runtime_of_the_watch_stands_still_is_read_by_anot
         watched.scene.clock.advance(30 * SECOND);
         eventually(async || {
             watched.assert_admitted(&key).await;
-            watched.stats().lists == 2
+            // By a connection that may be the first runtime's.
+            watched.stats().lists + watched.stats().failed == 2
         })
         .await;
     });

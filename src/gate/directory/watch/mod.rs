@@ -38,7 +38,7 @@ use crate::gate::stats::WatchStats;
 use crate::log::GATE;
 use crate::log::Notice;
 
-pub(crate) use self::keys_in_use::{Judged, KeysInUse};
+pub(crate) use self::keys_in_use::{Asked, Judged, KeysInUse};
 pub use self::options::Watch;
 pub(super) use self::turns::Turns;
 
@@ -193,14 +193,20 @@ impl Directory {
         match asked.what {
             What::Keys(place) => {
                 count(&watching.counters.lists);
-                if turns.begin(place).is_none() {
+                let Some(is_again) = turns.begin(place) else {
                     return;
-                }
+                };
                 drop(known);
-                let judged = keys.take_list(app, &list, asked.number, asked.sent.at);
+                let (number, sent) = (asked.number, asked.sent.at);
+                let how = Asked {
+                    number,
+                    sent,
+                    is_again,
+                };
+                let judged = keys.take_list(app, &list, how);
                 let mut known = self.known();
                 if let Some(turns) = &mut known.turns {
-                    turns.read(place, judged, asked.sent.at.monotonic);
+                    turns.read(place, judged, sent.monotonic);
                 }
                 self.show_due(&known);
             }

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::api::api_keys::KeyList;
+use crate::gate::directory::Asked;
 
 /// Apps of which no key is in use any more.
 #[derive(Default)]
@@ -18,7 +19,7 @@ impl KeysInUse for Unused {
         1
     }
 
-    fn take_list(&self, _: &str, _: &KeyList, _: u32, _: Now) -> Judged {
+    fn take_list(&self, _: &str, _: &KeyList, _: Asked) -> Judged {
         Judged::default()
     }
 
