@@ -23,7 +23,7 @@ const NO_KEYS: [i64; 0] = [];
 fn list(members: &[(&str, serde_json::Value)]) -> KeyList {
     let mut row = json!({
         "id": KEY_ID, "deployment_id": 1, "app_slug": APP, "permissions": [],
-        "org_role_permissions": [], "workspace_role_permissions": [], "is_active": true,
+        "org_role_permissions": [], "workspace_role_permissions": [], "is_active": true, "expires_at": null,
     });
     for (name, value) in members {
         row[*name] = value.clone();
