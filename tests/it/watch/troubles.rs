@@ -1,8 +1,11 @@
 //! Lists that do not come, or say nothing.
 
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use wacht_auth::dev::Fault;
 
 use super::*;
+use crate::directory::Log;
 use crate::scene::landed;
 
 /// A list that goes wrong in this way changes nothing, and the next one is read.
@@ -205,6 +208,10 @@ async fn a_confirmation_that_fails_keeps_no_other_app_from_its_turn() {
 
 #[tokio::test]
 async fn a_list_that_is_too_long_is_left_out_and_tried_again_after_ten_minutes() {
+    let log = Log::default();
+    let _guard = tracing_subscriber::registry()
+        .with(log.clone())
+        .set_default();
     let watch = Watch::every(INTERVAL).answer_limit(4_000);
     let watched = Watched::with(|builder| builder.watch(watch)).await;
     let key = watched.known_key().await;
@@ -218,12 +225,20 @@ async fn a_list_that_is_too_long_is_left_out_and_tried_again_after_ten_minutes()
         Duration::ZERO,
         "of none that is in turn"
     );
+    let said = "the list of an app's keys is too long: the watch leaves the app out";
+    assert_eq!(log.count(said), 1);
     let asked = watched.asked().len();
-    for _ in 0..20 {
-        watched.assert_admitted(&key).await;
+    for _ in 0..119 {
         watched.scene.clock.advance(INTERVAL);
+        // By the refreshes of a key in use, time and again.
+        watched.assert_admitted(&key).await;
+        landed(&watched.layer).await;
+        assert_eq!(watched.asked().len(), asked);
     }
-    assert_eq!(watched.asked().len(), asked);
+    watched.scene.clock.advance(INTERVAL);
+    eventually(async || watched.asked().len() == asked + 1 && watched.is_resting()).await;
+    assert_eq!(watched.stats().left_out, 1);
+    assert_eq!(log.count(said), 1, "it is no news");
     watched.scene.wacht.revoke(key.key_id());
     // As without the watch.
     watched.scene.clock.advance(LAG);
