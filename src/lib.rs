@@ -159,10 +159,13 @@ pub mod models;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
+mod breaker;
 mod clock;
 mod gate;
 mod log;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod store;
 mod stripes;
 mod sync;
 

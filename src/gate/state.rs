@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::breaker::Breaker;
 use crate::client::WachtClient;
 use crate::clock::Clock;
 use crate::gate::directory::{AcceptedApps, Directory, Gateway};
@@ -13,9 +14,10 @@ use crate::gate::verdict::CachePolicy;
 use crate::gate::verdict::StateId;
 use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verify::Verifier;
-use crate::gate::verify::breaker::Breaker;
 use crate::gate::verify::in_flight::{InFlight, MostInFlight};
 use crate::log::{Notice, Said};
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 
 /// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
 pub(crate) struct State {
@@ -43,6 +45,9 @@ pub(crate) struct Settings {
     /// `None` until it or `client_ip` is set: without knowing what stands before the gate, all
     /// callers may have one address.
     pub(crate) unknown_keys: Option<UnknownKeyLimit>,
+    /// What it shares with other replicas.
+    #[cfg(feature = "redis")]
+    pub(crate) store: Option<RedisStore>,
 }
 
 /// What is said in the log once, not per request.
@@ -70,6 +75,8 @@ impl Settings {
             limits: Limits::default(),
             client_ip: ClientIp::default(),
             unknown_keys: None,
+            #[cfg(feature = "redis")]
+            store: None,
         }
     }
 }
@@ -88,6 +95,8 @@ impl State {
             limits,
             client_ip,
             unknown_keys,
+            #[cfg(feature = "redis")]
+                store: _,
         } = settings;
         let limiter = Arc::new(Limiter::new(&limits));
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);

@@ -15,6 +15,8 @@ use crate::gate::request::client_ip::ClientIp;
 use crate::gate::service::layer::WachtAuthLayer;
 use crate::gate::state::{Settings, State};
 use crate::gate::verdict::CachePolicy;
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 
 /// Makes a [`WachtAuthLayer`] whose shared state is not the default one: with another cache, other
 /// limits, addresses from behind a proxy, a clock for tests.
@@ -190,6 +192,17 @@ impl WachtAuthLayerBuilder {
     /// the same time, and they take none of the others' places. Default: 128; 0 is taken as 1.
     pub fn unknown_keys_in_flight(mut self, checks: usize) -> Self {
         self.settings.most_in_flight.unknown_keys = checks;
+        self
+    }
+
+    /// Shares with other replicas through this store: what is revoked and invalidated in one is
+    /// known in all. Default: none.
+    ///
+    /// The store also becomes that of the client and of its clones, whose calls are told to the
+    /// other replicas from then on.
+    #[cfg(feature = "redis")]
+    pub fn store(mut self, store: RedisStore) -> Self {
+        self.settings.store = Some(store);
         self
     }
 

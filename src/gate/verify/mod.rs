@@ -7,7 +7,6 @@
 //! `in_flight` has one verification per key, and `places` bounds how many checks are out at once.
 //! `events` takes what the gate's own client revokes and changes.
 
-pub(crate) mod breaker;
 pub(crate) mod check;
 pub(crate) mod in_flight;
 
@@ -26,9 +25,10 @@ use chrono::DateTime;
 use tracing::Span;
 
 use crate::api::gateway::CheckResponse;
+use crate::breaker::Breaker;
 use crate::client::{Error, WachtClient};
 use crate::clock::{Clock, Deadline, Now};
-use crate::gate::directory::{Directory, Ours, Reserved};
+use crate::gate::directory::{Directory, Gateway, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
 use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
@@ -36,7 +36,6 @@ use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, StateId, Ver
 use crate::log::{GATE, Notice, Said};
 
 use self::answer::{GatewayAnswer, IndeterminateKind};
-use self::breaker::Breaker;
 use self::check::Check;
 use self::in_flight::{Errand, InFlight};
 
@@ -341,6 +340,16 @@ impl Verifier {
             limiter_subjects: self.limiter.subjects(),
             is_breaker_open: !self.breaker.is_closed(),
         }
+    }
+}
+
+impl Gateway for Breaker {
+    fn is_failing(&self, now: Now) -> bool {
+        self.is_failing(now)
+    }
+
+    fn has_answered_since(&self, since: Duration) -> bool {
+        self.has_answered_since(since)
     }
 }
 
