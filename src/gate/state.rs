@@ -98,7 +98,7 @@ impl State {
             #[cfg(feature = "redis")]
                 store: _,
         } = settings;
-        let limiter = Arc::new(Limiter::new(&limits));
+        let limiter = Arc::new(Limiter::new(&limits), None);
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
         let breaker = Arc::new(Breaker::default());
         let gateway: Arc<dyn Gateway> = breaker.clone();
