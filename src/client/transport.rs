@@ -16,6 +16,8 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::{NoProxy, Proxy, Url, multipart};
 use secrecy::{ExposeSecret, SecretString};
+#[cfg(feature = "redis")]
+use sha2::{Digest, Sha256};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
@@ -119,6 +121,15 @@ impl Transport {
             retries: settings.retries.clone(),
             clock,
         })
+    }
+
+    /// Half of a digest of the management key, under a name of its own.
+    #[cfg(feature = "redis")]
+    pub(super) fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new_with_prefix(b"wacht-auth, replicas with the management key ");
+        digest.update(self.api_key.expose_secret());
+        let half = digest.finalize().into_iter().take(16);
+        half.map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Posts a check to the gateway and waits at most `limit` for the answer, and never longer than

@@ -75,7 +75,8 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_secret(&self, secret: &str) {
-        self.gate.state.verifier.forget_secret(secret);
+        let KeyDigest(digest) = KeyDigest::of(secret);
+        self.forget(&ManagementEvent::ForgetDigest(digest));
     }
 
     /// Forgets what is known of the API key with this id: the next request with it is verified anew.
@@ -103,7 +104,7 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.verifier.forget_key_id(id);
+        self.forget(&ManagementEvent::ForgetKeyId(id));
     }
 
     /// Forgets all keys of an app, and lets its policy be asked for again.
@@ -133,7 +134,7 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_app(&self, app_slug: &str) {
-        self.gate.state.verifier.forget_app(app_slug);
+        self.forget(&ManagementEvent::ForgetApp(app_slug.into()));
     }
 
     /// Forgets every key, and lets every policy be asked for again. Rate-limit counters stay.
@@ -161,7 +162,7 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_all(&self) {
-        self.gate.state.verifier.forget_all();
+        self.forget(&ManagementEvent::ForgetAll);
     }
 
     /// Refuses a key from now on, in every gate that is or will be built on the client of this one
@@ -440,6 +441,13 @@ impl AuthHandle {
                 }
             }
         }
+    }
+
+    /// Forgets here, and lets other replicas do so.
+    fn forget(&self, event: &ManagementEvent) {
+        let verifier = &self.gate.state.verifier;
+        verifier.forget(event);
+        verifier.client.events().tell_others(event);
     }
 
     fn now(&self) -> Now {

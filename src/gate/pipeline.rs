@@ -171,6 +171,7 @@ impl Gate {
         };
         let key = self.key_of(credential);
         // 2 cache
+        self.state.keep_current(now);
         let verdict = match self.state.verifier.cache.look_up(&key, now) {
             Known::Good(verdict) => verdict,
             Known::Refused => {

@@ -1,11 +1,12 @@
 //! What all clones of a layer share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::breaker::Breaker;
 use crate::client::WachtClient;
-use crate::clock::Clock;
+use crate::clock::{Clock, Now, nanoseconds};
 use crate::gate::directory::{AcceptedApps, Directory, Gateway};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
 use crate::gate::request::client_ip::ClientIp;
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) client_ip: ClientIp,
     pub(crate) notices: Notices,
+    /// Monotonic nanoseconds: when somebody looks whether the events of other replicas are read.
+    look_at: AtomicU64,
 }
 
 /// What a state is made from.
@@ -134,6 +137,24 @@ impl State {
             limits,
             client_ip,
             notices: Notices::default(),
+            look_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Has the events of other replicas read, if there are any, unless somebody does: a few atomic
+    /// loads if that is so.
+    pub(crate) fn keep_current(&self, now: Now) {
+        let Some(sink) = self.verifier.client.events().sink() else {
+            return;
+        };
+        let now = nanoseconds(now.monotonic);
+        if sink.is_idle() || self.look_at.load(Ordering::Relaxed) <= now {
+            let next = now.saturating_add(nanoseconds(BETWEEN_LOOKS));
+            self.look_at.store(next, Ordering::Relaxed);
+            sink.keep_current();
         }
     }
 }
+
+/// A reader whose runtime stands still is taken over so long after its step has lapsed, at most.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);

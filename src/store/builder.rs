@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::RedisStore;
 use super::link::Link;
 use super::server::Server;
+use super::share::Scope;
 use crate::client::{ConfigError, ConfigErrorKind, Result};
 
 /// Settings of a [`RedisStore`], by value; made by [`RedisStore::builder`].
@@ -30,6 +31,7 @@ pub struct RedisStoreBuilder {
     key_prefix: String,
     deadline: Duration,
     root_certificates: Option<Vec<u8>>,
+    deployment: Option<i64>,
 }
 
 impl RedisStoreBuilder {
@@ -39,6 +41,7 @@ impl RedisStoreBuilder {
             key_prefix: KEY_PREFIX.to_owned(),
             deadline: DEADLINE,
             root_certificates: None,
+            deployment: None,
         }
     }
 
@@ -47,6 +50,16 @@ impl RedisStoreBuilder {
     /// Services that share a Redis and not their limits each need their own.
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
+        self
+    }
+
+    /// Says which deployment the clients with this store are of. Replicas that say the same share what
+    /// they revoke, whatever their management keys.
+    ///
+    /// Default: clients with the same management key share, and no others. So where replicas have
+    /// different keys of one deployment, or while a key is replaced, say it.
+    pub fn deployment(mut self, id: i64) -> Self {
+        self.deployment = Some(id);
         self
     }
 
@@ -95,6 +108,8 @@ impl RedisStoreBuilder {
         let server = Server::parse(&self.url, self.root_certificates).map_err(problem)?;
         Ok(RedisStore {
             link: Arc::new(Link::new(server, self.key_prefix, self.deadline)),
+            scope: Scope::of(self.deployment),
+            replicas: Arc::default(),
         })
     }
 }

@@ -80,6 +80,11 @@ impl Link {
         Slot(format!("{}:{kind}:{{{subject}}}", self.key_prefix).into())
     }
 
+    /// A connection beside those for calls, driven by the current runtime.
+    pub(super) async fn wire(&self) -> Result<Wire, RedisError> {
+        self.server.connect().await
+    }
+
     /// Runs a script within [`deadline`](Self::deadline).
     pub(crate) async fn run(
         self: &Arc<Self>,

@@ -9,7 +9,9 @@
 //!
 //! | file | what is there |
 //! |---|---|
+//! | `share.rs` | a client and its gates become one of the replicas |
 //! | `builder.rs` | the settings of a store |
+//! | `events/` | what is revoked and changed, told to all replicas |
 //! | `link.rs` | one script call: the connections, the deadline, whether the store is away |
 //! | `script.rs` | what is sent, and what comes back |
 //! | `server.rs` | where the store is: one server, a cluster, or behind sentinels |
@@ -18,16 +20,22 @@
 
 mod builder;
 mod error;
+mod events;
 mod link;
 mod script;
 mod server;
+mod share;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::client::Result;
 
 pub use self::builder::RedisStoreBuilder;
+
+use self::share::Scope;
+
+pub(crate) use self::events::Replica;
 
 pub(crate) use self::error::StoreError;
 pub(crate) use self::link::{ConnectionId, Link};
@@ -49,6 +57,8 @@ pub(crate) use self::script::{Arg, Reply, Script, Slot};
 #[derive(Clone)]
 pub struct RedisStore {
     link: Arc<Link>,
+    scope: Scope,
+    replicas: Arc<Mutex<Vec<Weak<Replica>>>>,
 }
 
 impl RedisStore {

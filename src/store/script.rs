@@ -71,6 +71,12 @@ fn with(call: &mut Cmd, keys: &[&Slot], args: &[Arg<'_>]) -> Cmd {
     std::mem::take(call)
 }
 
+impl Slot {
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Reply {
     /// The answer as what the script should have said: a number, bytes, or a `Vec` or tuple of these.
     pub(crate) fn read<T: FromRedisValue>(self) -> Result<T, StoreError> {

@@ -235,6 +235,10 @@ impl WachtAuthLayerBuilder {
     /// rules cannot be applied, alone or by so many replicas.
     pub fn build(self) -> Result<WachtAuthLayer> {
         self.settings.client.transport()?;
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.settings.store {
+            store.join(&self.settings.client)?;
+        }
         match self.settings.limits.problem() {
             Some(problem) => Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into()),
             None => Ok(self.build_unchecked()),

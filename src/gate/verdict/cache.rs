@@ -13,7 +13,7 @@ use foldhash::quality::RandomState;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 
-use crate::clock::Now;
+use crate::clock::{Now, nanoseconds};
 use crate::gate::verdict::hot_cache::{HotCache, one_in};
 use crate::gate::verdict::open_checks::{OpenCheck, OpenChecks, OvertakenBy};
 use crate::gate::verdict::policy::CachePolicy;
@@ -60,6 +60,8 @@ pub(crate) struct VerdictCache {
     open_checks: OpenChecks,
     seen_good: SeenGood,
     evictions: Arc<Evictions>,
+    /// Monotonic nanoseconds: what was asked before that is verified again.
+    again: AtomicCount,
 }
 
 /// How many keys had to make room for others.
@@ -118,6 +120,7 @@ impl VerdictCache {
             negative: cache(negative),
             open_checks: OpenChecks::default(),
             evictions,
+            again: AtomicCount::new(0),
         }
     }
 
@@ -212,6 +215,9 @@ impl VerdictCache {
         if contradiction == Some(Contradiction::Forgotten) {
             return;
         }
+        if nanoseconds(check.sent().at.monotonic) < self.again.load(Ordering::Relaxed) {
+            verdict.verify_again(now.monotonic);
+        }
         if self.policy.capacity_bytes > 0 {
             self.positive.insert(check.key, Arc::clone(verdict));
         }
@@ -262,6 +268,19 @@ impl VerdictCache {
             until: now.monotonic.saturating_add(ttl),
         };
         self.negative.insert(check.key, negative);
+    }
+
+    /// Something that speaks against any of them may have been missed: every key is checked again
+    /// at its next request, and used meanwhile. They come due one after the other, within the time
+    /// in which a verdict is used while it is refreshed.
+    pub(crate) fn verify_all_again(&self, now: Now) {
+        self.again
+            .fetch_max(nanoseconds(now.monotonic), Ordering::SeqCst);
+        for (key, verdict) in self.positive.iter() {
+            let share = key.digest.place() as f64 / u64::MAX as f64;
+            let later = self.policy.stale_while_revalidate.mul_f64(share);
+            verdict.verify_again(now.monotonic.saturating_add(later));
+        }
     }
 
     // === What it holds ===

@@ -50,6 +50,9 @@ pub(crate) struct Verdict {
     // Monotonic nanoseconds before which no refresh is sent: the deadline of the one that is under
     // way, or when the next may follow one that failed.
     refresh_at: AtomicU64,
+    // Monotonic nanoseconds from which it is not fresh, however young: something that speaks against
+    // it may have been missed.
+    due_at: AtomicU64,
 }
 
 /// The right to send the one refresh of a verdict. It lapses at its deadline: the runtime that it
@@ -109,6 +112,7 @@ impl Verdict {
             evicted: std::sync::atomic::AtomicBool::new(false),
             indeterminate: AtomicBool::new(false),
             refresh_at: AtomicU64::new(0),
+            due_at: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -133,7 +137,10 @@ impl Verdict {
             return Age::Over;
         }
         if age < policy.fresh_for {
-            return Age::Fresh;
+            return match self.due_at.load(Ordering::Relaxed) <= nanoseconds(now.monotonic) {
+                true => Age::Stale,
+                false => Age::Fresh,
+            };
         }
         let stale = age - policy.fresh_for;
         let in_grace = stale < policy.stale_if_error && !self.indeterminate.load(Ordering::Acquire);
@@ -189,6 +196,11 @@ impl Verdict {
         now.monotonic
             .saturating_sub(sent.monotonic)
             .max(now.unix.saturating_sub(sent.unix))
+    }
+
+    /// Has it checked again at the key's next request from then on; it is used meanwhile.
+    pub(super) fn verify_again(&self, at: Duration) {
+        self.due_at.fetch_min(nanoseconds(at), Ordering::Relaxed);
     }
 
     /// The right to send the one refresh of this verdict, for so long, if nobody has it.
