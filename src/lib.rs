@@ -178,6 +178,7 @@ pub use gate::{
     Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind, RequirePermissions,
     RequirePermissionsLayer, Requirement, RequirementError, RequirementErrorKind, ResponseBody,
     ResponseFuture, UnknownKeyLimit, VerdictSource, VerdictStats, WachtAuth, WachtAuthLayerBuilder,
+    WhenAway,
 };
 
 pub use clock::Clock;

@@ -123,6 +123,15 @@ impl Transport {
         })
     }
 
+    /// A secret that all clients with this management key have, for this purpose.
+    #[cfg(feature = "redis")]
+    pub(super) fn secret_for(&self, purpose: &str) -> [u8; 32] {
+        let mut digest = Sha256::new_with_prefix(purpose);
+        digest.update([0]);
+        digest.update(self.api_key.expose_secret());
+        digest.finalize().into()
+    }
+
     /// Half of a digest of the management key, under a name of its own.
     #[cfg(feature = "redis")]
     pub(super) fn fingerprint(&self) -> String {

@@ -80,6 +80,12 @@ impl WachtClient {
         self.inner.gate_deadline
     }
 
+    /// A secret that all clients with the same management key have, and that says nothing of it.
+    #[cfg(feature = "redis")]
+    pub(crate) fn secret_for(&self, purpose: &str) -> Result<[u8; 32]> {
+        Ok(self.transport()?.secret_for(purpose))
+    }
+
     /// A text that tells clients of different management keys apart, and says nothing of the key.
     #[cfg(feature = "redis")]
     pub(crate) fn fingerprint(&self) -> Result<String> {

@@ -78,8 +78,11 @@ pub(crate) mod axum;
 #[cfg(feature = "tonic")]
 mod grpc;
 
+#[cfg(feature = "redis")]
+pub(crate) use limit::counters::shared as limit_store;
+
 pub use handle::AuthHandle;
-pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit};
+pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit, WhenAway};
 pub use permission::Permissions;
 pub use permission::requirement::Requirement;
 pub use permission::requirement::error::{RequirementError, RequirementErrorKind};

@@ -355,7 +355,9 @@ impl Gate {
                 Err(Uncharged::Refused(Rejection::unavailable(RETRY_AFTER)))
             }
             (CountedBy::Gateway, None) => return self.wait_for_own_check(verdict.key(), view, now),
-            (CountedBy::Gateway, Some(own)) => self.limited_by_gateway(own).map_err(Uncharged::Refused),
+            (CountedBy::Gateway, Some(own)) => {
+                self.limited_by_gateway(own).map_err(Uncharged::Refused)
+            }
         };
         let rate_limit = match limited {
             Ok(fields) => fields,
@@ -563,7 +565,10 @@ impl Gate {
             address,
         };
         let headers = self.options.rate_limit_headers;
-        match state.limiter.admit(rules, &caller, cost, held.as_mut(), now) {
+        match state
+            .limiter
+            .admit(rules, &caller, cost, held.as_mut(), now)
+        {
             ChargeOutcome::Charged(states) => {
                 if self.options.charge_later {
                     let clock = &state.verifier.clock;
@@ -619,8 +624,15 @@ impl Gate {
         asking: Asking,
         verdict: &Arc<Verdict>,
         source: VerdictSource,
-        view: &RequestView<'_>,
+        view: &mut RequestView<'_>,
     ) -> Decision {
+        // For a verification, should the key be forgotten meanwhile.
+        if view.secret().is_none()
+            && let Ok(Some(credential)) = view.credential()
+        {
+            let secret = SecretString::from(credential.expose());
+            view.keep_secret(secret);
+        }
         let asked = self.state.verifier.cache.revocations.latest();
         let key = verdict.key();
         let verdict = Arc::clone(verdict);
@@ -682,7 +694,12 @@ impl Gate {
         let asked = verifier.cache.revocations.latest();
         let until = view.deadline(now, verifier.deadline);
         match check {
-            Some(check) => wait(verified(verifier.join_or_start(check, until)), key, asked, view),
+            Some(check) => wait(
+                verified(verifier.join_or_start(check, until)),
+                key,
+                asked,
+                view,
+            ),
             None => self.refuse_early(Rejection::missing_credential()),
         }
     }

@@ -9,6 +9,8 @@ use crate::client::WachtClient;
 use crate::clock::{Clock, Now, nanoseconds};
 use crate::gate::directory::{AcceptedApps, Directory, Gateway};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
+#[cfg(feature = "redis")]
+use crate::gate::limit_store::{Sharing, SubjectSecret};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
 use crate::gate::verdict::CachePolicy;
@@ -18,7 +20,7 @@ use crate::gate::verify::Verifier;
 use crate::gate::verify::in_flight::{InFlight, MostInFlight};
 use crate::log::{Notice, Said};
 #[cfg(feature = "redis")]
-use crate::store::RedisStore;
+use crate::store::{Leases, RedisStore};
 
 /// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
 pub(crate) struct State {
@@ -99,9 +101,13 @@ impl State {
             client_ip,
             unknown_keys,
             #[cfg(feature = "redis")]
-                store: _,
+            store,
         } = settings;
-        let limiter = Arc::new(Limiter::new(&limits), None);
+        #[cfg(feature = "redis")]
+        let sharing = store.and_then(|store| sharing(&store, &client, &limits, &clock));
+        #[cfg(not(feature = "redis"))]
+        let sharing = None;
+        let limiter = Arc::new(Limiter::new(&limits, sharing));
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
         let breaker = Arc::new(Breaker::default());
         let gateway: Arc<dyn Gateway> = breaker.clone();
@@ -154,6 +160,29 @@ impl State {
             sink.keep_current();
         }
     }
+}
+
+/// With whom limits are counted; `None` where this process counts alone.
+#[cfg(feature = "redis")]
+fn sharing(
+    store: &RedisStore,
+    client: &WachtClient,
+    limits: &Limits,
+    clock: &Clock,
+) -> Option<Sharing> {
+    if !limits.is_shared() {
+        return None;
+    }
+    // The builder has joined it before, and says what is wrong otherwise.
+    let replica = store.join(client).ok()?;
+    let secret = client.secret_for("wacht-auth: names of limits").ok()?;
+    let store = Leases::new(store.link(), replica, clock.clone());
+    Some(Sharing::new(
+        Arc::new(store),
+        SubjectSecret::new(secret),
+        limits,
+        clock.clone(),
+    ))
 }
 
 /// A reader whose runtime stands still is taken over so long after its step has lapsed, at most.

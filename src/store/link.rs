@@ -21,7 +21,7 @@ use crate::log::{GATE, Notice};
 
 /// Tells one connection from all others of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ConnectionId(u64);
+pub(crate) struct ConnectionId(pub(super) u64);
 
 /// The connections to the store, and whether it is worth asking.
 pub(crate) struct Link {

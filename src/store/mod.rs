@@ -12,6 +12,7 @@
 //! | `share.rs` | a client and its gates become one of the replicas |
 //! | `builder.rs` | the settings of a store |
 //! | `events/` | what is revoked and changed, told to all replicas |
+//! | `leases.rs` | limits that all replicas count |
 //! | `link.rs` | one script call: the connections, the deadline, whether the store is away |
 //! | `script.rs` | what is sent, and what comes back |
 //! | `server.rs` | where the store is: one server, a cluster, or behind sentinels |
@@ -21,6 +22,7 @@
 mod builder;
 mod error;
 mod events;
+mod leases;
 mod link;
 mod script;
 mod server;
@@ -38,6 +40,7 @@ use self::share::Scope;
 pub(crate) use self::events::Replica;
 
 pub(crate) use self::error::StoreError;
+pub(crate) use self::leases::Leases;
 pub(crate) use self::link::{ConnectionId, Link};
 pub(crate) use self::script::{Arg, Reply, Script, Slot};
 

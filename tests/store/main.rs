@@ -9,5 +9,6 @@
     reason = "a test fails by panicking"
 )]
 
+mod limits;
 mod scripts;
 mod server;

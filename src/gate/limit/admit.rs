@@ -118,8 +118,12 @@ impl Limiter {
         match (self.limits.enforcement, &self.fixed, scheme) {
             (Enforcement::Off, ..) => CountedBy::Nobody,
             (Enforcement::Gateway, ..) => CountedBy::Gateway,
-            (Enforcement::Local | Enforcement::Shared, Some(fixed), _) => CountedBy::FixedRules(fixed),
-            (Enforcement::Local | Enforcement::Shared, None, Some(scheme)) => CountedBy::Scheme(scheme),
+            (Enforcement::Local | Enforcement::Shared, Some(fixed), _) => {
+                CountedBy::FixedRules(fixed)
+            }
+            (Enforcement::Local | Enforcement::Shared, None, Some(scheme)) => {
+                CountedBy::Scheme(scheme)
+            }
             // The gateway would refuse.
             (_, None, None) if self.limits.shadow => CountedBy::Nobody,
             (_, None, None) => CountedBy::Gateway,
@@ -331,11 +335,13 @@ impl Limiter {
         let matching: Matching<'_> = rules.matching(caller.resource).collect();
         let resource = self.fingerprint(caller);
         let matched = self.find_states(&matching, caller, resource, true, now.into());
-        let charged = matched.iter().map(|MatchedRule { rule, shared, .. }| ChargedRule {
-            rule: Arc::downgrade(rule),
-            subject: rule.subject(caller, resource),
-            shared: *shared,
-        });
+        let charged = matched
+            .iter()
+            .map(|MatchedRule { rule, shared, .. }| ChargedRule {
+                rule: Arc::downgrade(rule),
+                subject: rule.subject(caller, resource),
+                shared: *shared,
+            });
         charged.collect()
     }
 
@@ -397,7 +403,9 @@ impl Limiter {
             let shared = StateRef::Shared(&rule.shared);
             let state = match rule.subject(caller, resource) {
                 None => shared,
-                Some(subject) => self.state(rule, &subject, now).map_or(shared, StateRef::Own),
+                Some(subject) => self
+                    .state(rule, &subject, now)
+                    .map_or(shared, StateRef::Own),
             };
             let shared = match named {
                 true => rule.shared_subject(caller, per_resource),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::counters::shared::SubjectId;
 use super::counters::{CalendarUnit, ClockReading, CounterState, LimitCounter, Moment, Window};
-use super::subjects::{Caller, KeySubject, LimitSubject};
 use super::limits::Algorithm;
+use super::subjects::{Caller, KeySubject, LimitSubject};
 use crate::gate::request::resource::normal_form;
 use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
 

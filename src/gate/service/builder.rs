@@ -231,13 +231,18 @@ impl WachtAuthLayerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) where no request could ever be judged: the client cannot be used, or fixed
-    /// rules cannot be applied, alone or by so many replicas.
+    /// [`Error::Config`](crate::Error::Config) where no request could ever be judged: the client cannot be used, fixed
+    /// rules cannot be applied, alone or by so many replicas, or limits are to be shared without a store.
     pub fn build(self) -> Result<WachtAuthLayer> {
         self.settings.client.transport()?;
         #[cfg(feature = "redis")]
         if let Some(store) = &self.settings.store {
             store.join(&self.settings.client)?;
+        }
+        #[cfg(feature = "redis")]
+        if self.settings.limits.is_shared() && self.settings.store.is_none() {
+            let problem = "shared limits need a store: `.store(RedisStore::connect(..)?)`";
+            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
         }
         match self.settings.limits.problem() {
             Some(problem) => Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into()),

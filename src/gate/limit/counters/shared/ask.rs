@@ -40,7 +40,6 @@ pub(crate) struct Held {
 
 /// Units of one lease that are for one request. Dropped, they are for anybody.
 struct Reserved {
-    counter: Arc<SharedCounter>,
     state: Arc<SharedState>,
     subject: SubjectId,
     lease: LeaseId,
@@ -113,7 +112,9 @@ impl Held {
 
     /// Whether so many units of this subject are reserved, and may be spent now.
     pub(crate) fn has(&self, subject: SubjectId, cost: u32, now: Moment) -> bool {
-        self.reserved.iter().any(|units| units.is_for(subject, cost, now))
+        self.reserved
+            .iter()
+            .any(|units| units.is_for(subject, cost, now))
     }
 
     /// Spends what is reserved for this subject.
@@ -235,7 +236,10 @@ impl SharedCounter {
             Errand::Behind => (0, 0),
         };
         let at_once = self.max.div_ceil(8);
-        let room = self.max.div_ceil(2).saturating_sub(state.pool.left(now.monotonic));
+        let room = self
+            .max
+            .div_ceil(2)
+            .saturating_sub(state.pool.left(now.monotonic));
         let ahead = match expected / 2.0 >= 1.0 {
             true => (expected * 3.0 / 4.0).ceil() as u32,
             false => 0,
@@ -347,7 +351,6 @@ impl AskingTask {
         };
         if let (Some(put), Some(reserved), 1..) = (&put, reserved, request.need) {
             let units = Reserved {
-                counter: Arc::clone(counter),
                 state: Arc::clone(state),
                 subject: request.subject,
                 lease: put.lease,

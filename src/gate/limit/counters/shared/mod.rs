@@ -29,14 +29,14 @@ use std::time::Duration;
 use super::reading::{ClockReading, Level, Moment, NEVER};
 use super::{Calendars, Receipt, Shortage, Window};
 use crate::clock::{Clock, nanoseconds};
-use crate::gate::limit::limits::WhenAway;
+use crate::gate::limit::limits::{Limits, WhenAway};
 use crate::log::Notice;
 
 pub(crate) use self::ask::{Asking, Held};
 pub(crate) use self::pool::LeaseId;
 use self::spent::SpentWindow;
-pub(crate) use self::state::SharedState;
 use self::state::Known;
+pub(crate) use self::state::SharedState;
 pub(crate) use self::store::{
     Answer, Breaks, Counting, Grant, GrantId, LeaseRequest, LeaseStore, NoGrant, SubjectId,
 };
@@ -45,13 +45,13 @@ pub(crate) use self::subject::SubjectSecret;
 /// With whom a gate counts together, and how.
 #[derive(Debug)]
 pub(crate) struct Sharing {
-    pub(crate) store: Arc<dyn LeaseStore>,
-    pub(crate) secret: SubjectSecret,
-    pub(crate) clock: Clock,
-    pub(crate) when_away: WhenAway,
+    pub(in crate::gate::limit) store: Arc<dyn LeaseStore>,
+    secret: SubjectSecret,
+    clock: Clock,
+    when_away: WhenAway,
     /// As many as there are, where the store has not said.
-    pub(crate) replicas: Option<NonZeroU32>,
-    pub(crate) no_share: Notice,
+    replicas: Option<NonZeroU32>,
+    no_share: Notice,
 }
 
 /// At most `max` units in a window, over all replicas.
@@ -71,6 +71,24 @@ pub(crate) struct SharedCounter {
     is_slow: AtomicBool,
     /// While nobody waits for the store: when it is asked the next time to see.
     probe_at: AtomicU64,
+}
+
+impl Sharing {
+    pub(crate) fn new(
+        store: Arc<dyn LeaseStore>,
+        secret: SubjectSecret,
+        limits: &Limits,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            store,
+            secret,
+            clock,
+            when_away: limits.when_away,
+            replicas: limits.replicas,
+            no_share: Notice::default(),
+        }
+    }
 }
 
 impl SharedCounter {
@@ -268,9 +286,7 @@ impl SharedCounter {
 
     /// Whether requests of this rule do not wait for the store now.
     fn is_on_shares(&self) -> bool {
-        self.lease.is_none()
-            || self.is_slow.load(Ordering::Relaxed)
-            || self.sharing.store.is_away()
+        self.lease.is_none() || self.is_slow.load(Ordering::Relaxed) || self.sharing.store.is_away()
     }
 
     /// What this replica may spend in a window where it does not ask.

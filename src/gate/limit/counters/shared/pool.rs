@@ -99,7 +99,9 @@ impl Pool {
         lease.word.store(word_of(generation, 0), Ordering::Release);
         lease.from.store(from.0, Ordering::Release);
         lease.until.store(until.0, Ordering::Release);
-        lease.word.store(word_of(generation, units), Ordering::Release);
+        lease
+            .word
+            .store(word_of(generation, units), Ordering::Release);
         LeaseId { place, generation }
     }
 
@@ -117,7 +119,9 @@ impl Pool {
 
     /// What is left of a lease that has not been ended, whether its time is over or not.
     pub(super) fn left_of(&self, id: LeaseId) -> u32 {
-        let word = self.leases[usize::from(id.place)].word.load(Ordering::Acquire);
+        let word = self.leases[usize::from(id.place)]
+            .word
+            .load(Ordering::Acquire);
         match generation_of(word) == id.generation {
             true => units_of(word),
             false => 0,
@@ -198,7 +202,11 @@ mod tests {
         let second = pool.put(pool.next_place(), Moment(15), Moment(25), 5);
         assert_eq!(pool.take(Moment(9), 1), None);
         assert_eq!(pool.take(Moment(15), 1), Some(first));
-        assert_eq!(pool.take(Moment(15), 2), Some(second), "the first has too few");
+        assert_eq!(
+            pool.take(Moment(15), 2),
+            Some(second),
+            "the first has too few"
+        );
         assert_eq!(pool.take(Moment(19), 1), Some(first));
         assert_eq!(pool.take(Moment(20), 3), Some(second));
         assert_eq!(pool.take(Moment(24), 1), None);
@@ -226,10 +234,17 @@ mod tests {
         let spent: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| {
-                    scope.spawn(|| (0..2_000).filter(|_| pool.take(Moment(1), 1).is_some()).count())
+                    scope.spawn(|| {
+                        (0..2_000)
+                            .filter(|_| pool.take(Moment(1), 1).is_some())
+                            .count()
+                    })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
         });
         assert_eq!(spent, 5_000);
     }

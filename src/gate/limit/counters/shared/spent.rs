@@ -20,7 +20,10 @@ pub(super) enum SpentWindow {
 pub(super) enum Spent {
     Rolling(SlidingState),
     /// Since the day or month that began at this second.
-    Since { start: u64, units: u32 },
+    Since {
+        start: u64,
+        units: u32,
+    },
 }
 
 impl SpentWindow {

@@ -119,7 +119,11 @@ impl Known {
     /// How long a request of this cost would be refused still.
     pub(super) fn refused(&self, now: Moment, cost: u32) -> Option<Duration> {
         let refusal = self.refusal.filter(|refusal| cost >= refusal.need)?;
-        let wait = refusal.until.0.checked_sub(now.0).filter(|wait| *wait > 0)?;
+        let wait = refusal
+            .until
+            .0
+            .checked_sub(now.0)
+            .filter(|wait| *wait > 0)?;
         Some(Duration::from_nanos(wait))
     }
 
