@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use wacht_auth::dev::{DevGateway, DevRule};
-use wacht_auth::store::RedisStore;
 use wacht_auth::{Algorithm, AuthContext, AuthHandle, Limits, RejectionKind, WachtAuthLayer};
 
-use crate::server::Server;
+use crate::server::Redis;
+use crate::stage::{own_client, patient};
 
 pub const ALGORITHMS: [Algorithm; 2] = [Algorithm::Gcra, Algorithm::SlidingWindow];
 
 /// One more replica.
-pub fn replica(wacht: &DevGateway, store: &str, limits: Limits) -> AuthHandle {
-    let store = RedisStore::connect(store).unwrap();
-    WachtAuthLayer::builder(wacht.client())
+pub fn replica(wacht: &DevGateway, url: &str, limits: Limits) -> AuthHandle {
+    WachtAuthLayer::builder(own_client(wacht, wacht.management_key()))
         .limits(limits)
-        .store(store)
+        .store(patient(url))
         .build()
         .unwrap()
         .app("orders")
@@ -34,7 +33,7 @@ async fn admits(replica: &AuthHandle, secret: &str, context: &AuthContext) -> bo
 
 #[tokio::test]
 async fn replicas_together_admit_the_limit_whichever_is_asked() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     for algorithm in ALGORITHMS {
@@ -64,7 +63,7 @@ async fn replicas_together_admit_the_limit_whichever_is_asked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_at_once_are_admitted_to_the_limit_exactly() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     for algorithm in ALGORITHMS {

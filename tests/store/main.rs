@@ -1,7 +1,8 @@
-//! What replicas share, against a real `redis-server` that the tests start. Without one on this
-//! machine each test says so and passes.
+//! Replicas that share a real Redis, which these tests start themselves.
+//!
+//! Where there is no `redis-server`, each test says that it is left out, and passes; with
+//! `WACHT_TEST_REDIS=required` in the environment it fails.
 
-#![cfg(feature = "redis")]
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -9,6 +10,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod away;
+mod events;
 mod limits;
+mod proxy;
 mod scripts;
+mod secrets;
 mod server;
+mod stage;
+mod stream;
+mod topology;

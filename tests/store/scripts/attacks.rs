@@ -1,7 +1,7 @@
 //! What broke a first attempt.
 
 use super::*;
-use crate::server::Server;
+use crate::server::Redis;
 
 const START: i64 = 1_800_000_000 * SECOND;
 
@@ -9,7 +9,7 @@ const START: i64 = 1_800_000_000 * SECOND;
 /// back whole made room that had never been there.
 #[test]
 fn a_bucket_that_filled_meanwhile_takes_back_no_more_than_is_missing() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -45,7 +45,7 @@ fn a_bucket_that_filled_meanwhile_takes_back_no_more_than_is_missing() {
 /// A double holds microseconds since 1970 to a quarter, and a unit of this takes a tenth.
 #[test]
 fn ten_million_a_second_are_a_limit() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use redis::Connection;
 
 use super::*;
-use crate::server::Server;
+use crate::server::Redis;
 
 const START: i64 = 1_800_000_000 * SECOND;
 
@@ -84,7 +84,7 @@ fn play(redis: &mut Connection, counter: &Counter, steps: &[Step]) -> Vec<i64> {
 
 #[test]
 fn no_window_sees_more_spent_than_the_bound() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -110,7 +110,7 @@ fn no_window_sees_more_spent_than_the_bound() {
 /// Up to 64 units a window, what is granted is what a perfect log of the window and the lease grants.
 #[test]
 fn small_limits_are_granted_as_by_a_perfect_log() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -143,7 +143,7 @@ fn small_limits_are_granted_as_by_a_perfect_log() {
 /// Of steady demand a large limit grants nearly what a perfect log of the window would.
 #[test]
 fn merged_entries_cost_little() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();

@@ -1,7 +1,7 @@
 //! Days and months.
 
 use super::*;
-use crate::server::Server;
+use crate::server::Redis;
 
 /// 2028-02-28, 12:00 UTC.
 const NOON: i64 = 1_835_352_000 * SECOND;
@@ -10,7 +10,7 @@ const DAY: i64 = 24 * HOUR;
 
 #[test]
 fn a_day_has_its_units_and_the_next_one_has_them_again() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -34,7 +34,7 @@ fn a_day_has_its_units_and_the_next_one_has_them_again() {
 
 #[test]
 fn months_begin_as_in_the_calendar() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -53,7 +53,7 @@ fn months_begin_as_in_the_calendar() {
 
 #[test]
 fn a_lease_ends_with_the_day() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -74,7 +74,7 @@ fn a_lease_ends_with_the_day() {
 
 #[test]
 fn what_is_given_back_the_same_day_is_there_again() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -90,7 +90,7 @@ fn what_is_given_back_the_same_day_is_there_again() {
 
 #[test]
 fn what_was_spent_is_counted_in_its_own_day() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -112,7 +112,7 @@ fn what_was_spent_is_counted_in_its_own_day() {
 
 #[test]
 fn what_is_owed_goes_over_into_the_next_day_and_no_further() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -131,7 +131,7 @@ fn what_is_owed_goes_over_into_the_next_day_and_no_further() {
 
 #[test]
 fn a_clock_that_steps_back_over_midnight_grants_nothing_twice() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -151,7 +151,7 @@ fn a_clock_that_steps_back_over_midnight_grants_nothing_twice() {
 
 #[test]
 fn a_clock_that_was_a_year_ahead_shuts_nobody_out_for_a_year() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();

@@ -1,11 +1,11 @@
 //! What a subject takes in the store.
 
 use super::*;
-use crate::server::Server;
+use crate::server::Redis;
 
 #[test]
 fn a_subject_with_one_entry_takes_less_than_250_bytes() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -27,7 +27,7 @@ fn a_subject_with_one_entry_takes_less_than_250_bytes() {
 
 #[test]
 fn a_log_does_not_grow_beyond_64_entries() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();

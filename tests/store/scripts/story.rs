@@ -1,14 +1,14 @@
 //! Get, get, wait, get.
 
 use super::*;
-use crate::server::Server;
+use crate::server::Redis;
 
 const START: i64 = 1_800_000_000 * SECOND;
 const MINUTE: i64 = 60 * SECOND;
 
 #[test]
 fn units_are_granted_as_wanted_as_far_as_there_are_any() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -35,7 +35,7 @@ fn units_are_granted_as_wanted_as_far_as_there_are_any() {
 
 #[test]
 fn a_cost_is_granted_whole_or_not_at_all() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -54,7 +54,7 @@ fn a_cost_is_granted_whole_or_not_at_all() {
 
 #[test]
 fn what_is_given_back_is_there_again_once() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -74,7 +74,7 @@ fn what_is_given_back_is_there_again_once() {
 
 #[test]
 fn what_was_spent_elsewhere_is_counted_whether_it_is_left_or_not() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -97,7 +97,7 @@ fn what_was_spent_elsewhere_is_counted_whether_it_is_left_or_not() {
 
 #[test]
 fn what_is_owed_is_paid_before_anything_is_granted() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -130,7 +130,7 @@ fn what_is_owed_is_paid_before_anything_is_granted() {
 
 #[test]
 fn a_clock_that_steps_back_counts_no_time_and_begins_an_epoch() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
@@ -167,7 +167,7 @@ fn a_clock_that_steps_back_counts_no_time_and_begins_an_epoch() {
 
 #[test]
 fn the_store_has_a_clock_of_its_own() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Redis::start() else {
         return;
     };
     let mut redis = server.connection();
