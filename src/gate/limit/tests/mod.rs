@@ -10,6 +10,8 @@ mod modes;
 mod races;
 mod room;
 mod schemes;
+#[cfg(feature = "redis")]
+mod shared;
 mod windows;
 
 use std::net::{IpAddr, Ipv4Addr};

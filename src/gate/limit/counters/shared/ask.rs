@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::super::reading::{ClockReading, Moment};
 use super::pool::LeaseId;
-use super::state::{Known, Lease, Refusal, Said, SharedState};
+use super::state::{Known, Lease, Refusal, SharedState};
 use super::store::{Grant, GrantId, LeaseRequest, SubjectId};
 use super::{SharedCounter, after};
 use crate::clock::nanoseconds;
@@ -225,10 +225,13 @@ impl SharedCounter {
         let period = self.spent_window.start(now);
         if known.breaks != breaks.count {
             // Another server may answer now, and may not know of the last second.
-            let lost = known.last_second.before(breaks.last());
-            known.add_untold(lost, period);
+            if known.was_heard {
+                let lost = known.last_second.before(breaks.last());
+                known.add_untold(lost, period);
+                self.end_all(known, state, now);
+            }
             known.breaks = breaks.count;
-            self.end_all(known, state, now);
+            known.was_heard = false;
         }
         let expected = known.demand.expected(now.monotonic, nanoseconds(lease));
         let (need, waiting) = match errand {
@@ -414,10 +417,9 @@ impl SharedCounter {
             known.epoch = grant.id.epoch;
         }
         let more_at = grant.more_in.map(|wait| after(now.monotonic, wait));
-        known.said = Said {
-            left: grant.left,
-            more_at: more_at.map_or(u64::MAX, |at| at.0),
-        };
+        let never = Moment(u64::MAX);
+        state.said.set(grant.left, more_at.unwrap_or(never));
+        known.was_heard = true;
         let is_refused = grant.units < request.need;
         // A grant that was the last says as much as a refusal.
         let refused = match (is_refused, grant.left) {
@@ -426,7 +428,7 @@ impl SharedCounter {
             _ => None,
         };
         known.refusal = refused.map(|need| {
-            let told = more_at.unwrap_or(Moment(u64::MAX));
+            let told = more_at.unwrap_or(never);
             let told = after(told, self.jitter(lease));
             Refusal {
                 need,

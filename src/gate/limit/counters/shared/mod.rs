@@ -17,7 +17,7 @@ mod state;
 mod store;
 mod subject;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redis"))]
 pub(in crate::gate::limit) mod tests;
 
 use std::hash::{BuildHasher, RandomState};
@@ -157,7 +157,7 @@ impl SharedCounter {
         waits: bool,
     ) -> Result<(Level, Receipt), Shortage> {
         if let Some(lease) = state.pool.take(now.monotonic, cost) {
-            return Ok((self.level(state, now), Receipt::Of(lease)));
+            return Ok((self.leased_level(state, now), Receipt::Of(lease)));
         }
         let mut known = state.known();
         self.look_without(&mut known, state, now, cost, waits)?;
@@ -181,19 +181,25 @@ impl SharedCounter {
         }
     }
 
-    /// What the store has said, less what was spent here since.
+    /// What is left: of the share where there is one to go by.
     pub(in crate::gate::limit) fn level(&self, state: &SharedState, now: ClockReading) -> Level {
+        if !self.is_on_shares() {
+            return self.leased_level(state, now);
+        }
+        let share = self.share().unwrap_or(0);
+        let left = share.saturating_sub(self.spent(&state.known(), state, now));
+        self.level_of(left.max(state.pool.left(now.monotonic)), state, now)
+    }
+
+    /// What the store has said, less what was spent here since.
+    fn leased_level(&self, state: &SharedState, now: ClockReading) -> Level {
         let pooled = state.pool.left(now.monotonic);
-        let known = state.known();
-        let remaining = match self.is_on_shares() {
-            true => {
-                let share = self.share().unwrap_or(0);
-                pooled.max(share.saturating_sub(self.spent(&known, state, now)))
-            }
-            false => known.said.left.saturating_add(pooled),
-        };
+        self.level_of(state.said.left().saturating_add(pooled), state, now)
+    }
+
+    fn level_of(&self, remaining: u32, state: &SharedState, now: ClockReading) -> Level {
         let remaining = remaining.min(self.max);
-        let more_in = known.said.more_at.saturating_sub(now.monotonic.0);
+        let more_in = state.said.more_at().saturating_sub(now.monotonic.0);
         Level {
             remaining,
             more_in: match remaining == self.max && self.max > 0 {
@@ -212,7 +218,9 @@ impl SharedCounter {
         if state.pool.is_low(now.monotonic) {
             return true;
         }
-        let Some(lease) = self.lease.filter(|_| self.is_on_shares()) else {
+        // Who has units to spend has heard of the store.
+        let is_empty = state.pool.left(now.monotonic) == 0;
+        let Some(lease) = self.lease.filter(|_| is_empty && self.is_on_shares()) else {
             return false;
         };
         let at = self.probe_at.load(Ordering::Relaxed);
@@ -291,8 +299,9 @@ impl SharedCounter {
 
     /// What this replica may spend in a window where it does not ask.
     fn share(&self) -> Option<u32> {
-        let seen = self.sharing.store.replicas().max(self.sharing.replicas);
-        seen.map(|replicas| self.max / replicas)
+        let seen = self.sharing.store.replicas();
+        seen.or(self.sharing.replicas)
+            .map(|replicas| self.max / replicas)
     }
 
     /// What this replica has spent in the last window, of leases or not.

@@ -1,5 +1,6 @@
 //! What one replica knows of one subject that all replicas count.
 
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::store::GrantId;
 #[derive(Debug)]
 pub(crate) struct SharedState {
     pub(super) pool: Pool,
+    pub(super) said: Said,
     window: SpentWindow,
     known: Mutex<Known>,
 }
@@ -38,8 +40,9 @@ pub(super) struct Known {
     pub(super) epoch: u64,
     /// How many breaks of the link the store has been told the consequences of.
     pub(super) breaks: u64,
+    /// Whether the store has answered since the last of them.
+    pub(super) was_heard: bool,
     pub(super) refusal: Option<Refusal>,
-    pub(super) said: Said,
     /// Ends when the asking that is out has been answered.
     pub(super) asking: Option<watch::Receiver<()>>,
     /// How many requests wait for it.
@@ -62,17 +65,19 @@ pub(super) struct Refusal {
     pub(super) until: Moment,
 }
 
-/// What the store said last of all replicas.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the store said last of all replicas. Two words, of which one may be newer than the other:
+/// nothing is decided by them.
+#[derive(Debug, Default)]
 pub(super) struct Said {
-    pub(super) left: u32,
-    pub(super) more_at: u64,
+    left: AtomicU32,
+    more_at: AtomicU64,
 }
 
 impl SharedState {
     pub(super) fn new(window: &SpentWindow) -> Self {
         Self {
             pool: Pool::default(),
+            said: Said::default(),
             window: window.clone(),
             known: Mutex::new(Known {
                 leases: [None; 2],
@@ -85,8 +90,8 @@ impl SharedState {
                 debt: 0,
                 epoch: 0,
                 breaks: 0,
+                was_heard: false,
                 refusal: None,
-                said: Said::default(),
                 asking: None,
                 waiting: 0,
             }),
@@ -112,6 +117,21 @@ impl SharedState {
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Said {
+    pub(super) fn set(&self, left: u32, more_at: Moment) {
+        self.left.store(left, Ordering::Relaxed);
+        self.more_at.store(more_at.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn left(&self) -> u32 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn more_at(&self) -> u64 {
+        self.more_at.load(Ordering::Relaxed)
     }
 }
 
