@@ -27,6 +27,7 @@ pub(crate) use self::listener::{Listener, Order, Outcome, RevocationId, Settled}
 pub(crate) use self::sink::EventSink;
 #[cfg(feature = "redis")]
 pub(crate) use self::sink::EventStore;
+pub use self::sink::StoreStats;
 
 /// The listeners of a client and all its clones, and what a later one has to hear.
 pub(crate) struct Events {
@@ -122,7 +123,7 @@ impl Events {
             outcome: Outcome::Nothing,
         };
         if let Some(sink) = self.sink()
-            && !sink.told().await
+            && sink.told().await.is_err()
         {
             sink.is_sent_untold(sent);
         }
