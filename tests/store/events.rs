@@ -174,6 +174,7 @@ async fn a_deleted_app_and_a_created_one_are_known_everywhere() {
     let request = CreateApiAuthAppRequest {
         app_slug: "orders".to_owned(),
         name: "orders".to_owned(),
+        key_prefix: "sk_test".to_owned(),
         ..Default::default()
     };
     let apps = there.client.api_keys();
