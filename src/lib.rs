@@ -169,7 +169,7 @@ pub mod store;
 mod stripes;
 mod sync;
 
-pub use client::{Error, Result, WachtClient, init};
+pub use client::{Error, Result, StoreStats, WachtClient, init};
 pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{

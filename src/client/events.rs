@@ -27,6 +27,7 @@ pub(crate) use self::listener::{Listener, Order, Outcome, RevocationId, Settled}
 pub(crate) use self::sink::EventSink;
 #[cfg(feature = "redis")]
 pub(crate) use self::sink::EventStore;
+pub use self::sink::StoreStats;
 
 /// The listeners of a client and all its clones, and what a later one has to hear.
 pub(crate) struct Events {
@@ -115,14 +116,14 @@ impl Events {
         event: ManagementEvent,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let sent = self.begin(event.clone(), Origin::Here);
+        let sent = self.begin(event.clone());
         let mut announced = Announced {
             events: self,
             sent,
             outcome: Outcome::Nothing,
         };
         if let Some(sink) = self.sink()
-            && !sink.told().await
+            && sink.told().await.is_err()
         {
             sink.is_sent_untold(sent);
         }
@@ -143,7 +144,7 @@ impl Events {
             sink.done(&event);
         }
         let sent = self.begin_elsewhere(event);
-        self.settle_elsewhere(sent, Outcome::Done, true);
+        self.settle(sent, Outcome::Done);
     }
 
     /// Tells other replicas, and nobody here, of something that needs no call.
@@ -155,13 +156,7 @@ impl Events {
 
     /// Another replica is about to send a call.
     pub(crate) fn begin_elsewhere(&self, event: ManagementEvent) -> Order {
-        self.begin(event, Origin::Elsewhere)
-    }
-
-    /// What became of it. Unless it `lifts` what was over before it, it may have overlapped with
-    /// anything.
-    pub(crate) fn settle_elsewhere(&self, sent: Order, outcome: Outcome, lifts: bool) {
-        self.settle(sent, outcome, lifts);
+        self.begin_from(event, Origin::Elsewhere)
     }
 
     /// Events of other replicas were missed.
@@ -173,7 +168,11 @@ impl Events {
         }
     }
 
-    fn begin(&self, event: ManagementEvent, origin: Origin) -> Order {
+    fn begin(&self, event: ManagementEvent) -> Order {
+        self.begin_from(event, Origin::Here)
+    }
+
+    fn begin_from(&self, event: ManagementEvent, origin: Origin) -> Order {
         let mut board = self.board();
         let sent = board.next();
         if let (Some(sink), Origin::Here) = (self.sink(), origin) {
@@ -193,7 +192,13 @@ impl Events {
         sent
     }
 
-    fn settle(&self, sent: Order, outcome: Outcome, lifts: bool) {
+    fn settle(&self, sent: Order, outcome: Outcome) {
+        self.settle_elsewhere(sent, outcome, true);
+    }
+
+    /// What became of a call. Unless it `lifts` what was over before it, it may have overlapped with
+    /// anything.
+    pub(crate) fn settle_elsewhere(&self, sent: Order, outcome: Outcome, lifts: bool) {
         let now = self.clock.now().monotonic;
         let mut board = self.board();
         let Some(call) = board.under_way.remove(&sent) else {
@@ -260,6 +265,6 @@ struct Announced<'e> {
 
 impl Drop for Announced<'_> {
     fn drop(&mut self) {
-        self.events.settle(self.sent, self.outcome, true);
+        self.events.settle(self.sent, self.outcome);
     }
 }

@@ -7,7 +7,7 @@ use http::{Extensions, StatusCode};
 
 use crate::api::api_keys::KeyId;
 use crate::client::events::ManagementEvent;
-use crate::client::{ConfigError, ConfigErrorKind, Result};
+use crate::client::{ConfigError, ConfigErrorKind, Error, Result};
 use crate::clock::Now;
 use crate::gate::pipeline::{Decision, Gate, warn_of_addresses};
 use crate::gate::principal::Principal;
@@ -242,7 +242,7 @@ impl AuthHandle {
 
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
     /// management key is accepted, the deployment is known, and it has the apps that the layer
-    /// names. Two calls of Wacht, and one more per app named. No proxy may be trusted whose network is
+    /// names. A store that is shared with other replicas has to answer. Two calls of Wacht, and one more per app named. No proxy may be trusted whose network is
     /// all addresses; where requests came through proxies of which none is trusted, the log says so
     /// once more.
     ///
@@ -280,6 +280,9 @@ impl AuthHandle {
         // Told again, but no error: any stranger can send the header.
         if self.gate.state.notices.proxies.was_said() {
             warn_of_addresses(NO_PROXY_IS_TRUSTED);
+        }
+        if let Some(sink) = verifier.client.events().sink() {
+            sink.check().await.map_err(Error::Store)?;
         }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")

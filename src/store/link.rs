@@ -16,6 +16,7 @@ use super::error::{StoreError, StoreErrorKind};
 use super::script::{Arg, Reply, Script, Slot};
 use super::server::{Server, Wire};
 use crate::breaker::Breaker;
+use crate::client::StoreUnavailable;
 use crate::clock::{Clock, Now, nanoseconds};
 use crate::log::{GATE, Notice};
 
@@ -31,9 +32,22 @@ pub(crate) struct Link {
     clock: Clock,
     breaker: Breaker,
     away: Notice,
+    last_failure: Mutex<Option<StoreErrorKind>>,
+    answered: AtomicU64,
+    failed: AtomicU64,
+    nanoseconds: AtomicU64,
     last_id: AtomicU64,
     /// One a runtime; the one that was used last comes last.
     opened: Mutex<Vec<Opened>>,
+}
+
+/// The calls so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) answered: u64,
+    pub(crate) failed: u64,
+    /// That the answered ones took together.
+    pub(crate) time: Duration,
 }
 
 /// The connection of one runtime, once it is there.
@@ -59,6 +73,10 @@ impl Link {
             clock: Clock::system(),
             breaker: Breaker::default(),
             away: Notice::new(),
+            last_failure: Mutex::default(),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            nanoseconds: AtomicU64::new(0),
             last_id: AtomicU64::new(0),
             opened: Mutex::default(),
         }
@@ -74,6 +92,16 @@ impl Link {
         !self.breaker.is_closed()
     }
 
+    /// The calls so far.
+    pub(crate) fn calls(&self) -> Calls {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Calls {
+            answered: read(&self.answered),
+            failed: read(&self.failed),
+            time: Duration::from_nanos(read(&self.nanoseconds)),
+        }
+    }
+
     /// The key of something of this kind. In a cluster `subject` decides on which node it is, so keys
     /// of one script have the same. Both may be anything but secrets.
     pub(crate) fn slot(&self, kind: &str, subject: &str) -> Slot {
@@ -81,8 +109,29 @@ impl Link {
     }
 
     /// A connection beside those for calls, driven by the current runtime.
-    pub(super) async fn wire(&self) -> Result<Wire, RedisError> {
-        self.server.connect().await
+    pub(super) async fn wire(&self) -> Result<Wire, StoreErrorKind> {
+        let wire = tokio::time::timeout(OPENING, self.server.connect()).await;
+        let kind = match wire {
+            Ok(Ok(wire)) => return Ok(wire),
+            Ok(Err(error)) => match StoreErrorKind::of(&error) {
+                StoreErrorKind::Refused => StoreErrorKind::Unreachable,
+                kind => kind,
+            },
+            Err(_) => StoreErrorKind::TimedOut,
+        };
+        self.has_failed(kind, self.clock.now());
+        Err(kind)
+    }
+
+    /// Why it cannot be used, for who is to do something about it.
+    pub(super) fn explain(&self, error: StoreError) -> StoreUnavailable {
+        let last = *self.last_failure();
+        StoreUnavailable(match (error.kind, last) {
+            (StoreErrorKind::Away | StoreErrorKind::Connecting, Some(last)) => {
+                format!("{error}: {last}")
+            }
+            _ => error.to_string(),
+        })
     }
 
     /// Runs a script within [`deadline`](Self::deadline).
@@ -169,19 +218,24 @@ impl Link {
             Ok(value) => {
                 connection.silent_since.store(0, Ordering::Relaxed);
                 self.heard(now);
+                let took = now.monotonic.saturating_sub(sent.monotonic);
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                self.nanoseconds
+                    .fetch_add(nanoseconds(took), Ordering::Relaxed);
                 Ok(Reply {
                     value,
                     connection: connection.id,
-                    took: now.monotonic.saturating_sub(sent.monotonic),
+                    took,
                 })
             }
             Err(kind) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
                 let is_silent = kind == StoreErrorKind::TimedOut && connection.is_silent(sent, now);
                 if is_silent || kind.asks_for_another_connection() {
                     self.close(connection.id);
                 }
                 match kind.is_of_the_store() {
-                    true => self.failed(kind, now),
+                    true => self.has_failed(kind, now),
                     false => self.breaker.indeterminate(),
                 }
                 Err(StoreError {
@@ -232,27 +286,11 @@ impl Link {
     }
 
     async fn open(&self) -> Result<Arc<Connection>, StoreErrorKind> {
-        let wire = tokio::time::timeout(OPENING, self.server.connect()).await;
-        let now = self.clock.now();
-        let wire = match wire {
-            Ok(wire) => wire.map_err(|error| StoreErrorKind::of(&error)),
-            Err(_) => Err(StoreErrorKind::TimedOut),
-        };
-        match wire {
-            Ok(wire) => Ok(Arc::new(Connection {
-                id: ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed)),
-                wire,
-                silent_since: AtomicU64::new(0),
-            })),
-            Err(kind) => {
-                let kind = match kind {
-                    StoreErrorKind::Refused => StoreErrorKind::Unreachable,
-                    kind => kind,
-                };
-                self.failed(kind, now);
-                Err(kind)
-            }
-        }
+        Ok(Arc::new(Connection {
+            wire: self.wire().await?,
+            id: ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed)),
+            silent_since: AtomicU64::new(0),
+        }))
     }
 
     fn close(&self, id: ConnectionId) {
@@ -270,7 +308,8 @@ impl Link {
         }
     }
 
-    fn failed(&self, kind: StoreErrorKind, now: Now) {
+    fn has_failed(&self, kind: StoreErrorKind, now: Now) {
+        *self.last_failure() = Some(kind);
         if self.breaker.failed(now) && self.away.is_first() {
             tracing::warn!(
                 target: GATE,
@@ -278,6 +317,11 @@ impl Link {
                 "the store is away: nothing is shared with other replicas until it is back"
             );
         }
+    }
+
+    fn last_failure(&self) -> MutexGuard<'_, Option<StoreErrorKind>> {
+        let last = self.last_failure.lock();
+        last.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened(&self) -> MutexGuard<'_, Vec<Opened>> {

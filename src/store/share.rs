@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use super::RedisStore;
 use super::events::Replica;
 use crate::client::events::{EventSink, EventStore};
-use crate::client::{ConfigError, ConfigErrorKind, Result, WachtClient, WachtClientBuilder};
+use crate::client::{ConfigError, ConfigErrorKind, Error, Result, WachtClient, WachtClientBuilder};
 
 /// Which replicas are one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,5 +64,43 @@ impl WachtClientBuilder {
     /// client's as well.
     pub fn store(self, store: RedisStore) -> Self {
         self.event_store(Arc::new(store))
+    }
+}
+
+impl WachtClient {
+    /// Waits until the other replicas have been told of all that this client and its clones have
+    /// revoked and changed so far, for as long as the [deadline] of the store.
+    ///
+    /// A call ends with what Wacht said of it, whether or not the others could be told: the new key of
+    /// a rotation must not be lost because the store is away. What they were not told of is told
+    /// to them again and again for a quarter of an hour, as long as the process runs. A job that ends
+    /// before that asks here, and may ask again:
+    ///
+    /// ```no_run
+    /// use wacht_auth::WachtClient;
+    /// use wacht_auth::store::RedisStore;
+    ///
+    /// # async fn revoke(leaked: i64) -> wacht_auth::Result<()> {
+    /// let store = RedisStore::connect("redis://cache.internal")?;
+    /// let client = WachtClient::builder("wk_live_...").store(store).build()?;
+    /// let keys = client.api_keys();
+    /// keys.revoke_api_key("billing", leaked, Default::default()).send().await?;
+    /// if let Err(error) = client.flush_events().await {
+    ///     eprintln!("revoked, and seen elsewhere within 120 s: {error}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`](crate::Error::Store): some event is still to be told. A client without a store
+    /// has nobody to tell.
+    ///
+    /// [deadline]: super::RedisStoreBuilder::deadline
+    pub async fn flush_events(&self) -> Result<()> {
+        match self.events().sink() {
+            Some(sink) => sink.told().await.map_err(Error::Store),
+            None => Ok(()),
+        }
     }
 }

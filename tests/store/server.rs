@@ -44,6 +44,11 @@ impl Redis {
         panic!("no redis-server could be started");
     }
 
+    /// A sentinel that knows of no master yet.
+    pub fn start_sentinel() -> Option<Self> {
+        Self::start_with(&["--sentinel"])
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -90,9 +95,23 @@ impl Redis {
 
     fn try_start(&mut self) -> bool {
         fs::create_dir_all(&self.directory).unwrap();
-        let mut process = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no", "--dir"])
+        let mut command = Command::new("redis-server");
+        if self.args.iter().any(|arg| arg == "--sentinel") {
+            // It writes its settings down.
+            let file = self.directory.join("sentinel.conf");
+            fs::write(&file, "").unwrap();
+            command.arg(file);
+        } else {
+            command.args(["--save", "", "--appendonly", "no"]);
+        }
+        let mut process = command
+            .args([
+                "--port",
+                &self.port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+            ])
             .arg(&self.directory)
             .args(&self.args)
             .stdout(Stdio::null())
@@ -157,4 +176,4 @@ fn left_out() {
 }
 
 /// Longer than anything takes here, however busy the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use wacht_auth::dev::{DevGateway, DevKey};
 use wacht_auth::store::RedisStore;
-use wacht_auth::{AuthContext, AuthHandle, Limits, RejectionKind, WachtAuthLayer, WachtClient};
+use wacht_auth::{
+    AuthContext, AuthHandle, CachePolicy, Limits, RejectionKind, WachtAuthLayer, WachtClient,
+};
 
 use crate::server::PATIENCE;
 
@@ -25,8 +27,18 @@ impl Replica {
     }
 
     pub fn of(client: WachtClient, store: RedisStore) -> Self {
+        Self::build(client, store, CachePolicy::default())
+    }
+
+    pub fn with_cache(wacht: &DevGateway, url: &str, policy: CachePolicy) -> Self {
+        let client = own_client(wacht, wacht.management_key());
+        Self::build(client, patient(url), policy)
+    }
+
+    fn build(client: WachtClient, store: RedisStore, policy: CachePolicy) -> Self {
         let layer = WachtAuthLayer::builder(client.clone())
             .limits(Limits::off())
+            .cache(policy)
             .store(store);
         let gate = layer.build().unwrap().app("orders").handle();
         Self { client, gate }

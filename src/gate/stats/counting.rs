@@ -90,6 +90,7 @@ impl Metrics {
             shadow_refusals_by_mode,
             unknown_key_refusals: self.limited_by(LimitedBy::UnknownKeys, Effect::Refused),
             verdicts: self.verdicts(),
+            store: levels.store,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What there is to count, and the levels that go with it.
 
+use crate::client::StoreStats;
 use crate::gate::limit::Mode;
 
 /// What a check of the gateway came to.
@@ -50,6 +51,7 @@ pub(crate) struct Levels {
     pub(crate) evicted_refused_keys: u64,
     pub(crate) limiter_subjects: usize,
     pub(crate) is_breaker_open: bool,
+    pub(crate) store: Option<StoreStats>,
 }
 
 // === impl GatewayResult ===

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::client::StoreStats;
 use crate::gate::refusal::RejectionKind;
 
 /// What a gate holds and what it has done so far, from
@@ -70,6 +71,8 @@ pub struct AuthStats {
     pub unknown_key_refusals: u64,
     /// What was decided about requests, and from what.
     pub verdicts: VerdictStats,
+    /// What is shared with other replicas, if the client has a store.
+    pub store: Option<StoreStats>,
 }
 
 /// What became of the checks that were sent to the gateway.

@@ -339,6 +339,7 @@ impl Verifier {
             evicted_refused_keys: evictions.refused_keys(),
             limiter_subjects: self.limiter.subjects(),
             is_breaker_open: !self.breaker.is_closed(),
+            store: self.client.events().sink().map(|sink| sink.stats()),
         }
     }
 }

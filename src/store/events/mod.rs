@@ -27,9 +27,11 @@ use self::entry::{EventId, Stage};
 use self::members::Members;
 use self::outbox::Outbox;
 use self::reader::Reader;
+use super::error::StoreError;
 use super::link::Link;
 use super::script::Slot;
-use crate::client::events::{EventSink, Events, ManagementEvent, Order, Outcome};
+use crate::client::StoreUnavailable;
+use crate::client::events::{EventSink, Events, ManagementEvent, Order, Outcome, StoreStats};
 use crate::clock::Clock;
 
 /// This process among the replicas, for one client and its clones.
@@ -139,7 +141,7 @@ impl Replica {
             let weak = Weak::clone(&me.me);
             drop(me);
             while let Some(replica) = weak.upgrade() {
-                let is_told = replica.flush(RETRY_WITHIN).await;
+                let is_told = replica.flush(RETRY_WITHIN).await.is_ok();
                 replica.outbox.forget_old(replica.clock.now());
                 if is_told && replica.outbox.len() == 0 {
                     return;
@@ -150,7 +152,7 @@ impl Replica {
         });
     }
 
-    async fn flush(&self, within: Duration) -> bool {
+    async fn flush(&self, within: Duration) -> Result<(), StoreError> {
         self.outbox.flush(&self.link, &self.keys, within).await
     }
 
@@ -220,13 +222,20 @@ impl EventSink for Replica {
         self.tell_in_background();
     }
 
-    fn told(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+    fn told(&self) -> Pin<Box<dyn Future<Output = Result<(), StoreUnavailable>> + Send + '_>> {
         Box::pin(async {
-            let is_told = self.flush(self.link.deadline()).await;
-            if !is_told {
+            let told = self.flush(self.link.deadline()).await;
+            if told.is_err() {
                 self.tell_in_background();
             }
-            is_told
+            told.map_err(|error| self.link.explain(error))
+        })
+    }
+
+    fn check(&self) -> Pin<Box<dyn Future<Output = Result<(), StoreUnavailable>> + Send + '_>> {
+        Box::pin(async {
+            let look = self.look_at_store(CHECK_WITHIN).await;
+            look.map(drop).map_err(|error| self.link.explain(error))
         })
     }
 
@@ -244,8 +253,20 @@ impl EventSink for Replica {
         self.claim();
     }
 
-    fn untold(&self) -> usize {
-        self.outbox.len()
+    fn stats(&self) -> StoreStats {
+        let reading = self.reading();
+        let calls = self.link.calls();
+        StoreStats {
+            away: self.link.is_away(),
+            replicas: self.members.alive(),
+            events_untold: self.outbox.len() as u64,
+            events_behind: reading.behind,
+            events_missed: reading.missed,
+            events_skipped: reading.garbage,
+            calls: calls.answered,
+            failed_calls: calls.failed,
+            call_time: calls.time,
+        }
     }
 }
 
@@ -281,5 +302,7 @@ fn random() -> String {
 const FORGOTTEN_AFTER: i64 = 7 * 24 * 60 * 60 * 1000;
 const BETWEEN_RETRIES: Duration = Duration::from_millis(250);
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
+/// A connection may have to be opened.
+const CHECK_WITHIN: Duration = Duration::from_secs(2);
 /// A call takes less than that, and so does its outcome on its way back.
 const CLOSING_FOR: Duration = Duration::from_secs(120);

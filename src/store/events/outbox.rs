@@ -10,6 +10,7 @@ use super::Keys;
 use super::entry::{Entry, Event, EventId, Stage};
 use crate::clock::Now;
 use crate::log::{GATE, Notice};
+use crate::store::error::{StoreError, StoreErrorKind};
 use crate::store::link::Link;
 use crate::store::script::{Arg, Script};
 
@@ -72,10 +73,19 @@ impl Outbox {
         self.queue().waiting.len()
     }
 
-    /// Brings in what is in the queue now, with who else is at it. Whether all of it is in.
+    /// Brings in what is in the queue now, with who else is at it.
     ///
     /// One that is brought in twice, as its first call seemed to fail, is told from others by its id.
-    pub(super) async fn flush(&self, link: &Arc<Link>, keys: &Keys, deadline: Duration) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// Some of it is not in.
+    pub(super) async fn flush(
+        &self,
+        link: &Arc<Link>,
+        keys: &Keys,
+        deadline: Duration,
+    ) -> Result<(), StoreError> {
         let last = self.queue().last;
         let until = tokio::time::Instant::now() + deadline;
         let mut changed = self.changed.subscribe();
@@ -84,18 +94,20 @@ impl Outbox {
             let (taken, entries) = self.take(last);
             if entries.is_empty() {
                 if self.is_in(last) {
-                    return true;
+                    return Ok(());
                 }
                 // Others are at it.
-                match tokio::time::timeout_at(until, changed.changed()).await {
-                    Ok(Ok(())) => continue,
-                    _ => return self.is_in(last),
+                let in_time = tokio::time::timeout_at(until, changed.changed()).await;
+                if in_time.is_err() {
+                    return Err(StoreError {
+                        kind: StoreErrorKind::TimedOut,
+                        sent_over: None,
+                    });
                 }
+                continue;
             }
             let left = until.saturating_duration_since(tokio::time::Instant::now());
-            if !self.bring_in(taken, &entries, link, keys, left).await {
-                return false;
-            }
+            self.bring_in(taken, &entries, link, keys, left).await?;
         }
     }
 
@@ -106,7 +118,7 @@ impl Outbox {
         link: &Arc<Link>,
         keys: &Keys,
         deadline: Duration,
-    ) -> bool {
+    ) -> Result<(), StoreError> {
         let born = super::random();
         let settings = [
             Arg::Int(KEPT_FOR),
@@ -124,7 +136,7 @@ impl Outbox {
                 if self.failing.is_over() {
                     tracing::info!(target: GATE, "other replicas are told of revocations again");
                 }
-                true
+                Ok(())
             }
             Err(error) => {
                 if self.failing.is_first() {
@@ -135,7 +147,7 @@ impl Outbox {
                          it is tried again, and until then their stated bounds hold"
                     );
                 }
-                false
+                Err(error)
             }
         }
     }

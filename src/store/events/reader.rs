@@ -16,6 +16,7 @@ use super::seen::{Progress, Seen};
 use super::{FORGOTTEN_AFTER, Replica, random};
 use crate::client::events::{Events, ManagementEvent, Order, Outcome};
 use crate::log::{GATE, Notice};
+use crate::store::error::StoreError;
 use crate::store::link::Link;
 use crate::store::script::{Arg, Script};
 use crate::store::server::Wire;
@@ -54,7 +55,7 @@ struct Place {
 struct StreamId(u64, u64);
 
 /// What a look at the store says.
-struct Look {
+pub(super) struct Look {
     born: String,
     seq: u64,
     last: StreamId,
@@ -85,10 +86,10 @@ struct Task {
 
 /// What the reader says of itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reading {
-    pub(crate) garbage: u64,
-    pub(crate) missed: u64,
-    pub(crate) behind: u64,
+pub(super) struct Reading {
+    pub(super) garbage: u64,
+    pub(super) missed: u64,
+    pub(super) behind: u64,
 }
 
 // === impl Replica ===
@@ -158,6 +159,18 @@ impl Replica {
             }
             reader.next_look = now + LOOKS;
         }
+        match self.look_at_store(LOOK_WITHIN).await {
+            Ok(look) => self.looked(&look),
+            Err(_) => {
+                // The link says so. Soon again: it may be back.
+                self.reader().next_look = Duration::ZERO;
+                None
+            }
+        }
+    }
+
+    /// Asks the store how far the stream is, and says that this replica is alive.
+    pub(super) async fn look_at_store(&self, within: Duration) -> Result<Look, StoreError> {
         let keys = [&self.keys.ledger, &self.keys.stream, &self.keys.members];
         let (id, born) = (format!("{:016x}", self.id), random());
         let args = [
@@ -166,18 +179,11 @@ impl Replica {
             Arg::Int(FORGOTTEN_AFTER),
             Arg::Bytes(born.as_bytes()),
         ];
-        let answer = self.link.run_within(LOOK_WITHIN, &LOOK, &keys, &args).await;
-        let (born, seq, last, now, alive) = match answer.and_then(crate::store::Reply::read) {
-            Ok::<(String, u64, String, u64, u32), _>(answer) => answer,
-            Err(_) => {
-                // The link says so. Soon again: it may be back.
-                self.reader().next_look = Duration::ZERO;
-                return None;
-            }
-        };
+        let answer = self.link.run_within(within, &LOOK, &keys, &args).await?;
+        let (born, seq, last, now, alive): (String, u64, String, u64, u32) = answer.read()?;
         self.members.seen(alive, self.clock.now());
         let last = StreamId::parse(&last).unwrap_or_default();
-        self.looked(&Look {
+        Ok(Look {
             born,
             seq,
             last,
@@ -355,7 +361,7 @@ impl Replica {
     }
 
     /// What the reader has seen so far.
-    pub(crate) fn reading(&self) -> Reading {
+    pub(super) fn reading(&self) -> Reading {
         let reader = self.reader();
         Reading {
             garbage: reader.garbage,
