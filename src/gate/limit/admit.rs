@@ -216,7 +216,12 @@ impl Limiter {
         let subject = rule.subject(caller, resource);
         let charge = |state: &CounterState| {
             let charged = rule.counter.charge(state, now, cost, true);
-            (charged, behind(rule, state, now))
+            // A request that waits asks for itself.
+            let behind = match charged {
+                Err(Shortage::Ask) => None,
+                _ => behind(rule, state, now),
+            };
+            (charged, behind)
         };
         let (charged, behind) = match &subject {
             None => charge(&rule.shared),
@@ -268,7 +273,8 @@ impl Limiter {
         }
         let matched = self.find_states(matching, caller, resource, held.is_some(), now);
         let outcome = look_and_charge(rules, &matched, cost, held, now);
-        if self.sharing.is_some() {
+        // A request that waits asks for itself.
+        if self.sharing.is_some() && !matches!(outcome, ChargeOutcome::Ask) {
             for MatchedRule { rule, state, .. } in &matched {
                 if let Some(state) = behind(rule, state, now) {
                     self.ask_behind(rule, &state, caller, now);

@@ -78,7 +78,7 @@ fn the_more_networks_want_everything_the_less_each_gets() {
                 resource: "/",
                 address: Some(Ipv6Addr::from_bits(bits).into()),
             };
-            limiter.admit(&rules, &caller, 1, START);
+            limiter.admit(&rules, &caller, 1, None, START);
         }
         left.push(CAPACITY - limiter.subjects());
     }

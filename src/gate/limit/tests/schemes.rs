@@ -201,7 +201,7 @@ proptest! {
                         let why = (refused.retry_after, refused.violated, refused.mode);
                         (false, of_the_first(refused.states), Some(why))
                     }
-                    _ => (false, None),
+                    _ => (false, None, None),
                 }
             });
             prop_assert_eq!(alone, among);

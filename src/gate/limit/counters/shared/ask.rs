@@ -239,16 +239,15 @@ impl SharedCounter {
             Errand::Behind => (0, 0),
         };
         let at_once = self.max.div_ceil(8);
-        let room = self
-            .max
-            .div_ceil(2)
-            .saturating_sub(state.pool.left(now.monotonic));
+        let pooled = state.pool.left(now.monotonic);
+        let room = self.max.div_ceil(2).saturating_sub(pooled);
         let ahead = match expected / 2.0 >= 1.0 {
             true => (expected * 3.0 / 4.0).ceil() as u32,
             false => 0,
         };
         state.pool.set_low(ahead / 4);
         let want = ahead
+            .saturating_sub(pooled)
             .max(need.saturating_add(waiting))
             .min(at_once)
             .min(room)
