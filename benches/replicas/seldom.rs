@@ -106,8 +106,9 @@ pub fn run(is_test: bool) {
                 waits.push(tokio::spawn(async move {
                     let ours = ask(&gate, &key, number).await;
                     let began = now();
-                    let incr = redis::cmd("INCR").arg(number).query_async::<i64>(&mut bare);
-                    incr.await.unwrap();
+                    let mut incr = redis::cmd("INCR");
+                    incr.arg(number);
+                    incr.query_async::<i64>(&mut bare).await.unwrap();
                     (ours, now() - began)
                 }));
             }

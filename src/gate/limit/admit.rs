@@ -626,9 +626,9 @@ impl MatchedRule<'_> {
         held: Option<&Held>,
     ) -> Result<(), Shortage> {
         if let (Some(held), Some(subject)) = (held, self.shared)
-            && held.has(subject, cost, now.monotonic)
+            && let Some(said) = held.says(subject, cost, now.monotonic)
         {
-            return Ok(());
+            return said.map_err(Shortage::Wait);
         }
         let waits = held.is_none_or(Held::may_wait);
         self.rule.counter.look(&self.state, now, cost, waits)

@@ -15,7 +15,7 @@ use super::super::reading::{ClockReading, Moment};
 use super::pool::LeaseId;
 use super::state::{Known, Lease, Refusal, SharedState};
 use super::store::{Grant, GrantId, LeaseRequest, SubjectId};
-use super::{SharedCounter, after};
+use super::{SharedCounter, Sharing, after};
 use crate::clock::nanoseconds;
 
 /// What a request waits for: the units of each rule that has none in memory.
@@ -26,7 +26,7 @@ pub(crate) struct Asking {
 
 enum Asked {
     /// By this request, which gets its units first.
-    Own(oneshot::Receiver<Reserved>),
+    Own(SubjectId, oneshot::Receiver<Answered>),
     /// By another one.
     Joined(watch::Receiver<()>),
 }
@@ -34,6 +34,8 @@ enum Asked {
 /// What a request that has waited holds.
 pub(crate) struct Held {
     reserved: SmallVec<[Reserved; 2]>,
+    /// Who was refused to it, and until when that is remembered.
+    refused: SmallVec<[(SubjectId, Moment); 1]>,
     /// By then it is decided, whether the store has answered or not.
     until: Instant,
 }
@@ -44,6 +46,13 @@ struct Reserved {
     subject: SubjectId,
     lease: LeaseId,
     units: u32,
+}
+
+/// What the store has said to a request that waits.
+enum Answered {
+    Units(Reserved),
+    /// Remembered until then.
+    Refused(Moment),
 }
 
 /// What an asking is for.
@@ -64,6 +73,7 @@ impl Asking {
             subjects: SmallVec::new(),
             held: held.unwrap_or_else(|| Held {
                 reserved: SmallVec::new(),
+                refused: SmallVec::new(),
                 until: Instant::now() + deadline,
             }),
         }
@@ -87,9 +97,14 @@ impl Asking {
         for asked in self.subjects {
             let until = self.held.until;
             match asked {
-                Asked::Own(units) => {
-                    if let Ok(Ok(units)) = tokio::time::timeout_at(until, units).await {
-                        self.held.reserved.push(units);
+                Asked::Own(subject, answered) => {
+                    match tokio::time::timeout_at(until, answered).await {
+                        Ok(Ok(Answered::Units(units))) => self.held.reserved.push(units),
+                        Ok(Ok(Answered::Refused(until))) => {
+                            self.held.refused.push((subject, until));
+                        }
+                        // No answer.
+                        Ok(Err(_)) | Err(_) => {}
                     }
                 }
                 Asked::Joined(mut answered) => {
@@ -110,11 +125,25 @@ impl Held {
         Instant::now() < self.until
     }
 
-    /// Whether so many units of this subject are reserved, and may be spent now.
-    pub(crate) fn has(&self, subject: SubjectId, cost: u32, now: Moment) -> bool {
-        self.reserved
+    /// What it was told of this subject: that so many units may be spent now, or how long none are
+    /// granted still. `None` if nothing.
+    pub(crate) fn says(
+        &self,
+        subject: SubjectId,
+        cost: u32,
+        now: Moment,
+    ) -> Option<Result<(), Duration>> {
+        if self
+            .reserved
             .iter()
             .any(|units| units.is_for(subject, cost, now))
+        {
+            return Some(Ok(()));
+        }
+        let mut refused = self.refused.iter();
+        let (_, until) = refused.find(|(refused, _)| *refused == subject)?;
+        let wait = until.0.checked_sub(now.0).filter(|wait| *wait > 0)?;
+        Some(Err(Duration::from_nanos(wait)))
     }
 
     /// Spends what is reserved for this subject.
@@ -162,6 +191,10 @@ impl SharedCounter {
             known.waiting = known.waiting.saturating_add(1);
             return Some(joined);
         }
+        if !known.is_spender {
+            known.is_spender = true;
+            self.sharing.spenders.add(self, state, subject);
+        }
         let request = self.request(&mut known, state, subject, errand, lease, now);
         let (answered, asking) = watch::channel(());
         let (tx, rx) = oneshot::channel();
@@ -174,12 +207,12 @@ impl SharedCounter {
             state: Arc::clone(state),
             request,
         };
-        let reserved = match errand {
+        let waits = match errand {
             Errand::Request(_) => Some(tx),
             Errand::Behind => None,
         };
-        runtime.spawn(task.run(reserved, answered));
-        Some(Asked::Own(rx))
+        runtime.spawn(task.run(waits, answered));
+        Some(Asked::Own(subject, rx))
     }
 
     /// Asks behind a request: nobody waits for it.
@@ -331,7 +364,7 @@ struct AskingTask {
 }
 
 impl AskingTask {
-    async fn run(self, reserved: Option<oneshot::Sender<Reserved>>, answered: watch::Sender<()>) {
+    async fn run(self, waits: Option<oneshot::Sender<Answered>>, answered: watch::Sender<()>) {
         let Self {
             counter,
             state,
@@ -341,34 +374,59 @@ impl AskingTask {
         let answer = counter.sharing.store.ask(*request).await;
         let now = ClockReading::from(counter.sharing.clock.now());
         let put = match answer {
-            Ok(grant) => counter.put(state, request, &grant, now),
+            Ok(grant) => {
+                counter.sharing.tell_after_break(now);
+                counter.put(state, request, &grant, now)
+            }
             Err(no_grant) => {
                 let mut known = state.known();
                 if no_grant.may_have_counted {
                     // Booked at most once: nobody pays twice for it.
                     known.debt = known.debt.saturating_sub(request.debt);
                 }
-                None
+                Filed::Nothing
             }
         };
-        if let (Some(put), Some(reserved), 1..) = (&put, reserved, request.need) {
-            let units = Reserved {
+        let said = match &put {
+            Filed::Lease(put) => Some(Answered::Units(Reserved {
                 state: Arc::clone(state),
                 subject: request.subject,
                 lease: put.lease,
                 units: request.need,
-            };
-            // Back into the pool where nobody waits any more.
-            let _ = reserved.send(units);
+            })),
+            Filed::Refused(until) => Some(Answered::Refused(*until)),
+            Filed::Nothing => None,
+        };
+        if let (Some(waits), Some(said)) = (waits, said) {
+            // Units go back into the pool where nobody waits any more.
+            let _ = waits.send(said);
         }
         drop(over);
         drop(answered);
-        if let Some(put) = put {
+        if let Filed::Lease(put) = put {
             for (left, of) in put.before {
                 counter.give_back(state, request.subject, left, of);
             }
             tokio::time::sleep(put.lasts).await;
             counter.end(state, request.subject, put.lease);
+        }
+    }
+}
+
+impl Sharing {
+    /// The store answers. If that is for the first time since a break, it may have forgotten, and all
+    /// tell what they have spent before others are granted it again.
+    fn tell_after_break(&self, now: ClockReading) {
+        let breaks = self.store.breaks();
+        let Some(spenders) = self.spenders.after_break(breaks.count) else {
+            return;
+        };
+        for spender in spenders {
+            if let Some((counter, state)) = spender.upgrade()
+                && state.known().breaks != breaks.count
+            {
+                counter.ask_behind(&state, spender.subject, now);
+            }
         }
     }
 }
@@ -381,6 +439,13 @@ impl Drop for AskingOver<'_> {
         self.0.known().asking = None;
         self.0.pool.set_asking(false);
     }
+}
+
+/// What became of an answer.
+enum Filed {
+    Lease(Put),
+    Refused(Moment),
+    Nothing,
 }
 
 /// A lease that came.
@@ -399,7 +464,7 @@ impl SharedCounter {
         request: &LeaseRequest,
         grant: &Grant,
         now: ClockReading,
-    ) -> Option<Put> {
+    ) -> Filed {
         let lease = request.lease;
         self.is_slow.store(
             grant.took.saturating_mul(2) > lease,
@@ -438,14 +503,17 @@ impl SharedCounter {
             state.pool.set_low(0);
         }
         if grant.units == 0 {
-            return None;
+            return match known.refusal {
+                Some(refusal) if is_refused => Filed::Refused(refusal.until),
+                _ => Filed::Nothing,
+            };
         }
         let lasts = grant.lease.saturating_sub(grant.took);
         if lasts.is_zero() {
             // Dead on arrival. Who waits for it asks again, or goes by the share.
             drop(known);
             self.give_back(state, request.subject, grant.units, grant.id);
-            return None;
+            return Filed::Nothing;
         }
         let place = state.pool.next_place();
         let mut before = SmallVec::new();
@@ -459,7 +527,7 @@ impl SharedCounter {
             units: grant.units,
             recorded: 0,
         });
-        Some(Put {
+        Filed::Lease(Put {
             lease: id,
             lasts,
             before,

@@ -7,11 +7,13 @@
 //! 2. [`pool`]: granted units, spent from memory;
 //! 3. [`state`]: what else is known of a subject: demand, what was spent, what was refused;
 //! 4. [`ask`]: one asking a subject at a time, and who waits for it;
-//! 5. [`spent`], [`demand`]: what was spent lately, and what can be expected.
+//! 5. [`spent`], [`demand`]: what was spent lately, and what can be expected;
+//! 6. [`spenders`]: who tells what it spent when the store is back.
 
 mod ask;
 mod demand;
 mod pool;
+mod spenders;
 mod spent;
 mod state;
 mod store;
@@ -34,6 +36,7 @@ use crate::log::Notice;
 
 pub(crate) use self::ask::{Asking, Held};
 pub(crate) use self::pool::LeaseId;
+use self::spenders::Spenders;
 use self::spent::SpentWindow;
 use self::state::Known;
 pub(crate) use self::state::SharedState;
@@ -52,6 +55,7 @@ pub(crate) struct Sharing {
     /// As many as there are, where the store has not said.
     replicas: Option<NonZeroU32>,
     no_share: Notice,
+    spenders: Spenders,
 }
 
 /// At most `max` units in a window, over all replicas.
@@ -87,6 +91,7 @@ impl Sharing {
             when_away: limits.when_away,
             replicas: limits.replicas,
             no_share: Notice::default(),
+            spenders: Spenders::default(),
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Known {
     pub(super) breaks: u64,
     /// Whether the store has answered since the last of them.
     pub(super) was_heard: bool,
+    /// Whether it is among those who tell when the store is back.
+    pub(super) is_spender: bool,
     pub(super) refusal: Option<Refusal>,
     /// Ends when the asking that is out has been answered.
     pub(super) asking: Option<watch::Receiver<()>>,
@@ -91,6 +93,7 @@ impl SharedState {
                 epoch: 0,
                 breaks: 0,
                 was_heard: false,
+                is_spender: false,
                 refusal: None,
                 asking: None,
                 waiting: 0,

@@ -130,7 +130,7 @@ impl LeaseStore for FakeStore {
         };
         Box::pin(async move {
             if fault == Fault::Hangs {
-                std::future::pending::<()>().await;
+                tokio::time::sleep(DEADLINE).await;
             }
             answer
         })
@@ -162,6 +162,8 @@ impl LeaseStore for FakeStore {
     }
 
     fn deadline(&self) -> Duration {
-        Duration::from_millis(20)
+        DEADLINE
     }
 }
+
+const DEADLINE: Duration = Duration::from_millis(20);
