@@ -162,14 +162,17 @@ pub mod models;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
+mod breaker;
 mod clock;
 mod gate;
 mod log;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod store;
 mod stripes;
 mod sync;
 
-pub use client::{Error, Result, WachtClient, init};
+pub use client::{Error, Result, StoreStats, WachtClient, init};
 pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
@@ -178,7 +181,7 @@ pub use gate::{
     Limits, PeerAddr, Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind,
     RequirePermissions, RequirePermissionsLayer, Requirement, RequirementError,
     RequirementErrorKind, ResponseBody, ResponseFuture, UnknownKeyLimit, VerdictSource,
-    VerdictStats, WachtAuth, WachtAuthLayerBuilder, Watch, WatchStats,
+    VerdictStats, WachtAuth, WachtAuthLayerBuilder, Watch, WatchStats, WhenAway,
 };
 
 pub use clock::Clock;

@@ -13,6 +13,8 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::{NoProxy, Proxy, Url};
 use secrecy::{ExposeSecret, SecretString};
+#[cfg(feature = "redis")]
+use sha2::{Digest, Sha256};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
@@ -127,6 +129,24 @@ impl Transport {
             retries: settings.retries.clone(),
             clock,
         })
+    }
+
+    /// A secret that all clients with this management key have, for this purpose.
+    #[cfg(feature = "redis")]
+    pub(super) fn secret_for(&self, purpose: &str) -> [u8; 32] {
+        let mut digest = Sha256::new_with_prefix(purpose);
+        digest.update([0]);
+        digest.update(self.api_key.expose_secret());
+        digest.finalize().into()
+    }
+
+    /// Half of a digest of the management key, under a name of its own.
+    #[cfg(feature = "redis")]
+    pub(super) fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new_with_prefix(b"wacht-auth, replicas with the management key ");
+        digest.update(self.api_key.expose_secret());
+        let half = digest.finalize().into_iter().take(16);
+        half.map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Posts a check to the gateway and waits at most `limit` for the answer, and never longer than

@@ -44,7 +44,7 @@ struct Inner {
     transport: Result<Transport, ConfigError>,
     gate_deadline: Duration,
     deployment: OnceLock<i64>,
-    events: Events,
+    events: Arc<Events>,
 }
 
 impl WachtClient {
@@ -54,7 +54,7 @@ impl WachtClient {
                 transport,
                 gate_deadline,
                 deployment: OnceLock::new(),
-                events: Events::default(),
+                events: Arc::default(),
             }),
         }
     }
@@ -80,8 +80,20 @@ impl WachtClient {
         self.inner.gate_deadline
     }
 
+    /// A secret that all clients with the same management key have, and that says nothing of it.
+    #[cfg(feature = "redis")]
+    pub(crate) fn secret_for(&self, purpose: &str) -> Result<[u8; 32]> {
+        Ok(self.transport()?.secret_for(purpose))
+    }
+
+    /// A text that tells clients of different management keys apart, and says nothing of the key.
+    #[cfg(feature = "redis")]
+    pub(crate) fn fingerprint(&self) -> Result<String> {
+        Ok(self.transport()?.fingerprint())
+    }
+
     /// What the calls of this client and its clones tell the gates built on them.
-    pub(crate) fn events(&self) -> &Events {
+    pub(crate) fn events(&self) -> &Arc<Events> {
         &self.inner.events
     }
 

@@ -81,8 +81,11 @@ pub(crate) mod axum;
 mod grpc;
 
 pub use directory::Watch;
+#[cfg(feature = "redis")]
+pub(crate) use limit::counters::shared as limit_store;
+
 pub use handle::AuthHandle;
-pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit};
+pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit, WhenAway};
 pub use permission::Permissions;
 pub use permission::requirement::Requirement;
 pub use permission::requirement::error::{RequirementError, RequirementErrorKind};

@@ -14,6 +14,9 @@ pub(crate) trait Listener: Send + Sync {
 
     /// The call was answered, given up or dropped.
     fn settled(&self, event: &ManagementEvent, id: RevocationId, settled: Settled);
+
+    /// Events of other replicas were missed, nobody knows which.
+    fn missed(&self);
 }
 
 /// Tells one announcement from another, for the listener that gave it.

@@ -96,6 +96,8 @@ impl Listener for Gate {
             });
         }
     }
+
+    fn missed(&self) {}
 }
 
 fn events() -> (Events, ManualClock) {

@@ -15,6 +15,8 @@ use crate::gate::request::client_ip::ClientIp;
 use crate::gate::service::layer::WachtAuthLayer;
 use crate::gate::state::{Settings, State};
 use crate::gate::verdict::CachePolicy;
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 
 /// Makes a [`WachtAuthLayer`] whose shared state is not the default one: with another cache, other
 /// limits, addresses from behind a proxy, a clock for tests.
@@ -201,6 +203,17 @@ impl WachtAuthLayerBuilder {
         self
     }
 
+    /// Shares with other replicas through this store: what is revoked and invalidated in one is
+    /// known in all. Default: none.
+    ///
+    /// The store also becomes that of the client and of its clones, whose calls are told to the
+    /// other replicas from then on.
+    #[cfg(feature = "redis")]
+    pub fn store(mut self, store: RedisStore) -> Self {
+        self.settings.store = Some(store);
+        self
+    }
+
     /// The layer, with a state of its own. Nothing is spawned and nothing is asked yet.
     ///
     /// ```
@@ -226,10 +239,19 @@ impl WachtAuthLayerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) where no request could ever be judged: the client cannot be used, or fixed
-    /// rules cannot be applied, alone or by so many replicas.
+    /// [`Error::Config`](crate::Error::Config) where no request could ever be judged: the client cannot be used, fixed
+    /// rules cannot be applied, alone or by so many replicas, or limits are to be shared without a store.
     pub fn build(self) -> Result<WachtAuthLayer> {
         self.settings.client.transport()?;
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.settings.store {
+            store.join(&self.settings.client)?;
+        }
+        #[cfg(feature = "redis")]
+        if self.settings.limits.is_shared() && self.settings.store.is_none() {
+            let problem = "shared limits need a store: `.store(RedisStore::connect(..)?)`";
+            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
+        }
         match self.settings.limits.problem() {
             Some(problem) => Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into()),
             None => Ok(self.build_unchecked()),

@@ -1,13 +1,12 @@
-//! Keeps a gateway that is down from costing every request a deadline.
+//! Keeps a service that is down, the gateway or the store, from costing every request a deadline.
 //!
-//! It is looked at after the cache: known keys never meet it. While it is open, nothing is sent;
-//! then one probe is, and the first answer of any kind closes it.
+//! It is looked at after what is in memory: known keys never meet the gateway's. While it is open,
+//! nothing is sent; then one probe is, and the first answer of any kind closes it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::gate::directory::Gateway;
 
 /// How far back failures and answers are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -189,18 +188,13 @@ impl Breaker {
         matches!(self.record().circuit, Circuit::Closed(_))
     }
 
+    /// Whether there was an answer at that time or later.
+    pub(crate) fn has_answered_since(&self, since: Duration) -> bool {
+        self.record().last_answer.is_some_and(|at| at >= since)
+    }
+
     fn record(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Gateway for Breaker {
-    fn is_failing(&self, now: Now) -> bool {
-        self.is_failing(now)
-    }
-
-    fn has_answered_since(&self, since: Duration) -> bool {
-        self.record().last_answer.is_some_and(|at| at >= since)
     }
 }
 
