@@ -14,6 +14,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::BuildHasher;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
@@ -76,6 +77,8 @@ struct EntryState {
     // Gone once it is woken, until it is polled again.
     waker: Option<Waker>,
     has_ended: bool,
+    /// That is because the gateway has said no.
+    was_refused: bool,
     /// It has just come, and nothing goes on for it yet.
     is_new: bool,
     /// It was woken to take over what was left lying, and has not looked yet.
@@ -182,18 +185,18 @@ impl Waiting {
 
     /// This one has been pending on this runtime: for the first time, or since it was called.
     pub(crate) fn waited_for(&self, whose: Awaited<'_>, entry: &Entry, now: Now) {
+        // Taken before it is done: who is called meanwhile does it once more.
         let is_due = {
-            let state = entry.state();
-            state.is_new || state.is_called
+            let mut state = entry.state();
+            let (is_new, is_called) = (
+                mem::take(&mut state.is_new),
+                mem::take(&mut state.is_called),
+            );
+            is_new || is_called
         };
-        if !is_due {
-            return;
-        }
-        if let Some(background) = self.background.get().and_then(Weak::upgrade) {
+        if is_due && let Some(background) = self.background.get().and_then(Weak::upgrade) {
             background.waited_for(whose, now);
         }
-        let mut state = entry.state();
-        (state.is_new, state.is_called) = (false, false);
     }
 
     // === For who tells of an event ===
@@ -213,7 +216,7 @@ impl Waiting {
         let credential = self.fingerprint(digest, is_api_key);
         let mut wakers = Vec::new();
         self.index()
-            .tell([credential], &EntryState::end, &mut wakers);
+            .tell([credential], &EntryState::refuse, &mut wakers);
         wake(wakers);
     }
 
@@ -379,16 +382,27 @@ impl Index {
 impl Entry {
     /// Whom to wake from now on.
     pub(crate) fn wait(&self, waker: &Waker) {
-        let mut state = self.state();
-        match &mut state.waker {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
+        let is_known = |state: &EntryState| {
+            let known = state.waker.as_ref();
+            known.is_some_and(|known| known.will_wake(waker))
+        };
+        if is_known(&self.state()) {
+            return;
         }
+        // A waker is cloned and dropped without the lock: it may do anything.
+        let waker = Some(waker.clone());
+        let before = mem::replace(&mut self.state().waker, waker);
+        drop(before);
     }
 
     /// Whether an event has said that its caller has ended for good.
     pub(crate) fn has_ended(&self) -> bool {
         self.state().has_ended
+    }
+
+    /// Whether that is because the gateway has said no to the key.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.state().was_refused
     }
 
     /// When its caller ends, if that was said since it waits.
@@ -406,6 +420,11 @@ impl EntryState {
         let waker = self.waker.take();
         self.is_called |= waker.is_some();
         waker
+    }
+
+    fn refuse(&mut self) -> bool {
+        self.was_refused = true;
+        self.end()
     }
 
     fn end(&mut self) -> bool {

@@ -279,6 +279,55 @@ async fn an_app_that_the_directory_finds_closed_ends_its_callers() {
     waiter.assert_ended();
 }
 
+async fn passes(stage: &Stage, key: &DevKey) -> bool {
+    let (handle, context) = (stage.handle(), AuthContext::new("/live"));
+    let answer = handle.authenticate_key(key.secret(), &context);
+    answer.await.is_ok()
+}
+
+#[tokio::test]
+async fn a_key_passes_again_when_its_app_is_opened_though_its_caller_was_seen_to_end() {
+    let stage = Stage::new().await;
+    let callers = stage.callers().await;
+    let [mut waiter, _] = callers.each_ref().map(waiter);
+    let app = stage.scene.wacht.app("orders");
+    app.set_active(false);
+    stage.scene.clock.advance(75 * SECOND);
+    eventually(async || waiter.woken.times() > 0).await;
+    waiter.assert_ended();
+    app.set_active(true);
+    stage.scene.clock.advance(75 * SECOND);
+    eventually(async || passes(&stage, &stage.other).await).await;
+    assert!(passes(&stage, &stage.key).await);
+    // A stream of today ends with the next closure, not with the one of then.
+    let new = caller(&stage.handle(), &stage.key).await;
+    assert!(new.ended().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_key_passes_again_when_its_own_client_has_opened_its_app() {
+    let stage = Stage::new().await;
+    let callers = stage.callers().await;
+    let [mut waiter, _] = callers.each_ref().map(waiter);
+    let set_active = async |is_active: bool| {
+        let update = UpdateApiAuthAppRequest {
+            is_active: Some(is_active),
+            ..Default::default()
+        };
+        let apps = stage.client.api_keys();
+        apps.update_api_auth_app("orders", update)
+            .send()
+            .await
+            .unwrap();
+    };
+    set_active(false).await;
+    waiter.assert_ended();
+    set_active(true).await;
+    assert!(passes(&stage, &stage.key).await);
+    let new = caller(&stage.handle(), &stage.key).await;
+    assert!(new.ended().now_or_never().is_none());
+}
+
 #[tokio::test]
 async fn a_no_to_anybody_ends_who_waits_with_the_key() {
     let stage = Stage::new().await;

@@ -45,10 +45,11 @@ impl Principal {
     ///
     /// # What it costs
     ///
-    /// Nothing is polled. Who waits has an entry in the gate's state from the first poll until it is
-    /// dropped, of about 80 bytes, or 210 if nobody else waits with its key; an event wakes those that it
-    /// names. It keeps neither the gate nor a runtime alive: when the gate is gone it stays pending, as
-    /// it does for a caller that was made by hand.
+    /// Who waits has an entry in the gate's state from the first poll until it is dropped, of about 80
+    /// bytes, or 210 if nobody else waits with its key; an event wakes those that it names. Where an end
+    /// is stated, it has a timer besides, and looks at the wall clock every 10 s: without a tokio runtime
+    /// that end wakes nobody. It keeps neither the gate nor a runtime alive: when the gate is gone it
+    /// stays pending, as it does for a caller that was made by hand.
     ///
     /// ```
     /// use wacht_auth::dev::DevGateway;
@@ -154,8 +155,11 @@ impl Ended {
         if let Some(entry) = &self.entry
             && entry.has_ended()
         {
-            // For those who ask later: an event is not remembered for ever.
-            self.verdict.withdraw();
+            if entry.was_refused() {
+                // For those who ask later: a no is not remembered for ever. It is of this verdict alone,
+                // where an app that is closed may be opened again and have its keys pass.
+                self.verdict.withdraw();
+            }
             return true;
         }
         let verdict = &self.verdict;

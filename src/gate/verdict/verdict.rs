@@ -139,7 +139,7 @@ impl Verdict {
         let mut is_due = false;
         // One load for a key of which nothing is known but that it is good.
         if self.end.load(Ordering::Relaxed) != NO_END {
-            if self.is_for_once() || self.has_ended(now) {
+            if self.is_for_once() || self.has_passed_its_end(now) {
                 return Age::Over;
             }
             is_due = self.is_due(now);
@@ -182,6 +182,11 @@ impl Verdict {
 
     /// Whether the end that the gateway or a list has stated has come.
     pub(crate) fn has_ended(&self, now: Now) -> bool {
+        // First, as it is so of most keys.
+        self.end.load(Ordering::Relaxed) != NO_END && self.has_passed_its_end(now)
+    }
+
+    fn has_passed_its_end(&self, now: Now) -> bool {
         let end = self.end();
         end.is_some_and(|end| end.saturating_sub(self.sent().unix) <= self.elapsed(now))
     }

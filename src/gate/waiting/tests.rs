@@ -235,3 +235,40 @@ fn nobody_is_held_by_a_registry_that_is_gone() {
     drop(waiting);
     assert_eq!(Arc::strong_count(&waiter.woken), 1);
 }
+
+/// Calls who waits while that is being looked after, as an alarm does that ends on another thread.
+struct CallsMeanwhile {
+    waiting: Weak<Waiting>,
+    asked: AtomicUsize,
+}
+
+impl Background for CallsMeanwhile {
+    fn waited_for(&self, _: Awaited<'_>, _: Now) {
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.waiting.upgrade().unwrap().wake_one();
+        }
+    }
+}
+
+#[test]
+fn who_is_called_while_he_looks_looks_once_more() {
+    let waiting = Arc::new(waiting());
+    let background = Arc::new(CallsMeanwhile {
+        waiting: Arc::downgrade(&waiting),
+        asked: AtomicUsize::new(0),
+    });
+    let weak: Weak<CallsMeanwhile> = Arc::downgrade(&background);
+    waiting.keep_going(weak);
+    let one = Waiter::enter(&waiting, "first", "a", Some(1));
+    let whose = Awaited {
+        digest: one.digest,
+        app: &one.app,
+        key_id: one.key_id,
+    };
+    let now = waiting.clock().now();
+    for asked in [1, 2, 2] {
+        waiting.waited_for(whose, &one.entry, now);
+        assert_eq!(background.asked.load(Ordering::SeqCst), asked);
+    }
+    assert_eq!(one.woken(), 1);
+}

@@ -188,7 +188,7 @@ fn who_gives_up_while_his_caller_ends_leaves_nothing_and_takes_nobody_along() {
         assert_eq!(scene.waiting().len(), 1);
         assert!(stays.settles());
         assert_eq!(scene.waiting().len(), 0);
-        assert!(scene.waiting().apps().is_empty());
+        assert!(!scene.waiting().waits_for_key_of(APP));
     });
 }
 
