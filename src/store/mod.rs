@@ -18,6 +18,12 @@
 //! | `error.rs` | why a call did not succeed |
 //! | `scripts/` | the scripts, in Lua |
 
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "limits that are counted in the store use the rest of the link"
+)]
+
 mod builder;
 mod error;
 mod events;

@@ -14,7 +14,7 @@ use redis::{
 /// Where the store is, and how it is spoken to.
 pub(super) enum Server {
     Single(Client),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
     Sentinel {
         name: String,
         /// With the credentials of the master, of which sentinels have none.
@@ -90,7 +90,8 @@ impl Server {
                     Some(certificates) => builder.certs(certificates),
                     None => builder,
                 };
-                builder.build().map(Self::Cluster).map_err(|_| NO_URL)
+                let client = builder.build().map_err(|_| NO_URL)?;
+                Ok(Self::Cluster(Box::new(client)))
             }
             "sentinel" => {
                 let (name, database) = path.split_once('/').unwrap_or((path, ""));

@@ -16,6 +16,7 @@ pub(crate) trait Listener: Send + Sync {
     fn settled(&self, event: &ManagementEvent, id: RevocationId, settled: Settled);
 
     /// Events of other replicas were missed, nobody knows which.
+    #[cfg(feature = "redis")]
     fn missed(&self);
 }
 

@@ -97,6 +97,7 @@ impl Listener for Gate {
         }
     }
 
+    #[cfg(feature = "redis")]
     fn missed(&self) {}
 }
 
