@@ -16,6 +16,7 @@ use crate::clock::Clock;
 mod event;
 mod listener;
 mod outcome;
+mod pages;
 mod recent;
 mod sink;
 
@@ -24,6 +25,7 @@ mod tests;
 
 pub(crate) use self::event::ManagementEvent;
 pub(crate) use self::listener::{Listener, Order, Outcome, RevocationId, Settled};
+pub(crate) use self::pages::{SharedPage, SharedPages, Turn};
 pub(crate) use self::sink::EventSink;
 #[cfg(feature = "redis")]
 pub(crate) use self::sink::EventStore;

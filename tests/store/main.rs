@@ -13,6 +13,7 @@
 mod away;
 mod events;
 mod proxy;
+mod reader;
 mod secrets;
 mod server;
 mod stage;

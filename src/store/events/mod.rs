@@ -10,6 +10,7 @@
 mod entry;
 mod members;
 mod outbox;
+mod pages;
 mod reader;
 mod seen;
 
@@ -31,7 +32,9 @@ use super::error::StoreError;
 use super::link::Link;
 use super::script::Slot;
 use crate::client::StoreUnavailable;
-use crate::client::events::{EventSink, Events, ManagementEvent, Order, Outcome, StoreStats};
+use crate::client::events::{
+    EventSink, Events, ManagementEvent, Order, Outcome, SharedPages, StoreStats,
+};
 use crate::clock::Clock;
 
 /// This process among the replicas, for one client and its clones.
@@ -56,6 +59,8 @@ pub(crate) struct Replica {
 /// The keys of what the replicas tell each other. In a cluster all are on one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
+    /// Which service it is.
+    scope: Box<str>,
     ledger: Slot,
     stream: Slot,
     members: Slot,
@@ -85,6 +90,7 @@ impl Keys {
     /// Of the replicas that are one service: by a text that says so, and is no secret.
     fn new(link: &Link, scope: &str) -> Self {
         Self {
+            scope: scope.into(),
             ledger: link.slot("events", scope),
             stream: link.slot("events:stream", scope),
             members: link.slot("replicas", scope),
@@ -251,6 +257,10 @@ impl EventSink for Replica {
 
     fn keep_current(&self) {
         self.claim();
+    }
+
+    fn pages(&self) -> &dyn SharedPages {
+        self
     }
 
     fn stats(&self) -> StoreStats {
