@@ -18,4 +18,5 @@ mod secrets;
 mod server;
 mod stage;
 mod stream;
+mod tls;
 mod topology;
