@@ -83,7 +83,7 @@ impl Events {
     }
 
     /// Tells other replicas from now on through this. Whether there was nothing else.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn share(&self, sink: Arc<dyn EventSink>) -> bool {
         self.sink.set(sink).is_ok()
     }
