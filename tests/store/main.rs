@@ -12,6 +12,7 @@
 
 mod away;
 mod events;
+mod log;
 mod proxy;
 mod reader;
 mod secrets;
