@@ -71,6 +71,7 @@
 //! | How long may a revoked key still pass? | [`guide::staleness`] |
 //! | Who counts requests, and how exactly? | [`guide::limits`] |
 //! | Whose address counts behind proxies? | [`guide::load_balancer`] |
+//! | How do several replicas know of each other? | [`guide::replicas`] |
 //! | How is a service tested without Wacht? | [`guide::testing`] |
 //! | What is to be done before production? | [`guide::production`] |
 //! | What takes the place of checks written by hand? | [`guide::migrating`] |
@@ -131,6 +132,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` (default) | [`Principal`] and [`wacht_auth::axum::Permitted`][Permitted] as extractors, [`Rejection`] as a response, [`wacht_auth::axum::matched_path`][matched_path], the peer address of axum's servers |
+//! | `redis` | [`wacht_auth::store`][store]: replicas that share what is revoked, and what one of them reads, through Redis or Valkey |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a stand-in for Wacht, a clock that is moved by hand, and callers made by hand |
 //! | `tls-aws-lc` (default) | TLS to Wacht over aws-lc, which needs a compiler for C where it is built |
@@ -148,6 +150,8 @@
 #![cfg_attr(not(feature = "axum"), doc = "[matched_path]: #features")]
 #![cfg_attr(feature = "wacht", doc = "[interop]: crate::interop")]
 #![cfg_attr(not(feature = "wacht"), doc = "[interop]: #features")]
+#![cfg_attr(feature = "redis", doc = "[store]: crate::store")]
+#![cfg_attr(not(feature = "redis"), doc = "[store]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod api;

@@ -13,10 +13,13 @@
 mod away;
 mod events;
 mod limits;
+mod log;
 mod proxy;
+mod reader;
 mod scripts;
 mod secrets;
 mod server;
 mod stage;
 mod stream;
+mod tls;
 mod topology;
