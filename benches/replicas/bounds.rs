@@ -27,7 +27,7 @@ pub fn run(is_test: bool) {
     let day = Rule {
         is_sliding: false,
         is_day: true,
-        max: 1_500,
+        max: u32::try_from(requests).unwrap() / (SUBJECTS * 8),
         seconds: 86_400,
     };
     for has_faults in [false, true] {
