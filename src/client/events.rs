@@ -16,6 +16,7 @@ use crate::clock::Clock;
 mod event;
 mod listener;
 mod outcome;
+mod pages;
 mod recent;
 mod sink;
 
@@ -24,6 +25,7 @@ mod tests;
 
 pub(crate) use self::event::ManagementEvent;
 pub(crate) use self::listener::{Listener, Order, Outcome, RevocationId, Settled};
+pub(crate) use self::pages::{SharedPage, SharedPages, Turn};
 pub(crate) use self::sink::EventSink;
 #[cfg(feature = "redis")]
 pub(crate) use self::sink::EventStore;
@@ -81,7 +83,7 @@ impl Events {
     }
 
     /// Tells other replicas from now on through this. Whether there was nothing else.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn share(&self, sink: Arc<dyn EventSink>) -> bool {
         self.sink.set(sink).is_ok()
     }

@@ -16,7 +16,6 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::{NoProxy, Proxy, Url, multipart};
 use secrecy::{ExposeSecret, SecretString};
-#[cfg(feature = "redis")]
 use sha2::{Digest, Sha256};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -123,13 +122,14 @@ impl Transport {
         })
     }
 
-    /// A secret that all clients with this management key have, for this purpose.
-    #[cfg(feature = "redis")]
-    pub(super) fn secret_for(&self, purpose: &str) -> [u8; 32] {
-        let mut digest = Sha256::new_with_prefix(purpose);
-        digest.update([0]);
-        digest.update(self.api_key.expose_secret());
-        digest.finalize().into()
+    /// What only a client with the same management key can have made of this.
+    pub(super) fn seal(&self, name: &str, bytes: &[u8]) -> [u8; 32] {
+        let key = self.api_key.expose_secret();
+        let keyed = |of: &str| Sha256::new_with_prefix(format!("wacht-auth, {of} {key} "));
+        let inner = keyed("a page").chain_update(name).chain_update([0]);
+        let inner = inner.chain_update(bytes).finalize();
+        // Twice, so that nobody can go on from where the first has ended.
+        keyed("a seal").chain_update(inner).finalize().into()
     }
 
     /// Half of a digest of the management key, under a name of its own.

@@ -19,6 +19,12 @@
 //! | `error.rs` | why a call did not succeed |
 //! | `scripts/` | the scripts, in Lua |
 
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "limits that are counted in the store use the rest of the link"
+)]
+
 mod builder;
 mod error;
 mod events;
@@ -76,6 +82,10 @@ impl RedisStore {
     /// With `rediss` in place of `redis` the connections are encrypted, those to sentinels too, and
     /// the server has to show a certificate that the machine trusts, or
     /// [one of your own](RedisStoreBuilder::root_certificates). `valkey` and `valkeys` mean the same.
+    /// Redis has to be of version 7.0 or later; any Valkey is.
+    ///
+    /// A program that has not chosen rustls' cryptography for the process uses aws-lc-rs from the
+    /// first connection on.
     ///
     /// # Errors
     ///

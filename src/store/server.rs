@@ -10,11 +10,12 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, RedisResult,
     TlsCertificates, TlsMode, Value,
 };
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 /// Where the store is, and how it is spoken to.
 pub(super) enum Server {
     Single(Client),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
     Sentinel {
         name: String,
         /// With the credentials of the master, of which sentinels have none.
@@ -90,7 +91,8 @@ impl Server {
                     Some(certificates) => builder.certs(certificates),
                     None => builder,
                 };
-                builder.build().map(Self::Cluster).map_err(|_| NO_URL)
+                let client = builder.build().map_err(|_| NO_URL)?;
+                Ok(Self::Cluster(Box::new(client)))
             }
             "sentinel" => {
                 let (name, database) = path.split_once('/').unwrap_or((path, ""));
@@ -110,6 +112,11 @@ impl Server {
 
     /// A connection that is driven by the runtime on which this is called.
     pub(super) async fn connect(&self) -> RedisResult<Wire> {
+        // The library takes that of the process, and where there is none and several could be, it
+        // panics. Who has chosen one meanwhile is as good.
+        if CryptoProvider::get_default().is_none() {
+            let _ = aws_lc_rs::default_provider().install_default();
+        }
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(LONGEST_ANSWER));

@@ -288,3 +288,23 @@ async fn keys_of_the_store_have_the_prefix_that_was_chosen() {
         "{keys:?}"
     );
 }
+
+#[tokio::test]
+async fn the_user_that_the_guide_names_is_enough() {
+    let Some(redis) = Redis::start() else { return };
+    const GUIDE: &str = include_str!("../../src/guide/replicas.md");
+    let rules = "~wacht:* +@scripting +@read +@write +@connection +time";
+    assert!(GUIDE.contains(rules));
+    let mut user = redis::cmd("ACL");
+    user.arg(&["SETUSER", "gate", "on", ">a-password", "-@all"]);
+    user.arg(rules.split(' ').collect::<Vec<_>>());
+    user.exec(&mut redis.connection()).unwrap();
+    let wacht = wacht().await;
+    let url = format!("redis://gate:a-password@127.0.0.1:{}", redis.port());
+    let [here, there] = [(); 2].map(|()| Replica::new(&wacht, &url));
+    there.hears(&here, &wacht).await;
+    here.gate.check().await.unwrap();
+    let key = wacht.issue_key("orders").issue();
+    assert!(here.admits(&key).await, "the apps are read, too");
+    assert_eq!(here.gate.stats().store.unwrap().failed_calls, 0);
+}

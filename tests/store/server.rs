@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,6 +49,18 @@ impl Redis {
         Self::start_with(&["--sentinel"])
     }
 
+    /// A server that speaks TLS alone.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Option<Self> {
+        let files = ["--tls-cert-file", certificate, "--tls-key-file", key];
+        let clients = [
+            "--tls-ca-cert-file",
+            certificate,
+            "--tls-auth-clients",
+            "no",
+        ];
+        Self::start_with(&[&files[..], &clients].concat())
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -93,6 +105,10 @@ impl Redis {
         assert!(signalled.unwrap().success());
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a process takes to start is real time"
+    )]
     fn try_start(&mut self) -> bool {
         fs::create_dir_all(&self.directory).unwrap();
         let mut command = Command::new("redis-server");
@@ -104,14 +120,15 @@ impl Redis {
         } else {
             command.args(["--save", "", "--appendonly", "no"]);
         }
+        let is_tls = self.args.iter().any(|arg| arg == "--tls-cert-file");
+        let port = self.port.to_string();
+        let ports = match is_tls {
+            true => ["--tls-port", &port, "--port", "0"],
+            false => ["--port", &port, "--tls-port", "0"],
+        };
         let mut process = command
-            .args([
-                "--port",
-                &self.port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--dir",
-            ])
+            .args(ports)
+            .args(["--bind", "127.0.0.1", "--dir"])
             .arg(&self.directory)
             .args(&self.args)
             .stdout(Stdio::null())
@@ -126,6 +143,7 @@ impl Redis {
             // A server that asks for a password has answered as well.
             let answers = match connection(&self.url()) {
                 Ok(_) => true,
+                Err(_) if is_tls => TcpStream::connect(("127.0.0.1", self.port)).is_ok(),
                 Err(error) => !error.is_io_error() && !error.is_connection_refusal(),
             };
             if answers {
@@ -135,6 +153,7 @@ impl Redis {
             std::thread::yield_now();
         }
         process.kill().unwrap();
+        process.wait().unwrap();
         false
     }
 }

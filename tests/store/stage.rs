@@ -1,6 +1,6 @@
 //! Replicas of one service: gates with clients and stores of their own, as in processes of their own.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wacht_auth::dev::{DevGateway, DevKey};
 use wacht_auth::store::RedisStore;
@@ -88,9 +88,11 @@ pub fn patient(url: &str) -> RedisStore {
 
 /// Waits until this holds.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !holds().await {
-        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
-        tokio::task::yield_now().await;
-    }
+    let until_then = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, until_then).await;
+    assert!(in_time.is_ok(), "in vain: {what}");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::event::ManagementEvent;
 use super::listener::{Order, Outcome};
+use super::pages::SharedPages;
 use crate::client::StoreUnavailable;
 #[cfg(feature = "redis")]
 use crate::client::WachtClient;
@@ -47,6 +48,9 @@ pub(crate) trait EventSink: Send + Sync {
 
     /// Has somebody read it on the current runtime, unless somebody does.
     fn keep_current(&self);
+
+    /// What replicas read for each other.
+    fn pages(&self) -> &dyn SharedPages;
 
     /// What the store and the events of others have come to so far.
     fn stats(&self) -> StoreStats;

@@ -273,6 +273,7 @@ impl VerdictCache {
     /// Something that speaks against any of them may have been missed: every key is checked again
     /// at its next request, and used meanwhile. They come due one after the other, within the time
     /// in which a verdict is used while it is refreshed.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn verify_all_again(&self, now: Now) {
         self.again
             .fetch_max(nanoseconds(now.monotonic), Ordering::SeqCst);

@@ -68,6 +68,7 @@ impl Listener for Verifier {
         }
     }
 
+    #[cfg(feature = "redis")]
     fn missed(&self) {
         self.cache.verify_all_again(self.clock.now());
     }

@@ -10,6 +10,7 @@
 mod entry;
 mod members;
 mod outbox;
+mod pages;
 mod reader;
 mod seen;
 
@@ -31,7 +32,9 @@ use super::error::StoreError;
 use super::link::Link;
 use super::script::Slot;
 use crate::client::StoreUnavailable;
-use crate::client::events::{EventSink, Events, ManagementEvent, Order, Outcome, StoreStats};
+use crate::client::events::{
+    EventSink, Events, ManagementEvent, Order, Outcome, SharedPages, StoreStats,
+};
 use crate::clock::Clock;
 
 /// This process among the replicas, for one client and its clones.
@@ -56,6 +59,8 @@ pub(crate) struct Replica {
 /// The keys of what the replicas tell each other. In a cluster all are on one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
+    /// Which service it is.
+    scope: Box<str>,
     ledger: Slot,
     stream: Slot,
     members: Slot,
@@ -85,6 +90,7 @@ impl Keys {
     /// Of the replicas that are one service: by a text that says so, and is no secret.
     fn new(link: &Link, scope: &str) -> Self {
         Self {
+            scope: scope.into(),
             ledger: link.slot("events", scope),
             stream: link.slot("events:stream", scope),
             members: link.slot("replicas", scope),
@@ -129,27 +135,13 @@ impl Replica {
     /// does so already.
     fn tell_in_background(&self) {
         // Without a runtime the reader does it, or whoever says something next.
-        let (Ok(runtime), Some(me)) = (Handle::try_current(), self.me.upgrade()) else {
+        let Ok(runtime) = Handle::try_current() else {
             return;
         };
         if self.is_retrying.swap(true, Ordering::SeqCst) {
             return;
         }
-        let guard = Retrying(Weak::clone(&self.me));
-        runtime.spawn(async move {
-            let _guard = guard;
-            let weak = Weak::clone(&me.me);
-            drop(me);
-            while let Some(replica) = weak.upgrade() {
-                let is_told = replica.flush(RETRY_WITHIN).await.is_ok();
-                replica.outbox.forget_old(replica.clock.now());
-                if is_told && replica.outbox.len() == 0 {
-                    return;
-                }
-                drop(replica);
-                tokio::time::sleep(BETWEEN_RETRIES).await;
-            }
-        });
+        runtime.spawn(Retrying(Weak::clone(&self.me)).run());
     }
 
     async fn flush(&self, within: Duration) -> Result<(), StoreError> {
@@ -253,6 +245,10 @@ impl EventSink for Replica {
         self.claim();
     }
 
+    fn pages(&self) -> &dyn SharedPages {
+        self
+    }
+
     fn stats(&self) -> StoreStats {
         let reading = self.reading();
         let calls = self.link.calls();
@@ -273,14 +269,31 @@ impl EventSink for Replica {
 /// Who brings in what is left. Its end lets another do so.
 struct Retrying(Weak<Replica>);
 
+impl Retrying {
+    async fn run(mut self) {
+        while let Some(replica) = self.0.upgrade() {
+            let is_told = replica.flush(RETRY_WITHIN).await.is_ok();
+            replica.outbox.forget_old(replica.clock.now());
+            if is_told && replica.outbox.len() == 0 {
+                replica.is_retrying.store(false, Ordering::SeqCst);
+                // Something may have come in just before that, and found that somebody is at it.
+                if replica.outbox.len() == 0 || replica.is_retrying.swap(true, Ordering::SeqCst) {
+                    // Not ours any more.
+                    self.0 = Weak::new();
+                    return;
+                }
+                continue;
+            }
+            drop(replica);
+            tokio::time::sleep(BETWEEN_RETRIES).await;
+        }
+    }
+}
+
 impl Drop for Retrying {
     fn drop(&mut self) {
         if let Some(replica) = self.0.upgrade() {
             replica.is_retrying.store(false, Ordering::SeqCst);
-            // Something may have come in just before that.
-            if replica.outbox.len() > 0 {
-                replica.tell_in_background();
-            }
         }
     }
 }

@@ -412,8 +412,14 @@ impl Task {
     }
 
     fn is_wanted(&self) -> bool {
-        let replica = self.replica.upgrade();
-        replica.is_some_and(|replica| replica.renew(self.claim))
+        let Some(replica) = self.replica.upgrade() else {
+            return false;
+        };
+        // What was said where there was no runtime.
+        if replica.outbox.len() > 0 {
+            replica.tell_in_background();
+        }
+        replica.renew(self.claim)
     }
 
     /// One look and one read. Whether the store had an answer.
@@ -531,7 +537,8 @@ static LOOK: Script = Script::new(include_str!("../scripts/step.lua"));
 const LOOKS: Duration = Duration::from_secs(1);
 /// In milliseconds.
 const ALIVE_FOR: i64 = 5_000;
-/// In milliseconds: as long as by default a verdict can be used, and a revocation has to be known.
+/// In milliseconds: as long as a verdict can be used by default. A replica that starts has none yet,
+/// so all that it has to know of is what the gateway may not have heard of, which is the last minute.
 const LOOK_BACK: u64 = 460_000;
 const LOOK_WITHIN: Duration = Duration::from_millis(500);
 /// In milliseconds.

@@ -466,10 +466,7 @@ impl SharedCounter {
         now: ClockReading,
     ) -> Filed {
         let lease = request.lease;
-        self.is_slow.store(
-            grant.took.saturating_mul(2) > lease,
-            std::sync::atomic::Ordering::Relaxed,
-        );
+        self.note_round_trip(grant.took, lease, now);
         let mut known = state.known();
         known.untold = known.untold.saturating_sub(known.telling);
         known.debt = known.debt.saturating_sub(request.debt);

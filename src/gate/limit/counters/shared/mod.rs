@@ -25,7 +25,7 @@ pub(in crate::gate::limit) mod tests;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::reading::{ClockReading, Level, Moment, NEVER};
@@ -71,8 +71,9 @@ pub(crate) struct SharedCounter {
     spent_window: SpentWindow,
     /// For how long units are granted; `None` where the window is too short to be shared.
     lease: Option<Duration>,
-    /// Whether the last round trip took so long that leases are of no use.
-    is_slow: AtomicBool,
+    /// Since when every round trip took so long that leases are of little use; 0 where the last one
+    /// did not.
+    slow_since: AtomicU64,
     /// While nobody waits for the store: when it is asked the next time to see.
     probe_at: AtomicU64,
 }
@@ -125,7 +126,7 @@ impl SharedCounter {
             spent_window,
             lease: (longest >= SHORTEST_SHARED)
                 .then(|| (longest / 20).clamp(SHORTEST_LEASE, LONGEST_LEASE)),
-            is_slow: AtomicBool::new(false),
+            slow_since: AtomicU64::new(0),
             probe_at: AtomicU64::new(0),
         }
     }
@@ -188,7 +189,7 @@ impl SharedCounter {
 
     /// What is left: of the share where there is one to go by.
     pub(in crate::gate::limit) fn level(&self, state: &SharedState, now: ClockReading) -> Level {
-        if !self.is_on_shares() {
+        if !self.is_on_shares(now) {
             return self.leased_level(state, now);
         }
         let share = self.share().unwrap_or(0);
@@ -225,7 +226,7 @@ impl SharedCounter {
         }
         // Who has units to spend has heard of the store.
         let is_empty = state.pool.left(now.monotonic) == 0;
-        let Some(lease) = self.lease.filter(|_| is_empty && self.is_on_shares()) else {
+        let Some(lease) = self.lease.filter(|_| is_empty && self.is_on_shares(now)) else {
             return false;
         };
         let at = self.probe_at.load(Ordering::Relaxed);
@@ -273,7 +274,7 @@ impl SharedCounter {
         if let Some(wait) = known.refused(now.monotonic, cost) {
             return Err(Shortage::Wait(wait));
         }
-        if waits && !self.is_on_shares() {
+        if waits && !self.is_on_shares(now) {
             return Err(Shortage::Ask);
         }
         match self.sharing.when_away {
@@ -336,6 +337,8 @@ impl SharedCounter {
 const SHORTEST_SHARED: Duration = Duration::from_secs(1);
 const SHORTEST_LEASE: Duration = Duration::from_millis(50);
 const LONGEST_LEASE: Duration = Duration::from_millis(250);
+/// What is spent by shares is not known to others, so a moment's delay is waited for. In nanoseconds.
+const SLOW_FOR: u64 = 500_000_000;
 
 fn after(moment: Moment, wait: Duration) -> Moment {
     Moment(moment.0.saturating_add(nanoseconds(wait)))

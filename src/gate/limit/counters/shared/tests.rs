@@ -129,8 +129,10 @@ impl LeaseStore for FakeStore {
             }),
         };
         Box::pin(async move {
-            if fault == Fault::Hangs {
-                tokio::time::sleep(DEADLINE).await;
+            match fault {
+                Fault::Hangs => tokio::time::sleep(DEADLINE).await,
+                Fault::Takes(took) => tokio::time::sleep(took).await,
+                Fault::None | Fault::Away => {}
             }
             answer
         })
