@@ -318,7 +318,7 @@ async fn a_round_trip_that_is_too_long_for_leases_puts_the_rule_on_shares() {
     replicas.store.set(Fault::Takes(LEASE));
     for _ in 0..10 {
         expect_charged(replicas.ask(0, 1).await);
-        replicas.wait(Duration::from_millis(60)).await;
+        replicas.wait(LEASE / 2).await;
     }
     let before = replicas.store.calls();
     assert_eq!(replicas.admitted(0, 100).await, 15, "the rest of its share");

@@ -62,6 +62,8 @@ pub(crate) enum Errand {
     Request(u32),
     /// More units, or to see how the store is, behind a request.
     Behind,
+    /// To tell what was spent or booked, and no more.
+    Tell,
 }
 
 // === impl Asking ===
@@ -209,7 +211,7 @@ impl SharedCounter {
         };
         let waits = match errand {
             Errand::Request(_) => Some(tx),
-            Errand::Behind => None,
+            Errand::Behind | Errand::Tell => None,
         };
         runtime.spawn(task.run(waits, answered));
         Some(Asked::Own(subject, rx))
@@ -241,7 +243,7 @@ impl SharedCounter {
         for (left, of) in ended {
             self.give_back(state, subject, left, of);
         }
-        self.ask_behind(state, subject, now);
+        let _ = self.ask(state, subject, Errand::Tell, now);
     }
 
     fn request(
@@ -269,14 +271,16 @@ impl SharedCounter {
         let expected = known.demand.expected(now.monotonic, nanoseconds(lease));
         let (need, waiting) = match errand {
             Errand::Request(cost) => (cost, known.waiting),
-            Errand::Behind => (0, 0),
+            Errand::Behind | Errand::Tell => (0, 0),
         };
         let at_once = self.max.div_ceil(8);
         let pooled = state.pool.left(now.monotonic);
         let room = self.max.div_ceil(2).saturating_sub(pooled);
-        let ahead = match expected / 2.0 >= 1.0 {
-            true => (expected * 3.0 / 4.0).ceil() as u32,
-            false => 0,
+        let ahead = match errand {
+            Errand::Request(_) | Errand::Behind if expected / 2.0 >= 1.0 => {
+                (expected * 3.0 / 4.0).ceil() as u32
+            }
+            _ => 0,
         };
         state.pool.set_low(ahead / 4);
         let want = ahead
@@ -425,7 +429,7 @@ impl Sharing {
             if let Some((counter, state)) = spender.upgrade()
                 && state.known().breaks != breaks.count
             {
-                counter.ask_behind(&state, spender.subject, now);
+                let _ = counter.ask(&state, spender.subject, Errand::Tell, now);
             }
         }
     }

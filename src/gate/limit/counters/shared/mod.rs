@@ -299,8 +299,23 @@ impl SharedCounter {
     }
 
     /// Whether requests of this rule do not wait for the store now.
-    fn is_on_shares(&self) -> bool {
-        self.lease.is_none() || self.is_slow.load(Ordering::Relaxed) || self.sharing.store.is_away()
+    fn is_on_shares(&self, now: ClockReading) -> bool {
+        let slow_since = self.slow_since.load(Ordering::Relaxed);
+        let slow_for = now.monotonic.0.saturating_sub(slow_since);
+        self.lease.is_none()
+            || slow_since != 0 && slow_for >= SLOW_FOR
+            || self.sharing.store.is_away()
+    }
+
+    /// A round trip was over.
+    fn note_round_trip(&self, took: Duration, lease: Duration, now: ClockReading) {
+        if took.saturating_mul(2) <= lease {
+            self.slow_since.store(0, Ordering::Relaxed);
+        } else {
+            // Of several in a row the first counts.
+            let (since, relaxed) = (now.monotonic.0.max(1), Ordering::Relaxed);
+            let _ = self.slow_since.compare_exchange(0, since, relaxed, relaxed);
+        }
     }
 
     /// What this replica may spend in a window where it does not ask.
