@@ -18,7 +18,7 @@ use crate::gate::request::credential::KeyDigest;
 use crate::gate::request::view::{Detached, Resolved};
 use crate::gate::stats::AuthStats;
 
-/// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
+/// Forgets and revokes keys (with a store, in other replicas too), tells how the gate is doing, and authenticates what comes by other
 /// ways than HTTP.
 ///
 /// From [`WachtAuthLayer::handle`](crate::WachtAuthLayer::handle). Cheap to clone; it acts on the
@@ -170,6 +170,8 @@ impl AuthHandle {
     /// repeats itself, [`fresh_for`](crate::CachePolicy::fresh_for), the longer grace after it, and
     /// what checks may take. By default that is 460 s; it may last twice as long.
     ///
+    /// With a store, other replicas refuse it as well.
+    ///
     /// It does not revoke the key at Wacht, which decides again after that.
     ///
     /// A key found in a public repository is refused before anybody has looked it up:
@@ -199,7 +201,7 @@ impl AuthHandle {
 
     /// Refuses the API key with this id from now on, whatever its app, in every gate that is or will
     /// be built on the client of this one or a clone of it, for as long as
-    /// [`revoke_secret`](Self::revoke_secret) does.
+    /// [`revoke_secret`](Self::revoke_secret) does. With a store, other replicas refuse it as well.
     ///
     /// It does not revoke the key at Wacht.
     ///

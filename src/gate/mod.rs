@@ -32,7 +32,8 @@
 //!
 //! **Revocation.** What our own client ends is told to `verify/events.rs` by `client/events.rs` before
 //! the call is sent, and recorded in `verdict/revocations.rs`, where steps 2 and 3 look on every
-//! admission.
+//! admission. What other replicas end comes the same way, from `store/events/`; step 2 has somebody read
+//! it.
 //!
 //! Steps 0 to 2 and 4 to 6 are synchronous, take the time as an argument, and are the same code
 //! after a hit and after a verification.

@@ -13,6 +13,7 @@
 mod away;
 mod events;
 mod limits;
+mod log;
 mod proxy;
 mod reader;
 mod scripts;

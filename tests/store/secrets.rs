@@ -1,49 +1,17 @@
 //! What must be nowhere: the password and the place of the store, management keys, callers' keys.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use redis::Commands;
 use wacht_auth::dev::DevGateway;
 use wacht_auth::store::RedisStore;
 use wacht_auth::{AuthContext, WachtAuthLayer, WachtClient};
 
+use crate::log::Log;
 use crate::server::Redis;
 use crate::stage::{Replica, eventually};
 
 const PASSWORD: &str = "p4ssw0rd-of-the-store";
 const USER: &str = "user-of-the-store";
 const HOST: &str = "host-of-the-store.invalid";
-
-/// All that is logged, at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn assert_hidden(text: &str) {
     for secret in [PASSWORD, USER, HOST] {

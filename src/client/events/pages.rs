@@ -23,6 +23,10 @@ pub(crate) trait SharedPages: Send + Sync {
 
 /// What there is of a page.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "only a store makes them")
+)]
 pub(crate) enum SharedPage {
     /// It was read so long ago.
     Read { page: Vec<u8>, age: Duration },
@@ -36,4 +40,8 @@ pub(crate) enum SharedPage {
 
 /// The right to read a page for all.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "only a store reads it")
+)]
 pub(crate) struct Turn(pub(crate) String);

@@ -48,6 +48,7 @@ use crate::store::RedisStore;
 /// | [`deadline`](Self::deadline): for all that one request waits for | 2 s |
 /// | [`known_keys_in_flight`](Self::known_keys_in_flight): checks at the same time, refreshes apart | 512 |
 /// | [`unknown_keys_in_flight`](Self::unknown_keys_in_flight): the same for keys never seen good | 128 |
+/// | `store`, with the feature `redis`: what other replicas are told of | none |
 /// | [`clock`](Self::clock): for tests | the system's |
 ///
 /// ```

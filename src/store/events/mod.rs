@@ -7,6 +7,8 @@
 //! Each entry has the stream's `born` and a `seq`, so that a reader knows when it has missed
 //! something: then all that is known of keys is verified again.
 
+mod answer;
+mod apply;
 mod entry;
 mod members;
 mod outbox;

@@ -26,7 +26,6 @@ pub(super) struct Outbox {
 struct Queue {
     last: u64,
     waiting: VecDeque<Waiting>,
-    dropped: u64,
 }
 
 struct Waiting {
@@ -56,7 +55,6 @@ impl Outbox {
         let mut queue = self.queue();
         if queue.waiting.len() >= MOST {
             queue.waiting.pop_front();
-            queue.dropped += 1;
         }
         queue.last += 1;
         let waiting = Waiting {
@@ -181,7 +179,7 @@ impl Outbox {
     }
 
     /// Lets go of what is too old to be of use.
-    pub(super) fn forget_old(&self, now: Now) -> u64 {
+    pub(super) fn forget_old(&self, now: Now) {
         let mut queue = self.queue();
         let old = Duration::from_millis(KEPT_FOR.unsigned_abs());
         while queue
@@ -190,9 +188,7 @@ impl Outbox {
             .is_some_and(|first| now.monotonic.saturating_sub(first.since) > old)
         {
             queue.waiting.pop_front();
-            queue.dropped += 1;
         }
-        queue.dropped
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -8,13 +8,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use redis::{Cmd, Value, cmd};
+use redis::{Cmd, cmd};
 use tokio::runtime::Handle;
 
-use super::entry::{Entry, Event, Stage};
-use super::seen::{Progress, Seen};
+use super::answer::{Read, StreamId, entries};
+use super::seen::Seen;
 use super::{FORGOTTEN_AFTER, Replica, random};
-use crate::client::events::{Events, ManagementEvent, Order, Outcome};
 use crate::log::{GATE, Notice};
 use crate::store::error::StoreError;
 use crate::store::link::Link;
@@ -26,7 +25,7 @@ pub(super) struct Reader {
     claim: Option<Claim>,
     claims: u64,
     place: Option<Place>,
-    seen: Seen,
+    pub(super) seen: Seen,
     next_look: Duration,
     /// Entries that no replica can have made.
     garbage: u64,
@@ -50,28 +49,12 @@ struct Place {
     id: StreamId,
 }
 
-/// The id of an entry: milliseconds, and a number within them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct StreamId(u64, u64);
-
 /// What a look at the store says.
 pub(super) struct Look {
     born: String,
     seq: u64,
     last: StreamId,
     now: u64,
-}
-
-/// What a read brings.
-struct Read {
-    id: StreamId,
-    fields: Option<Fields>,
-}
-
-struct Fields {
-    born: String,
-    seq: u64,
-    entry: Option<Entry>,
 }
 
 /// The reader's task, on whichever runtime.
@@ -301,65 +284,6 @@ impl Replica {
         }
     }
 
-    fn apply(&self, entry: Entry) {
-        let Entry { id, stage, event } = entry;
-        let Some(events) = self.events.upgrade() else {
-            return;
-        };
-        let is_own = id.0 == self.id;
-        if is_own {
-            self.has_come_back(id, stage);
-        }
-        // What was done here counts here already. Only whether an app was opened after others had
-        // closed it can be told by the place among theirs.
-        if is_own && !matches!(event, Event::OpenApp { .. }) {
-            return;
-        }
-        // A call of ours that closes it and has no place yet may come after this one.
-        let is_in_order = match &event {
-            Event::OpenApp { app } => !self.is_closing(app),
-            _ => true,
-        };
-        let now = self.clock.now().monotonic;
-        let mut reader = self.reader();
-        let progress = reader.seen.progress(id);
-        let (sent, is_in_order, is_new) = match (progress, stage) {
-            (Some(Progress::Settled), _) | (Some(_), Stage::Sent) => return,
-            (Some(Progress::Begun { sent, is_in_order }), _) => (sent, is_in_order, false),
-            // Its beginning was not told, so nobody knows what came before it.
-            (None, stage) => {
-                let is_in_order = is_in_order && stage == Stage::Sent;
-                (Order(0), is_in_order, true)
-            }
-        };
-        drop(reader);
-        let sent = match is_new {
-            true => events.begin_elsewhere(ManagementEvent::from(event)),
-            false => sent,
-        };
-        let progress = match stage.outcome() {
-            None => Progress::Begun { sent, is_in_order },
-            Some(outcome) => {
-                let lifts = is_in_order && stage == Stage::Done;
-                events.settle_elsewhere(sent, outcome, lifts);
-                Progress::Settled
-            }
-        };
-        reader = self.reader();
-        let unsettled = reader.seen.note(id, progress, now);
-        drop(reader);
-        give_up(&events, unsettled);
-    }
-
-    /// Settles what has no outcome for so long that there will be none.
-    fn settle_overdue(&self) {
-        let now = self.clock.now().monotonic;
-        let overdue = self.reader().seen.overdue(now);
-        if let Some(events) = self.events.upgrade() {
-            give_up(&events, overdue);
-        }
-    }
-
     /// What the reader has seen so far.
     pub(super) fn reading(&self) -> Reading {
         let reader = self.reader();
@@ -370,14 +294,8 @@ impl Replica {
         }
     }
 
-    fn reader(&self) -> MutexGuard<'_, Reader> {
+    pub(super) fn reader(&self) -> MutexGuard<'_, Reader> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn give_up(events: &Events, unsettled: Vec<Order>) {
-    for sent in unsettled {
-        events.settle_elsewhere(sent, Outcome::Indeterminate, false);
     }
 }
 
@@ -485,49 +403,6 @@ impl Drop for Task {
         if let Some(replica) = self.replica.upgrade() {
             replica.abandoned(self.claim);
         }
-    }
-}
-
-// === impl StreamId ===
-
-impl StreamId {
-    fn parse(text: &str) -> Option<Self> {
-        let (milliseconds, number) = text.split_once('-')?;
-        Some(Self(milliseconds.parse().ok()?, number.parse().ok()?))
-    }
-}
-
-/// The entries in the answer to a read, in their order.
-fn entries(answer: Value) -> Vec<Read> {
-    type Streams = Option<Vec<(Value, Vec<(String, Vec<Value>)>)>>;
-    let streams: Streams = redis::from_redis_value(answer).unwrap_or_default();
-    let of_all = streams.into_iter().flatten();
-    let of_all = of_all.flat_map(|(_, entries)| entries);
-    of_all
-        .filter_map(|(id, fields)| {
-            Some(Read {
-                id: StreamId::parse(&id)?,
-                fields: Fields::parse(fields),
-            })
-        })
-        .collect()
-}
-
-impl Fields {
-    /// The fields of an entry, if they are those that the script makes.
-    fn parse(fields: Vec<Value>) -> Option<Self> {
-        let fields: [Value; 6] = fields.try_into().ok()?;
-        let [born, name, seq, number, event, entry] =
-            fields.map(|field| redis::from_redis_value::<Vec<u8>>(field).unwrap_or_default());
-        if (&*born, &*seq, &*event) != (b"born", b"seq", b"event") {
-            return None;
-        }
-        let text = |bytes| String::from_utf8(bytes).ok();
-        Some(Self {
-            born: text(name)?,
-            seq: text(number)?.parse().ok()?,
-            entry: Entry::parse(&entry),
-        })
     }
 }
 

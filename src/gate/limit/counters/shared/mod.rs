@@ -1,15 +1,16 @@
 //! Limits that all replicas count together.
 //!
 //! In: what a request costs. Out: that it was spent from a lease, that it has to wait, or that the
-//! store has to be asked first, which is the business of whoever may wait: see [`ask`].
+//! store has to be asked first, which is the business of whoever may wait: see [`waiting`].
 //!
 //! 1. [`store`]: what is asked of the store, a trait that the room `store` implements;
 //! 2. [`pool`]: granted units, spent from memory;
 //! 3. [`state`]: what else is known of a subject: demand, what was spent, what was refused;
-//! 4. [`ask`]: one asking a subject at a time, and who waits for it;
+//! 4. [`waiting`], [`ask`], [`answer`]: who waits, one asking a subject at a time, and what came of it;
 //! 5. [`spent`], [`demand`]: what was spent lately, and what can be expected;
 //! 6. [`spenders`]: who tells what it spent when the store is back.
 
+mod answer;
 mod ask;
 mod demand;
 mod pool;
@@ -18,6 +19,7 @@ mod spent;
 mod state;
 mod store;
 mod subject;
+mod waiting;
 
 #[cfg(all(test, feature = "redis"))]
 pub(in crate::gate::limit) mod tests;
@@ -34,7 +36,6 @@ use crate::clock::{Clock, nanoseconds};
 use crate::gate::limit::limits::{Limits, WhenAway};
 use crate::log::Notice;
 
-pub(crate) use self::ask::{Asking, Held};
 pub(crate) use self::pool::LeaseId;
 use self::spenders::Spenders;
 use self::spent::SpentWindow;
@@ -44,6 +45,7 @@ pub(crate) use self::store::{
     Answer, Breaks, Counting, Grant, GrantId, LeaseRequest, LeaseStore, NoGrant, SubjectId,
 };
 pub(crate) use self::subject::SubjectSecret;
+pub(crate) use self::waiting::{Asking, Held};
 
 /// With whom a gate counts together, and how.
 #[derive(Debug)]
