@@ -41,9 +41,9 @@ use self::spenders::Spenders;
 use self::spent::SpentWindow;
 use self::state::Known;
 pub(crate) use self::state::SharedState;
-pub(crate) use self::store::{
-    Answer, Breaks, Counting, Grant, GrantId, LeaseRequest, LeaseStore, NoGrant, SubjectId,
-};
+#[cfg(feature = "redis")]
+pub(crate) use self::store::{Answer, Breaks, Grant, GrantId, LeaseRequest, NoGrant};
+pub(crate) use self::store::{Counting, LeaseStore, SubjectId};
 pub(crate) use self::subject::SubjectSecret;
 pub(crate) use self::waiting::{Asking, Held};
 
