@@ -103,7 +103,7 @@ async fn every_event_of_the_store_is_documented_and_comes() {
         .filter_map(|(head, message)| {
             let level = head.split_whitespace().nth(1)?;
             let is_notable = matches!(level, "ERROR" | "WARN" | "INFO");
-            is_notable.then(|| (level, message))
+            is_notable.then_some((level, message))
         })
         .collect();
     for (level, message) in documented() {
