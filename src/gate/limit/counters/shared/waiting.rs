@@ -61,7 +61,7 @@ impl Asking {
             held: held.unwrap_or_else(|| Held {
                 reserved: SmallVec::new(),
                 refused: SmallVec::new(),
-                until: Instant::now() + deadline,
+                until: after(deadline),
             }),
         }
     }
@@ -158,3 +158,12 @@ impl Drop for Reserved {
         }
     }
 }
+
+fn after(deadline: Duration) -> Instant {
+    let now = Instant::now();
+    // What is no moment any more is longer than anybody waits.
+    let latest = now.checked_add(deadline.min(LONGEST_WAIT));
+    latest.unwrap_or(now)
+}
+
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
