@@ -117,7 +117,8 @@
 //!   this process at once.
 //! - **Limits are per process.** Two replicas admit up to twice as much, unless
 //!   [`Limits::replicas`] gives each its share, and a restart forgets what was counted.
-//!   [`Limits::gateway`] counts in one place, for a round trip per request.
+//!   [`Limits::gateway`] counts in one place, for a round trip per request. With the feature `redis`,
+//!   `Limits::shared` counts for all replicas in a store, from memory on busy keys.
 //! - **A limit of 60 a minute may admit 119 in one minute.** [`Algorithm::Gcra`], the default, holds
 //!   it on average and lets a burst of the whole limit through besides;
 //!   [`Algorithm::SlidingWindow`] admits 60 in any minute.

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! - `bounds`: four processes of two threads, 100 subjects, a million requests; both algorithms and a
-//!   calendar's day; without faults, and with a store that is killed, comes back empty and stands
-//!   still, and a replica that is cut off. What was admitted is held against a perfect log.
+//!   calendar's day. What was admitted is held against a perfect log.
+//! - `faults`: the same with a store that is killed, comes back empty and stands still, and a replica that
+//!   is cut off.
 //! - `use`: what steady demand of 1.2 times the limit gets of what a perfect log would have admitted.
 //! - `hot`: a hit on a hot subject against the same counted in the process, and calls of the store.
 //! - `cold`: the first request of a subject, against a bare round trip.
@@ -51,7 +52,10 @@ fn main() {
         return;
     }
     if wanted("bounds") {
-        bounds::run(is_test);
+        bounds::run(is_test, false);
+    }
+    if wanted("faults") {
+        bounds::run(is_test, true);
     }
     if wanted("use") {
         used::run(is_test);

@@ -149,8 +149,9 @@ async fn work(task: &Task, gate: &AuthHandle, worker: usize, workers: usize) -> 
     let lasts = u64::try_from(task.lasts.as_nanos()).unwrap();
     for number in 0..requests {
         let due = began + lasts * number as u64 / requests as u64;
-        if due > now() + 500_000 {
-            tokio::time::sleep(Duration::from_nanos(due - now())).await;
+        let ahead = due.saturating_sub(now());
+        if ahead > 500_000 {
+            tokio::time::sleep(Duration::from_nanos(ahead)).await;
         }
         let subject = chance.below(task.keys.len());
         let before = now();

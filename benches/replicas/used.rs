@@ -48,7 +48,7 @@ pub fn run(is_test: bool) {
                         let windows = if is_test {
                             2
                         } else {
-                            (120 / seconds).clamp(4, 20)
+                            (120 / seconds).clamp(2, 20)
                         };
                         if is_test && seconds > 1 {
                             continue;

@@ -130,15 +130,6 @@ impl Transport {
         })
     }
 
-    /// A secret that all clients with this management key have, for this purpose.
-    #[cfg(feature = "redis")]
-    pub(super) fn secret_for(&self, purpose: &str) -> [u8; 32] {
-        let mut digest = Sha256::new_with_prefix(purpose);
-        digest.update([0]);
-        digest.update(self.api_key.expose_secret());
-        digest.finalize().into()
-    }
-
     /// What only a client with the same management key can have made of this.
     pub(super) fn seal(&self, name: &str, bytes: &[u8]) -> [u8; 32] {
         let key = self.api_key.expose_secret();

@@ -80,10 +80,10 @@ impl WachtClient {
         self.inner.gate_deadline
     }
 
-    /// A secret that all clients with the same management key have, and that says nothing of it.
+    /// A secret that all clients with the same management key have, for this purpose.
     #[cfg(feature = "redis")]
     pub(crate) fn secret_for(&self, purpose: &str) -> Result<[u8; 32]> {
-        Ok(self.transport()?.secret_for(purpose))
+        Ok(self.transport()?.seal(purpose, &[]))
     }
 
     /// Bytes for replicas with the same management key, under a name that they know them by.

@@ -79,7 +79,7 @@ pub(crate) enum Waited {
 enum Uncharged {
     Refused(Rejection),
     /// A store is asked first.
-    Waits(Asking),
+    Waits(Box<Asking>),
 }
 
 /// What the gate adds to the answer of the inner service.
@@ -623,7 +623,7 @@ impl Gate {
             }
             ChargeOutcome::Ask => {
                 let asking = state.limiter.ask(rules, &caller, cost, held, now);
-                Err(Uncharged::Waits(asking))
+                Err(Uncharged::Waits(Box::new(asking)))
             }
             ChargeOutcome::Unavailable if state.limits.shadow => Ok(RateLimitFields::default()),
             ChargeOutcome::Unavailable => {
@@ -645,7 +645,7 @@ impl Gate {
     /// Step 5 once more, when the store has answered.
     fn wait_for_units(
         &self,
-        asking: Asking,
+        asking: Box<Asking>,
         verdict: &Arc<Verdict>,
         source: VerdictSource,
         view: &mut RequestView<'_>,

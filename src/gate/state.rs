@@ -186,7 +186,7 @@ fn sharing(
     }
     // The builder has joined it before, and says what is wrong otherwise.
     let replica = store.join(client).ok()?;
-    let secret = client.secret_for("wacht-auth: names of limits").ok()?;
+    let secret = client.secret_for("names of limits").ok()?;
     let store = Leases::new(store.link(), replica, clock.clone());
     Some(Sharing::new(
         Arc::new(store),

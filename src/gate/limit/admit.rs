@@ -175,18 +175,16 @@ impl Limiter {
             return ChargeOutcome::Charged(RuleStates::default());
         };
         let now = ClockReading::from(now);
-        let resource = self.fingerprint(caller);
         match matching.next() {
             None if first.1.departed.is_empty() && cost > 0 && held.is_none() => {
-                if let Some(outcome) = self.charge_alone(rules, first, caller, resource, cost, now)
-                {
+                if let Some(outcome) = self.charge_alone(rules, first, caller, cost, now) {
                     return outcome;
                 }
-                self.look_and_charge(rules, &[first], caller, resource, cost, None, now)
+                self.look_and_charge(rules, &[first], caller, cost, None, now)
             }
             second => {
                 let all: Matching<'_> = [first].into_iter().chain(second).chain(matching).collect();
-                self.look_and_charge(rules, &all, caller, resource, cost, held, now)
+                self.look_and_charge(rules, &all, caller, cost, held, now)
             }
         }
     }
@@ -206,14 +204,13 @@ impl Limiter {
         rules: &RuleSet,
         (place, RuleEntry { rule, .. }): (u32, &RuleEntry),
         caller: &Caller<'_>,
-        resource: u64,
         cost: u32,
         now: ClockReading,
     ) -> Option<ChargeOutcome> {
         if rule.lacks_address(caller) {
             return Some(ChargeOutcome::MissingAddress);
         }
-        let subject = rule.subject(caller, resource);
+        let subject = rule.subject(caller, self.fingerprint(caller));
         let charge = |state: &CounterState| {
             let charged = rule.counter.charge(state, now, cost, true);
             // A request that waits asks for itself.
@@ -260,7 +257,6 @@ impl Limiter {
         rules: &RuleSet,
         matching: &[(u32, &RuleEntry)],
         caller: &Caller<'_>,
-        resource: u64,
         cost: u32,
         held: Option<&mut Held>,
         now: ClockReading,
@@ -271,6 +267,7 @@ impl Limiter {
         {
             return ChargeOutcome::MissingAddress;
         }
+        let resource = self.fingerprint(caller);
         let matched = self.find_states(matching, caller, resource, held.is_some(), now);
         let outcome = look_and_charge(rules, &matched, cost, held, now);
         // A request that waits asks for itself.

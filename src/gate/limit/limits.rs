@@ -75,7 +75,7 @@ pub(super) enum Enforcement {
 }
 
 /// What becomes of requests while the store that counts for all replicas is away: where it failed so
-/// often that nobody waits for it. See [`Limits::shared`].
+/// often that nobody waits for it. For `Limits::shared`, with the feature `redis`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenAway {
@@ -540,6 +540,7 @@ impl Limits {
     }
 
     /// Whether a store counts for all replicas.
+    #[cfg(feature = "redis")]
     pub(crate) fn is_shared(&self) -> bool {
         self.enforcement == Enforcement::Shared
     }

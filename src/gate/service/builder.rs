@@ -35,7 +35,7 @@ use crate::store::RedisStore;
 /// | – [`negative_ttl`](CachePolicy::negative_ttl): a key the gateway does not know | 10 s |
 /// | – [`capacity_bytes`](CachePolicy::capacity_bytes) | 64 MiB |
 /// | [`watch`](Self::watch): a [`Watch`] for what ends elsewhere | off |
-/// | [`limits`](Self::limits): who counts | [`Limits::local`]; also [`gateway`](Limits::gateway), [`off`](Limits::off) |
+/// | [`limits`](Self::limits): who counts | [`Limits::local`]; also [`gateway`](Limits::gateway), [`off`](Limits::off), and `shared` with the feature `redis` |
 /// | – [`algorithm`](Limits::algorithm): how rolling windows are counted | [`Gcra`](crate::Algorithm::Gcra) |
 /// | – [`replicas`](Limits::replicas): processes that share each limit | 1 |
 /// | – [`rules`](Limits::rules): fixed rules for every app | the app's own scheme |

@@ -67,3 +67,28 @@ fn ten_million_a_second_are_a_limit() {
         assert!(granted >= max, "{kind:?}: {granted}");
     }
 }
+
+/// Under full load what is not spent is not lost: more than half was used all the while.
+#[test]
+fn a_bucket_in_use_takes_back_what_was_not_spent() {
+    let Some(server) = Redis::start() else { return };
+    let mut redis = server.connection();
+    let counter = Counter::new(Kind::Gcra, "gcra", 100, 10 * SECOND);
+    counter.ask(&mut redis, units(70, 70), START);
+    let leases = [(); 2].map(|()| counter.ask(&mut redis, units(13, 13), START));
+    let now = START + counter.lease;
+    let mut left = counter.ask(&mut redis, units(0, 0), now).left;
+    // Of much that is given back no more than a quarter of the limit at once.
+    for (lease, expected) in leases.iter().zip([13, 10]) {
+        let back = Ask {
+            back: (lease.units, lease.now, lease.epoch),
+            ..Ask::default()
+        };
+        let after = counter.ask(&mut redis, back, now).left;
+        assert!(
+            (expected..=expected + 1).contains(&(after - left)),
+            "{after} after {left}"
+        );
+        left = after;
+    }
+}

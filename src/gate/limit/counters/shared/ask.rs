@@ -1,4 +1,4 @@
-//! One asking of the store for a subject, and who waits for it.
+//! One asking of the store for a subject.
 //!
 //! It is a task of its own: a caller who hangs up leaves what was granted to others. After the answer
 //! it stays until the lease ends, and gives back what nobody has spent.
@@ -6,177 +6,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::time::Instant;
 
-use super::super::reading::{ClockReading, Moment};
-use super::pool::LeaseId;
-use super::state::{Known, Lease, Refusal, SharedState};
-use super::store::{Grant, GrantId, LeaseRequest, SubjectId};
-use super::{SharedCounter, Sharing, after};
+use super::super::reading::ClockReading;
+use super::answer::Filed;
+use super::state::{Known, SharedState};
+use super::store::{LeaseRequest, SubjectId};
+use super::waiting::{Answered, Asked, Reserved};
+use super::{SharedCounter, Sharing};
 use crate::clock::nanoseconds;
-
-/// What a request waits for: the units of each rule that has none in memory.
-pub(crate) struct Asking {
-    subjects: SmallVec<[Asked; 2]>,
-    held: Held,
-}
-
-enum Asked {
-    /// By this request, which gets its units first.
-    Own(SubjectId, oneshot::Receiver<Answered>),
-    /// By another one.
-    Joined(watch::Receiver<()>),
-}
-
-/// What a request that has waited holds.
-pub(crate) struct Held {
-    reserved: SmallVec<[Reserved; 2]>,
-    /// Who was refused to it, and until when that is remembered.
-    refused: SmallVec<[(SubjectId, Moment); 1]>,
-    /// By then it is decided, whether the store has answered or not.
-    until: Instant,
-}
-
-/// Units of one lease that are for one request. Dropped, they are for anybody.
-struct Reserved {
-    state: Arc<SharedState>,
-    subject: SubjectId,
-    lease: LeaseId,
-    units: u32,
-}
-
-/// What the store has said to a request that waits.
-enum Answered {
-    Units(Reserved),
-    /// Remembered until then.
-    Refused(Moment),
-}
 
 /// What an asking is for.
 #[derive(Clone, Copy)]
-pub(crate) enum Errand {
+pub(super) enum Errand {
     /// A request that waits, of this cost.
     Request(u32),
     /// More units, or to see how the store is, behind a request.
     Behind,
+    /// To tell what was spent or booked, and no more.
+    Tell,
 }
-
-// === impl Asking ===
-
-impl Asking {
-    /// A request that waits for the store at most so long, all its askings together.
-    pub(crate) fn new(held: Option<Held>, deadline: Duration) -> Self {
-        Self {
-            subjects: SmallVec::new(),
-            held: held.unwrap_or_else(|| Held {
-                reserved: SmallVec::new(),
-                refused: SmallVec::new(),
-                until: Instant::now() + deadline,
-            }),
-        }
-    }
-
-    /// One rule more to ask about.
-    pub(crate) fn add(
-        &mut self,
-        counter: &Arc<SharedCounter>,
-        state: &Arc<SharedState>,
-        subject: SubjectId,
-        cost: u32,
-        now: ClockReading,
-    ) {
-        let asked = counter.ask(state, subject, Errand::Request(cost), now);
-        self.subjects.extend(asked);
-    }
-
-    /// Comes back when all have been answered, or the time is over.
-    pub(crate) async fn wait(mut self) -> Held {
-        for asked in self.subjects {
-            let until = self.held.until;
-            match asked {
-                Asked::Own(subject, answered) => {
-                    match tokio::time::timeout_at(until, answered).await {
-                        Ok(Ok(Answered::Units(units))) => self.held.reserved.push(units),
-                        Ok(Ok(Answered::Refused(until))) => {
-                            self.held.refused.push((subject, until));
-                        }
-                        // No answer.
-                        Ok(Err(_)) | Err(_) => {}
-                    }
-                }
-                Asked::Joined(mut answered) => {
-                    // Its sender says nothing and goes.
-                    let _ = tokio::time::timeout_at(until, answered.changed()).await;
-                }
-            }
-        }
-        self.held
-    }
-}
-
-// === impl Held ===
-
-impl Held {
-    /// Whether there is time to ask once more.
-    pub(crate) fn may_wait(&self) -> bool {
-        Instant::now() < self.until
-    }
-
-    /// What it was told of this subject: that so many units may be spent now, or how long none are
-    /// granted still. `None` if nothing.
-    pub(crate) fn says(
-        &self,
-        subject: SubjectId,
-        cost: u32,
-        now: Moment,
-    ) -> Option<Result<(), Duration>> {
-        if self
-            .reserved
-            .iter()
-            .any(|units| units.is_for(subject, cost, now))
-        {
-            return Some(Ok(()));
-        }
-        let mut refused = self.refused.iter();
-        let (_, until) = refused.find(|(refused, _)| *refused == subject)?;
-        let wait = until.0.checked_sub(now.0).filter(|wait| *wait > 0)?;
-        Some(Err(Duration::from_nanos(wait)))
-    }
-
-    /// Spends what is reserved for this subject.
-    pub(crate) fn spend(&mut self, subject: SubjectId, cost: u32, now: Moment) -> Option<LeaseId> {
-        let mut all = self.reserved.iter();
-        let place = all.position(|units| units.is_for(subject, cost, now))?;
-        let mut units = self.reserved.swap_remove(place);
-        units.units = 0;
-        Some(units.lease)
-    }
-}
-
-// === impl Reserved ===
-
-impl Reserved {
-    fn is_for(&self, subject: SubjectId, cost: u32, now: Moment) -> bool {
-        self.subject == subject && self.units == cost && self.state.pool.is_good(self.lease, now)
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        if self.units > 0 {
-            self.state.pool.put_back(self.lease, self.units);
-        }
-    }
-}
-
-// === impl SharedCounter ===
 
 impl SharedCounter {
     /// Asks the store about a subject, or joins the asking that is out. `None` where nobody can ask.
-    fn ask(
+    pub(super) fn ask(
         self: &Arc<Self>,
         state: &Arc<SharedState>,
         subject: SubjectId,
@@ -206,10 +60,11 @@ impl SharedCounter {
             counter: Arc::clone(self),
             state: Arc::clone(state),
             request,
+            over: AskingOver(Arc::clone(state)),
         };
         let waits = match errand {
             Errand::Request(_) => Some(tx),
-            Errand::Behind => None,
+            Errand::Behind | Errand::Tell => None,
         };
         runtime.spawn(task.run(waits, answered));
         Some(Asked::Own(subject, rx))
@@ -241,7 +96,7 @@ impl SharedCounter {
         for (left, of) in ended {
             self.give_back(state, subject, left, of);
         }
-        self.ask_behind(state, subject, now);
+        let _ = self.ask(state, subject, Errand::Tell, now);
     }
 
     fn request(
@@ -269,14 +124,16 @@ impl SharedCounter {
         let expected = known.demand.expected(now.monotonic, nanoseconds(lease));
         let (need, waiting) = match errand {
             Errand::Request(cost) => (cost, known.waiting),
-            Errand::Behind => (0, 0),
+            Errand::Behind | Errand::Tell => (0, 0),
         };
         let at_once = self.max.div_ceil(8);
         let pooled = state.pool.left(now.monotonic);
         let room = self.max.div_ceil(2).saturating_sub(pooled);
-        let ahead = match expected / 2.0 >= 1.0 {
-            true => (expected * 3.0 / 4.0).ceil() as u32,
-            false => 0,
+        let ahead = match errand {
+            Errand::Request(_) | Errand::Behind if expected / 2.0 >= 1.0 => {
+                (expected * 3.0 / 4.0).ceil() as u32
+            }
+            _ => 0,
         };
         state.pool.set_low(ahead / 4);
         let want = ahead
@@ -307,53 +164,6 @@ impl SharedCounter {
             debt: known.debt,
         }
     }
-
-    /// Ends both leases, and says what is left of them.
-    fn end_all(
-        &self,
-        known: &mut Known,
-        state: &SharedState,
-        now: ClockReading,
-    ) -> SmallVec<[(u32, GrantId); 2]> {
-        let mut left = SmallVec::new();
-        for place in [0, 1] {
-            left.extend(known.end(place, &state.pool, &self.spent_window, now));
-        }
-        left
-    }
-
-    fn give_back(
-        self: &Arc<Self>,
-        state: &Arc<SharedState>,
-        subject: SubjectId,
-        units: u32,
-        of: GrantId,
-    ) {
-        // Lost where nobody can send it.
-        let (Ok(runtime), Some(lease)) = (Handle::try_current(), self.lease) else {
-            return;
-        };
-        let epoch = state.known().epoch;
-        let request = self.nothing(subject, lease, epoch);
-        runtime.spawn(self.sharing.store.give_back(request, units, of));
-    }
-
-    fn nothing(&self, subject: SubjectId, lease: Duration, epoch: u64) -> LeaseRequest {
-        LeaseRequest {
-            subject,
-            counting: self.counting,
-            max: self.max,
-            window: self.window,
-            lease,
-            need: 0,
-            want: 0,
-            told: 0,
-            epoch,
-            spent: 0,
-            period: 0,
-            debt: 0,
-        }
-    }
 }
 
 /// The asking that is out for a subject.
@@ -361,6 +171,7 @@ struct AskingTask {
     counter: Arc<SharedCounter>,
     state: Arc<SharedState>,
     request: LeaseRequest,
+    over: AskingOver,
 }
 
 impl AskingTask {
@@ -369,8 +180,9 @@ impl AskingTask {
             counter,
             state,
             request,
-        } = &self;
-        let over = AskingOver(state);
+            over,
+        } = self;
+        let (counter, state, request) = (&counter, &state, &request);
         let answer = counter.sharing.store.ask(*request).await;
         let now = ClockReading::from(counter.sharing.clock.now());
         let put = match answer {
@@ -425,127 +237,18 @@ impl Sharing {
             if let Some((counter, state)) = spender.upgrade()
                 && state.known().breaks != breaks.count
             {
-                counter.ask_behind(&state, spender.subject, now);
+                let _ = counter.ask(&state, spender.subject, Errand::Tell, now);
             }
         }
     }
 }
 
-/// Whatever becomes of the task, the next one may ask.
-struct AskingOver<'a>(&'a SharedState);
+/// Whatever becomes of the task, the next one may ask; also where its runtime ends before it begins.
+struct AskingOver(Arc<SharedState>);
 
-impl Drop for AskingOver<'_> {
+impl Drop for AskingOver {
     fn drop(&mut self) {
         self.0.known().asking = None;
         self.0.pool.set_asking(false);
-    }
-}
-
-/// What became of an answer.
-enum Filed {
-    Lease(Put),
-    Refused(Moment),
-    Nothing,
-}
-
-/// A lease that came.
-struct Put {
-    lease: LeaseId,
-    lasts: Duration,
-    /// What was in its place, to be given back.
-    before: SmallVec<[(u32, GrantId); 2]>,
-}
-
-impl SharedCounter {
-    /// Files what the store has said.
-    fn put(
-        self: &Arc<Self>,
-        state: &Arc<SharedState>,
-        request: &LeaseRequest,
-        grant: &Grant,
-        now: ClockReading,
-    ) -> Filed {
-        let lease = request.lease;
-        self.is_slow.store(
-            grant.took.saturating_mul(2) > lease,
-            std::sync::atomic::Ordering::Relaxed,
-        );
-        let mut known = state.known();
-        known.untold = known.untold.saturating_sub(known.telling);
-        known.debt = known.debt.saturating_sub(request.debt);
-        if known.epoch != grant.id.epoch {
-            // What it has granted in another epoch it does not know of.
-            if known.epoch != 0 {
-                self.end_all(&mut known, state, now);
-            }
-            known.epoch = grant.id.epoch;
-        }
-        let more_at = grant.more_in.map(|wait| after(now.monotonic, wait));
-        let never = Moment(u64::MAX);
-        state.said.set(grant.left, more_at.unwrap_or(never));
-        known.was_heard = true;
-        let is_refused = grant.units < request.need;
-        // A grant that was the last says as much as a refusal.
-        let refused = match (is_refused, grant.left) {
-            (true, _) => Some(request.need),
-            (false, 0) if request.want > 0 => Some(1),
-            _ => None,
-        };
-        known.refusal = refused.map(|need| {
-            let told = more_at.unwrap_or(never);
-            let told = after(told, self.jitter(lease));
-            Refusal {
-                need,
-                until: told.max(after(now.monotonic, self.shortest_refusal())),
-            }
-        });
-        if refused.is_some() {
-            state.pool.set_low(0);
-        }
-        if grant.units == 0 {
-            return match known.refusal {
-                Some(refusal) if is_refused => Filed::Refused(refusal.until),
-                _ => Filed::Nothing,
-            };
-        }
-        let lasts = grant.lease.saturating_sub(grant.took);
-        if lasts.is_zero() {
-            // Dead on arrival. Who waits for it asks again, or goes by the share.
-            drop(known);
-            self.give_back(state, request.subject, grant.units, grant.id);
-            return Filed::Nothing;
-        }
-        let place = state.pool.next_place();
-        let mut before = SmallVec::new();
-        before.extend(known.end(place, &state.pool, &self.spent_window, now));
-        let until = after(now.monotonic, lasts);
-        let free = grant.units.saturating_sub(request.need);
-        let id = state.pool.put(place, now.monotonic, until, free);
-        known.leases[usize::from(place)] = Some(Lease {
-            id,
-            grant: grant.id,
-            units: grant.units,
-            recorded: 0,
-        });
-        Filed::Lease(Put {
-            lease: id,
-            lasts,
-            before,
-        })
-    }
-
-    /// The lease has ended: what is left of it goes back to the store.
-    fn end(self: &Arc<Self>, state: &Arc<SharedState>, subject: SubjectId, lease: LeaseId) {
-        let now = ClockReading::from(self.sharing.clock.now());
-        let mut known = state.known();
-        let is_there = known.leases[usize::from(lease.place())].is_some_and(|it| it.id == lease);
-        let left = match is_there {
-            true => known.end(lease.place(), &state.pool, &self.spent_window, now),
-            false => None,
-        };
-        drop(known);
-        if let Some((left, of)) = left {
-            self.give_back(state, subject, left, of);
-        }
     }
 }

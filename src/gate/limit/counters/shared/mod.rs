@@ -1,15 +1,16 @@
 //! Limits that all replicas count together.
 //!
 //! In: what a request costs. Out: that it was spent from a lease, that it has to wait, or that the
-//! store has to be asked first, which is the business of whoever may wait: see [`ask`].
+//! store has to be asked first, which is the business of whoever may wait: see [`waiting`].
 //!
 //! 1. [`store`]: what is asked of the store, a trait that the room `store` implements;
 //! 2. [`pool`]: granted units, spent from memory;
 //! 3. [`state`]: what else is known of a subject: demand, what was spent, what was refused;
-//! 4. [`ask`]: one asking a subject at a time, and who waits for it;
+//! 4. [`waiting`], [`ask`], [`answer`]: who waits, one asking a subject at a time, and what came of it;
 //! 5. [`spent`], [`demand`]: what was spent lately, and what can be expected;
 //! 6. [`spenders`]: who tells what it spent when the store is back.
 
+mod answer;
 mod ask;
 mod demand;
 mod pool;
@@ -18,6 +19,7 @@ mod spent;
 mod state;
 mod store;
 mod subject;
+mod waiting;
 
 #[cfg(all(test, feature = "redis"))]
 pub(in crate::gate::limit) mod tests;
@@ -25,7 +27,7 @@ pub(in crate::gate::limit) mod tests;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::reading::{ClockReading, Level, Moment, NEVER};
@@ -34,16 +36,16 @@ use crate::clock::{Clock, nanoseconds};
 use crate::gate::limit::limits::{Limits, WhenAway};
 use crate::log::Notice;
 
-pub(crate) use self::ask::{Asking, Held};
 pub(crate) use self::pool::LeaseId;
 use self::spenders::Spenders;
 use self::spent::SpentWindow;
 use self::state::Known;
 pub(crate) use self::state::SharedState;
-pub(crate) use self::store::{
-    Answer, Breaks, Counting, Grant, GrantId, LeaseRequest, LeaseStore, NoGrant, SubjectId,
-};
+#[cfg(feature = "redis")]
+pub(crate) use self::store::{Answer, Breaks, Grant, GrantId, LeaseRequest, NoGrant};
+pub(crate) use self::store::{Counting, LeaseStore, SubjectId};
 pub(crate) use self::subject::SubjectSecret;
+pub(crate) use self::waiting::{Asking, Held};
 
 /// With whom a gate counts together, and how.
 #[derive(Debug)]
@@ -71,8 +73,9 @@ pub(crate) struct SharedCounter {
     spent_window: SpentWindow,
     /// For how long units are granted; `None` where the window is too short to be shared.
     lease: Option<Duration>,
-    /// Whether the last round trip took so long that leases are of no use.
-    is_slow: AtomicBool,
+    /// Since when every round trip took so long that leases are of little use; 0 where the last one
+    /// did not.
+    slow_since: AtomicU64,
     /// While nobody waits for the store: when it is asked the next time to see.
     probe_at: AtomicU64,
 }
@@ -125,7 +128,7 @@ impl SharedCounter {
             spent_window,
             lease: (longest >= SHORTEST_SHARED)
                 .then(|| (longest / 20).clamp(SHORTEST_LEASE, LONGEST_LEASE)),
-            is_slow: AtomicBool::new(false),
+            slow_since: AtomicU64::new(0),
             probe_at: AtomicU64::new(0),
         }
     }
@@ -188,7 +191,7 @@ impl SharedCounter {
 
     /// What is left: of the share where there is one to go by.
     pub(in crate::gate::limit) fn level(&self, state: &SharedState, now: ClockReading) -> Level {
-        if !self.is_on_shares() {
+        if !self.is_on_shares(now) {
             return self.leased_level(state, now);
         }
         let share = self.share().unwrap_or(0);
@@ -225,7 +228,7 @@ impl SharedCounter {
         }
         // Who has units to spend has heard of the store.
         let is_empty = state.pool.left(now.monotonic) == 0;
-        let Some(lease) = self.lease.filter(|_| is_empty && self.is_on_shares()) else {
+        let Some(lease) = self.lease.filter(|_| is_empty && self.is_on_shares(now)) else {
             return false;
         };
         let at = self.probe_at.load(Ordering::Relaxed);
@@ -273,7 +276,7 @@ impl SharedCounter {
         if let Some(wait) = known.refused(now.monotonic, cost) {
             return Err(Shortage::Wait(wait));
         }
-        if waits && !self.is_on_shares() {
+        if waits && !self.is_on_shares(now) {
             return Err(Shortage::Ask);
         }
         match self.sharing.when_away {
@@ -298,8 +301,23 @@ impl SharedCounter {
     }
 
     /// Whether requests of this rule do not wait for the store now.
-    fn is_on_shares(&self) -> bool {
-        self.lease.is_none() || self.is_slow.load(Ordering::Relaxed) || self.sharing.store.is_away()
+    fn is_on_shares(&self, now: ClockReading) -> bool {
+        let slow_since = self.slow_since.load(Ordering::Relaxed);
+        let slow_for = now.monotonic.0.saturating_sub(slow_since);
+        self.lease.is_none()
+            || slow_since != 0 && slow_for >= SLOW_FOR
+            || self.sharing.store.is_away()
+    }
+
+    /// A round trip was over.
+    fn note_round_trip(&self, took: Duration, lease: Duration, now: ClockReading) {
+        if took.saturating_mul(2) <= lease {
+            self.slow_since.store(0, Ordering::Relaxed);
+        } else {
+            // Of several in a row the first counts.
+            let (since, relaxed) = (now.monotonic.0.max(1), Ordering::Relaxed);
+            let _ = self.slow_since.compare_exchange(0, since, relaxed, relaxed);
+        }
     }
 
     /// What this replica may spend in a window where it does not ask.
@@ -336,6 +354,8 @@ impl SharedCounter {
 const SHORTEST_SHARED: Duration = Duration::from_secs(1);
 const SHORTEST_LEASE: Duration = Duration::from_millis(50);
 const LONGEST_LEASE: Duration = Duration::from_millis(250);
+/// What is spent by shares is not known to others, so a moment's delay is waited for. In nanoseconds.
+const SLOW_FOR: u64 = 500_000_000;
 
 fn after(moment: Moment, wait: Duration) -> Moment {
     Moment(moment.0.saturating_add(nanoseconds(wait)))

@@ -191,3 +191,17 @@ impl Known {
         self.untold = self.untold.saturating_add(units);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_as_small_as_the_docs_say() {
+        assert!(
+            size_of::<SharedState>() <= 448,
+            "{}",
+            size_of::<SharedState>()
+        );
+    }
+}

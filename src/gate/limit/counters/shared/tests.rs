@@ -1,5 +1,7 @@
 //! A store made up for tests: a perfect log, by a clock that is moved by hand.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
@@ -129,8 +131,10 @@ impl LeaseStore for FakeStore {
             }),
         };
         Box::pin(async move {
-            if fault == Fault::Hangs {
-                tokio::time::sleep(DEADLINE).await;
+            match fault {
+                Fault::Hangs => tokio::time::sleep(DEADLINE).await,
+                Fault::Takes(took) => tokio::time::sleep(took).await,
+                Fault::None | Fault::Away => {}
             }
             answer
         })
