@@ -25,8 +25,8 @@ impl AskedPage {
         max_age: Duration,
         deadline: Duration,
     ) -> Answer {
-        let until = tokio::time::Instant::now() + deadline;
-        let left = || until.saturating_duration_since(tokio::time::Instant::now());
+        let began = tokio::time::Instant::now();
+        let left = || deadline.saturating_sub(began.elapsed());
         let Some(sink) = client.events().sink() else {
             return (self.ask(client, deadline).await.map(|(page, _)| page), None);
         };
