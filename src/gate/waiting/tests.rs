@@ -244,8 +244,10 @@ struct CallsMeanwhile {
 
 impl Background for CallsMeanwhile {
     fn waited_for(&self, _: Awaited<'_>, _: Now) {
-        if self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.waiting.upgrade().unwrap().wake_one();
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 0
+            && let Some(waiting) = self.waiting.upgrade()
+        {
+            waiting.wake_one();
         }
     }
 }
