@@ -12,7 +12,7 @@ use crate::server::{Redis, Wire};
 const SUBJECTS: u32 = 100;
 const REPLICAS: usize = 4;
 
-pub fn run(is_test: bool, has_faults: bool) {
+pub(crate) fn run(is_test: bool, has_faults: bool) {
     let lasts = Duration::from_secs(if is_test { 3 } else { 40 });
     let requests = if is_test { 100_000 } else { 1_000_000 };
     println!(

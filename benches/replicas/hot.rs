@@ -10,7 +10,7 @@ use crate::log::now;
 use crate::process::Rule;
 use crate::server::Redis;
 
-pub fn run(is_test: bool) {
+pub(crate) fn run(is_test: bool) {
     println!("# hot: one subject");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -118,7 +118,7 @@ async fn calls(redis: &Redis, rule: Rule, lasts: u64) {
 }
 
 /// Without those that read what other replicas say.
-pub fn scripts(redis: &mut redis::Connection) -> u64 {
+pub(crate) fn scripts(redis: &mut redis::Connection) -> u64 {
     let info: String = redis::cmd("INFO").arg("commandstats").query(redis).unwrap();
     let calls = |name: &str| {
         let line = info.lines().find_map(|line| line.strip_prefix(name));

@@ -5,20 +5,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One unit: decided no sooner than the first moment and no later than the second.
 #[derive(Clone, Copy)]
-pub struct Admitted {
-    pub subject: u32,
-    pub before: u64,
-    pub after: u64,
+pub(crate) struct Admitted {
+    pub(crate) subject: u32,
+    pub(crate) before: u64,
+    pub(crate) after: u64,
 }
 
 /// Nanoseconds since 1970, the same for all processes of the machine.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(now.as_nanos()).unwrap()
 }
 
 /// The most units of one subject that were certainly admitted within one window.
-pub fn most_in_a_window(admitted: &[Admitted], subjects: u32, window: Duration) -> usize {
+pub(crate) fn most_in_a_window(admitted: &[Admitted], subjects: u32, window: Duration) -> usize {
     let window = u64::try_from(window.as_nanos()).unwrap();
     let mut before: Vec<Vec<u64>> = vec![Vec::new(); subjects as usize];
     let mut after = before.clone();
@@ -40,14 +40,14 @@ pub fn most_in_a_window(admitted: &[Admitted], subjects: u32, window: Duration) 
 }
 
 /// Admits as many as a perfect log of the window does.
-pub struct Perfect {
+pub(crate) struct Perfect {
     window: u64,
     max: usize,
     log: VecDeque<u64>,
 }
 
 impl Perfect {
-    pub fn new(max: u32, window: Duration) -> Self {
+    pub(crate) fn new(max: u32, window: Duration) -> Self {
         Self {
             window: u64::try_from(window.as_nanos()).unwrap(),
             max: max as usize,
@@ -55,7 +55,7 @@ impl Perfect {
         }
     }
 
-    pub fn admits(&mut self, now: u64) -> bool {
+    pub(crate) fn admits(&mut self, now: u64) -> bool {
         while self
             .log
             .front()
@@ -71,7 +71,7 @@ impl Perfect {
     }
 }
 
-pub fn percentile(values: &mut [u64], percent: usize) -> u64 {
+pub(crate) fn percentile(values: &mut [u64], percent: usize) -> u64 {
     values.sort_unstable();
     match values.is_empty() {
         true => 0,

@@ -12,7 +12,7 @@ use crate::log::{now, percentile};
 use crate::seldom::per_address;
 use crate::server::Redis;
 
-pub fn run(is_test: bool) {
+pub(crate) fn run(is_test: bool) {
     let (replicas, subjects) = if is_test { (4, 100) } else { (16, 1_000) };
     let redis = Redis::start();
     // The store's stalls, as a client of its own sees them.

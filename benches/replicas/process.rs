@@ -17,39 +17,39 @@ use wacht_auth::{
 
 use crate::log::{Admitted, now};
 
-pub const TASK: &str = "WACHT_REPLICA";
+pub(crate) const TASK: &str = "WACHT_REPLICA";
 
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Task {
-    pub wacht: String,
-    pub management_key: String,
-    pub redis: String,
-    pub rule: Rule,
-    pub keys: Vec<String>,
-    pub requests: usize,
-    pub threads: usize,
-    pub lasts: Duration,
-    pub out: PathBuf,
+pub(crate) struct Task {
+    pub(crate) wacht: String,
+    pub(crate) management_key: String,
+    pub(crate) redis: String,
+    pub(crate) rule: Rule,
+    pub(crate) keys: Vec<String>,
+    pub(crate) requests: usize,
+    pub(crate) threads: usize,
+    pub(crate) lasts: Duration,
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Rule {
-    pub is_sliding: bool,
-    pub is_day: bool,
-    pub max: u32,
-    pub seconds: u32,
+pub(crate) struct Rule {
+    pub(crate) is_sliding: bool,
+    pub(crate) is_day: bool,
+    pub(crate) max: u32,
+    pub(crate) seconds: u32,
 }
 
 #[derive(Default)]
-pub struct Outcome {
-    pub admitted: Vec<Admitted>,
-    pub limited: u64,
-    pub unavailable: u64,
-    pub longest: u64,
+pub(crate) struct Outcome {
+    pub(crate) admitted: Vec<Admitted>,
+    pub(crate) limited: u64,
+    pub(crate) unavailable: u64,
+    pub(crate) longest: u64,
 }
 
 impl Rule {
-    pub fn limits(self, limits: Limits) -> Limits {
+    pub(crate) fn limits(self, limits: Limits) -> Limits {
         let limit = RateLimit {
             unit: match self.is_day {
                 true => RateLimitUnit::CalendarDay,
@@ -70,14 +70,14 @@ impl Rule {
         limits.algorithm(algorithm).rules([limit]).unwrap()
     }
 
-    pub fn window(self) -> Duration {
+    pub(crate) fn window(self) -> Duration {
         match self.is_day {
             true => Duration::from_secs(86_400),
             false => Duration::from_secs(self.seconds.into()),
         }
     }
 
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         let kind = match (self.is_day, self.is_sliding) {
             (true, _) => "calendar day",
             (false, true) => "sliding",
@@ -88,7 +88,7 @@ impl Rule {
 }
 
 impl Task {
-    pub fn start(&self) -> Child {
+    pub(crate) fn start(&self) -> Child {
         Command::new(env::current_exe().unwrap())
             .env(TASK, serde_json::to_string(self).unwrap())
             .spawn()
@@ -112,7 +112,7 @@ impl Task {
     }
 }
 
-pub fn run(task: &str) {
+pub(crate) fn run(task: &str) {
     let task: Arc<Task> = Arc::new(serde_json::from_str(task).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(task.threads)
@@ -188,7 +188,7 @@ impl Outcome {
     }
 
     /// Adds what a replica has written.
-    pub fn add(&mut self, path: &Path) {
+    pub(crate) fn add(&mut self, path: &Path) {
         let mut bytes = Vec::new();
         BufReader::new(File::open(path).unwrap())
             .read_to_end(&mut bytes)
@@ -212,10 +212,10 @@ impl Outcome {
 }
 
 /// A small generator: the same sequence for the same seed.
-pub struct Chance(pub u64);
+pub(crate) struct Chance(pub u64);
 
 impl Chance {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -223,12 +223,12 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
     /// Above 0, at most 1.
-    pub fn fraction(&mut self) -> f64 {
+    pub(crate) fn fraction(&mut self) -> f64 {
         ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 }

@@ -13,7 +13,11 @@ use crate::log::{now, percentile};
 use crate::process::Chance;
 use crate::server::Redis;
 
-pub async fn per_address(redis: &Redis, wacht: &DevGateway, unit: RateLimitUnit) -> AuthHandle {
+pub(crate) async fn per_address(
+    redis: &Redis,
+    wacht: &DevGateway,
+    unit: RateLimitUnit,
+) -> AuthHandle {
     let limit = RateLimit {
         unit,
         duration: 1,
@@ -29,7 +33,7 @@ pub async fn per_address(redis: &Redis, wacht: &DevGateway, unit: RateLimitUnit)
         .handle()
 }
 
-pub async fn ask(gate: &AuthHandle, key: &DevKey, address: u32) -> u64 {
+pub(crate) async fn ask(gate: &AuthHandle, key: &DevKey, address: u32) -> u64 {
     let address = IpAddr::V4(Ipv4Addr::from_bits(address));
     let context = AuthContext::new("/").client_ip(address);
     let began = now();
@@ -38,7 +42,7 @@ pub async fn ask(gate: &AuthHandle, key: &DevKey, address: u32) -> u64 {
     now() - began
 }
 
-pub fn cold(is_test: bool) {
+pub(crate) fn cold(is_test: bool) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -74,7 +78,7 @@ pub fn cold(is_test: bool) {
     });
 }
 
-pub fn run(is_test: bool) {
+pub(crate) fn run(is_test: bool) {
     const SUBJECTS: usize = 100_000;
     const A_SECOND: u64 = 2_000;
     let lasts: u64 = if is_test { 1 } else { 15 };

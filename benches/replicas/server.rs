@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-pub struct Redis {
+pub(crate) struct Redis {
     port: u16,
     child: Option<Child>,
 }
 
-pub fn is_installed() -> bool {
+pub(crate) fn is_installed() -> bool {
     let version = Command::new("redis-server").arg("--version").output();
     version.is_ok_and(|output| output.status.success())
 }
 
 impl Redis {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
@@ -28,22 +28,22 @@ impl Redis {
         redis
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub fn connection(&self) -> redis::Connection {
+    pub(crate) fn connection(&self) -> redis::Connection {
         let client = redis::Client::open(self.url()).unwrap();
         client
             .get_connection_with_timeout(Duration::from_secs(2))
             .unwrap()
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -51,7 +51,7 @@ impl Redis {
     }
 
     /// Empty, as nothing is kept on disk.
-    pub fn come_back(&mut self) {
+    pub(crate) fn come_back(&mut self) {
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--save", ""])
             .args(["--appendonly", "no", "--bind", "127.0.0.1", "--dir"])
@@ -67,7 +67,7 @@ impl Redis {
         }
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
         let _ = Command::new("kill")
             .args([&format!("-{name}"), &id])
@@ -82,14 +82,14 @@ impl Drop for Redis {
 }
 
 /// A wire to a port of this machine.
-pub struct Wire {
-    pub port: u16,
+pub(crate) struct Wire {
+    pub(crate) port: u16,
     is_cut: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Wire {
-    pub fn to(port: u16) -> Self {
+    pub(crate) fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let wire = Self {
             port: listener.local_addr().unwrap().port(),
@@ -115,14 +115,14 @@ impl Wire {
         wire
     }
 
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);
         for stream in self.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    pub fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.is_cut.store(false, Ordering::SeqCst);
     }
 }

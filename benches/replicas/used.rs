@@ -20,7 +20,7 @@ enum Spread {
     Alternating,
 }
 
-pub fn run(is_test: bool) {
+pub(crate) fn run(is_test: bool) {
     println!("# use: of what a perfect log admits at 1.2 times the limit, Poisson arrivals");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
