@@ -32,3 +32,5 @@ pub use self::wacht_client::WachtClient;
 
 pub(crate) use self::decode::{decode, decode_from};
 pub(crate) use self::request::{FileHead, Form, Payload, Request, path, template};
+#[cfg(feature = "redis")]
+pub(crate) use self::transport::crypto_provider;

@@ -32,6 +32,9 @@ mod multipart;
 mod pools;
 mod tls;
 
+#[cfg(feature = "redis")]
+pub(crate) use self::tls::provider as crypto_provider;
+
 /// The two services, and which credential goes where.
 pub(crate) struct Transport {
     gateway: Endpoint,

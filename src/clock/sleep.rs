@@ -16,7 +16,9 @@ use tokio::time::Sleep;
 
 #[cfg(feature = "test-util")]
 use super::ManualClock;
-use super::{Clock, Now, Source};
+#[cfg(feature = "test-util")]
+use super::Source;
+use super::{Clock, Now};
 
 /// Over as soon as one of the two clocks shows its time.
 ///

@@ -84,8 +84,7 @@ impl RedisStore {
     /// [one of your own](RedisStoreBuilder::root_certificates). `valkey` and `valkeys` mean the same.
     /// Redis has to be of version 7.0 or later; any Valkey is.
     ///
-    /// A program that has not chosen rustls' cryptography for the process uses aws-lc-rs from the
-    /// first connection on.
+    /// TLS goes by rustls' cryptography of the process; where none was chosen, the crate's own becomes it.
     ///
     /// # Errors
     ///

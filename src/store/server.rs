@@ -10,7 +10,9 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, RedisResult,
     TlsCertificates, TlsMode, Value,
 };
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
+
+use crate::client::crypto_provider;
 
 /// Where the store is, and how it is spoken to.
 pub(super) enum Server {
@@ -49,6 +51,9 @@ impl Server {
             Some((scheme, form)) => (is_tls(scheme)?, form),
             None => (is_tls(scheme)?, ""),
         };
+        if is_tls && !has_crypto_provider() {
+            return Err(NO_PROVIDER);
+        }
         let scheme = if is_tls { "rediss" } else { "redis" };
         if root_certificates.is_some() && !is_tls {
             return Err("root certificates of the store need a `rediss` URL");
@@ -112,11 +117,6 @@ impl Server {
 
     /// A connection that is driven by the runtime on which this is called.
     pub(super) async fn connect(&self) -> RedisResult<Wire> {
-        // The library takes that of the process, and where there is none and several could be, it
-        // panics. Who has chosen one meanwhile is as good.
-        if CryptoProvider::get_default().is_none() {
-            let _ = aws_lc_rs::default_provider().install_default();
-        }
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(LONGEST_ANSWER));
@@ -137,6 +137,17 @@ impl Server {
             }
         }
     }
+}
+
+/// The library takes that of the process, and panics where there is none. Who has chosen one meanwhile
+/// is as good.
+fn has_crypto_provider() -> bool {
+    if CryptoProvider::get_default().is_none()
+        && let Some(provider) = crypto_provider()
+    {
+        let _ = CryptoProvider::clone(&provider).install_default();
+    }
+    CryptoProvider::get_default().is_some()
 }
 
 fn sentinel_client(
@@ -193,6 +204,8 @@ impl Wire {
     }
 }
 
+const NO_PROVIDER: &str =
+    "TLS to the store needs a crypto provider: the feature `tls-aws-lc` or `tls-ring`";
 const NO_URL: &str = "the URL of the store is none that names a Redis";
 const NO_CERTIFICATES: &str = "the root certificates of the store cannot be read";
 /// TLS included.
