@@ -31,7 +31,7 @@ const INVALID: Option<RejectionKind> = Some(RejectionKind::InvalidKey);
 
 /// What the gate says in the log on this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<(Level, String)>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<(Level, String)>>>);
 
 impl<S: Subscriber> tracing_subscriber::Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -49,7 +49,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Log {
 }
 
 impl Log {
-    fn count(&self, message: &str) -> usize {
+    pub(crate) fn count(&self, message: &str) -> usize {
         let said = self.0.lock().unwrap();
         said.iter().filter(|(_, said)| said == message).count()
     }

@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use super::ListApiKeysBuilder;
 use crate::api::id;
-use crate::api::nullable::or_empty;
 use crate::client::{DecodeError, Result, decode};
 
 /// The keys of an app that a list shows, by their ids.
@@ -23,14 +22,12 @@ pub(crate) struct ListedKey {
     #[serde(deserialize_with = "id::required")]
     deployment_id: i64,
     app_slug: Box<str>,
-    // All three have to be there: what is taken for empty is taken from the key.
-    #[serde(deserialize_with = "or_empty")]
+    // All three have to be there and be lists: what is taken for empty is taken from the key.
     permissions: Vec<Box<str>>,
-    #[serde(deserialize_with = "or_empty")]
     org_role_permissions: Vec<Box<str>>,
-    #[serde(deserialize_with = "or_empty")]
     workspace_role_permissions: Vec<Box<str>>,
-    #[serde(default)]
+    // It has to be there, too: without one, a key never ends.
+    #[serde(deserialize_with = "Option::deserialize")]
     expires_at: Option<DateTime<Utc>>,
     is_active: bool,
     #[serde(default)]
@@ -158,7 +155,13 @@ mod tests {
             .as_object_mut()
             .unwrap()
             .remove("org_role_permissions");
+        let mut null = row(1);
+        null["permissions"] = json!(null);
+        let mut endless = row(1);
+        endless.as_object_mut().unwrap().remove("expires_at");
         for body in [
+            json!({ "keys": [null] }),
+            json!({ "keys": [endless] }),
             json!({"keys": [row(1)], "has_more": true}),
             json!({"keys": [row(1)], "total": 2}),
             json!({ "keys": [strangers] }),

@@ -59,6 +59,13 @@ impl Claim {
         }
     }
 
+    /// Whoever has it lapses no later than then, unless it takes a step.
+    pub(super) fn lapse_by(&mut self, lapses_at: Duration) {
+        if !self.is_free() {
+            self.due_at = self.due_at.min(lapses_at);
+        }
+    }
+
     /// Whoever has it takes a step, and lapses then.
     pub(super) fn renew(&mut self, lapses_at: Duration) {
         self.due_at = lapses_at;

@@ -77,7 +77,7 @@ pub(crate) use self::apps::AppChange;
 pub(crate) use self::tenancy::Ours;
 pub(crate) use self::trouble::Gateway;
 pub use self::watch::Watch;
-pub(crate) use self::watch::{Judged, KeysInUse};
+pub(crate) use self::watch::{Asked, Judged, KeysInUse};
 
 /// The apps of our deployment. One per state.
 pub(crate) struct Directory {

@@ -244,31 +244,35 @@ impl VerdictCache {
             verdict.verify_again(now.monotonic);
         }
         if self.policy.capacity_bytes > 0 {
+            // A list may have been taken since the check was answered.
+            let less = self.with_less(verdict);
+            let verdict = less.as_ref().unwrap_or(verdict);
             // Before moka has it, which may let go of it at once.
             let index = self.index.as_ref();
             is_first = index.is_some_and(|index| index.add(verdict, now));
             self.positive.insert(check.key, Arc::clone(verdict));
         }
-        self.negative.invalidate(&check.key);
+        match verdict.has_ended(now) {
+            // The gateway will go on saying yes for a while.
+            true => {
+                let ended = NegativeKind::Invalid(InvalidKeyReason::Expired);
+                self.remember(check, ended, now, self.policy.negative_ttl);
+            }
+            false => self.negative.invalidate(&check.key),
+        }
         is_first
     }
 
-    /// Puts a verdict that says less into the place of one, if the cache still holds that, and lets
-    /// `replaced` know before others find it.
-    pub(super) fn replace(
-        &self,
-        verdict: &Arc<Verdict>,
-        by: &Arc<Verdict>,
-        replaced: impl FnOnce(&Arc<Verdict>),
-    ) {
-        let key = verdict.key();
-        let _held_back = self.open_checks.hold_back(&key);
-        if self
-            .positive(&key)
-            .is_some_and(|held| Arc::ptr_eq(&held, verdict))
-        {
-            replaced(by);
-            self.positive.insert(key, Arc::clone(by));
+    /// Puts a verdict into the place of the one that the cache holds, if a list has taken from its key
+    /// what that one says.
+    pub(super) fn replace_by_less(&self, key: &VerdictKey) {
+        let _held_back = self.open_checks.hold_back(key);
+        let held = self.positive(key);
+        let less = held.and_then(|held| self.with_less(&held));
+        if let (Some(less), Some(index)) = (less, &self.index) {
+            // Before others find it.
+            index.replace(&less);
+            self.positive.insert(*key, less);
         }
     }
 

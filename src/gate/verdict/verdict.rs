@@ -39,9 +39,9 @@ pub(crate) struct Verdict {
     // Of the state whose verdict it is, which this does not keep.
     revocations: Weak<Revocations>,
     // Nanoseconds since 1970. A list of keys may say so later, or say otherwise.
-    end: Seen,
+    end: AtomicNanos,
     // Nanoseconds of age from which on it is asked about again, if `end` is not `NO_END`.
-    due: Seen,
+    due: AtomicNanos,
     subject: Subject,
     // A later check said no: whoever still holds the `Arc` must not use it.
     withdrawn: AtomicBool,
@@ -57,7 +57,7 @@ pub(crate) struct Verdict {
 }
 
 // Not what a model of races puts in the place of an atomic: each stands for itself.
-type Seen = std::sync::atomic::AtomicU64;
+type AtomicNanos = std::sync::atomic::AtomicU64;
 
 /// The right to send the one refresh of a verdict. It lapses at its deadline: the runtime that it
 /// was sent on may stand still.
@@ -110,8 +110,8 @@ impl Verdict {
             identity,
             app,
             revocations: Arc::downgrade(revocations),
-            end: Seen::new(end.encoded()),
-            due: Seen::new(NEVER_DUE),
+            end: AtomicNanos::new(end.encoded()),
+            due: AtomicNanos::new(NEVER_DUE),
             withdrawn: AtomicBool::new(false),
             evicted: std::sync::atomic::AtomicBool::new(false),
             indeterminate: AtomicBool::new(false),
@@ -214,16 +214,9 @@ impl Verdict {
         self.end.store(end, Ordering::Relaxed);
     }
 
-    /// Takes over when the credential ends from an older verdict about it, unless it says so itself.
-    pub(super) fn end_like(&self, older: &Self) {
-        if self.end.load(Ordering::Relaxed) == NO_END {
-            self.set_end(older.end());
-        }
-    }
-
-    /// Has it asked about again from this age on.
+    /// Has it asked about again from this age on, or from an earlier one that was set before.
     pub(super) fn set_due(&self, age: Duration) {
-        self.due.store(nanoseconds(age), Ordering::Relaxed);
+        self.due.fetch_min(nanoseconds(age), Ordering::Relaxed);
         let no_end = (NO_END, NO_END_BUT_DUE);
         // In vain: then it has an end, and is looked at all the same.
         let _ = self
@@ -242,7 +235,7 @@ impl Verdict {
             permissions,
             ..self.identity.clone()
         };
-        let load = |value: &Seen| Seen::new(value.load(Ordering::Relaxed));
+        let load = |value: &AtomicNanos| AtomicNanos::new(value.load(Ordering::Relaxed));
         Self {
             digest: self.digest,
             identity,

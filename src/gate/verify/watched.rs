@@ -7,7 +7,7 @@ use super::Verifier;
 use crate::api::api_keys::KeyList;
 use crate::client::events::ManagementEvent;
 use crate::clock::Now;
-use crate::gate::directory::{Judged, KeysInUse};
+use crate::gate::directory::{Asked, Judged, KeysInUse};
 use crate::gate::waiting::Waiting;
 
 impl KeysInUse for Verifier {
@@ -23,10 +23,12 @@ impl KeysInUse for Verifier {
         index.map_or(0, |index| index.list_begins())
     }
 
-    fn take_list(&self, app: &str, list: &KeyList, number: u32, sent: Now) -> Judged {
+    fn take_list(&self, app: &str, list: &KeyList, asked: Asked) -> Judged {
         let now = self.clock.now();
-        let (mut judged, mut revoked) = self.cache.take_list(app, list, number, sent, now);
-        for key_id in self.waiting().key_ids(app) {
+        let (mut judged, mut revoked) = self.cache.take_list(app, list, asked, now);
+        let waited_for = self.waiting().key_ids(app);
+        self.cache.keep_unlisted(app, &waited_for);
+        for key_id in waited_for {
             match list.get(key_id) {
                 Some(key) if key.is_revoked() => revoked.push(key_id),
                 Some(key) => self.waiting().ends_at(app, key_id, key.ends_at()),
@@ -43,12 +45,17 @@ impl KeysInUse for Verifier {
     }
 
     fn take_confirmation(&self, app: &str, missing: &[i64], list: Option<&KeyList>) {
+        let now = self.clock.now();
         for key_id in missing {
-            match list.and_then(|list| list.get(*key_id)) {
+            let Some(list) = list else {
+                self.cache.verify_again(app, *key_id, now);
+                continue;
+            };
+            match list.get(*key_id) {
                 Some(key) if key.is_revoked() => self.revoked_elsewhere(app, *key_id),
                 // It came between the two.
                 Some(_) => {}
-                None => self.cache.verify_again(app, *key_id, self.clock.now()),
+                None => self.cache.in_no_list(app, *key_id, now),
             }
         }
     }

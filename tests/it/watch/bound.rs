@@ -62,6 +62,56 @@ async fn two_hundred_apps_are_read_within_four_hundred_seconds() {
     holds_for(200, 400 * SECOND, 820, |second| second / 2 + 1).await;
 }
 
+/// A key of one of so many apps is revoked elsewhere right after its list was read, and shown every
+/// second: it is refused within the bound, and not because the gateway says so.
+async fn refuses_within(apps: usize, bound: Duration) {
+    let watched = Watched::lagging(1_000 * SECOND, |builder| builder).await;
+    let wacht = &watched.scene.wacht;
+    let key = |app| wacht.issue_key(&format!("app-{app}")).issue();
+    let keys: Vec<DevKey> = (0..apps).map(key).collect();
+    let is_of_first = |path: &str| path.ends_with("/app-0/keys");
+    let read = || {
+        let entries = watched.scene.wacht.journal().entries();
+        let paths = entries.iter().map(|entry| &entry.path);
+        paths.filter(|path| is_of_first(path)).count()
+    };
+    let first = keys.first().unwrap();
+    for second in 0..=bound.as_secs() {
+        if second % 300 == 0 {
+            for key in &keys {
+                watched.assert_admitted(key).await;
+            }
+        }
+        eventually(async || watched.stats().lists > second / 2 && watched.is_resting()).await;
+        match (second, read()) {
+            (0, lists) => {
+                assert_eq!(lists, 1, "the first to come is the first to be read");
+                wacht.revoke(first.key_id());
+            }
+            (_, 1) => watched.assert_admitted(first).await,
+            _ => {
+                // The call that looks for it among the revoked ones has its share of the minute, too.
+                watched.scene.clock.advance(2 * SECOND);
+                eventually(async || watched.stats().confirmations == 1).await;
+                watched.assert_refused_soon(first).await;
+                return;
+            }
+        }
+        watched.scene.clock.advance(SECOND);
+    }
+    panic!("it has not been refused within {bound:?}");
+}
+
+#[tokio::test]
+async fn a_key_of_one_of_ten_apps_is_refused_within_twenty_seconds() {
+    refuses_within(10, 20 * SECOND).await;
+}
+
+#[tokio::test]
+async fn a_key_of_one_of_two_hundred_apps_is_refused_within_four_hundred_seconds() {
+    refuses_within(200, 400 * SECOND).await;
+}
+
 #[tokio::test]
 async fn no_minute_has_more_lists_than_the_budget() {
     let watch = Watch::every(SECOND).calls_a_minute(6);

@@ -116,6 +116,50 @@ async fn an_end_that_is_moved_or_taken_away_is_followed() {
     watched.assert_refused_soon(&key).await;
 }
 
+#[tokio::test]
+async fn a_key_that_was_renewed_while_lists_fail_is_good_again_when_the_gateway_must_know() {
+    let watched = Watched::new().await;
+    let end = after(&watched, 300 * SECOND);
+    let key = watched
+        .scene
+        .wacht
+        .issue_key("orders")
+        .expires_at(end)
+        .issue();
+    watched.show(&key).await;
+    let fault = wacht_auth::dev::Fault::Status(500);
+    watched.scene.wacht.fault(on_lists(), fault);
+    watched.scene.wacht.set_expires_at(key.key_id(), None);
+    watched.scene.clock.advance(295 * SECOND);
+    watched.assert_refused(&key).await;
+    watched.scene.clock.advance(60 * SECOND);
+    watched.assert_refused(&key).await;
+    // What is remembered of that is over, too.
+    watched.scene.clock.advance(30 * SECOND);
+    watched.assert_admitted(&key).await;
+    watched.scene.clock.advance(300 * SECOND);
+    watched.assert_admitted(&key).await;
+}
+
+#[tokio::test]
+async fn a_key_past_its_end_costs_no_check_with_each_request() {
+    let watched = Watched::new().await;
+    let end = after(&watched, 20 * SECOND);
+    let key = watched
+        .scene
+        .wacht
+        .issue_key("orders")
+        .expires_at(end)
+        .issue();
+    watched.show(&key).await;
+    watched.scene.clock.advance(15 * SECOND);
+    let checks = watched.scene.wacht.journal().checks();
+    for _ in 0..20 {
+        watched.assert_refused(&key).await;
+    }
+    assert!(watched.scene.wacht.journal().checks() <= checks + 1);
+}
+
 async fn caller(watched: &Watched, key: &DevKey) -> Principal {
     let context = AuthContext::new("/");
     let gate = watched.layer.handle();

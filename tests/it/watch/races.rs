@@ -31,11 +31,17 @@ async fn a_key_made_while_a_list_is_under_way_is_not_refused_by_it() {
 async fn a_key_verified_while_a_list_is_under_way_is_not_refused_by_it() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
+    // One that lacks it, as it would if the key had been made since.
+    let list = wacht_auth::dev::Fault::body(200, "application/json", "{\"keys\":[]}");
+    watched.scene.wacht.fault_times(on_lists(), list, 1);
     let held = held_list(&watched).await;
     watched.layer.handle().invalidate_all();
+    // Forgotten for good, so that the key is as new.
+    watched.stats();
     watched.assert_admitted(&key).await;
+    let lists = watched.stats().lists;
     held.release();
-    eventually(async || watched.is_resting()).await;
+    eventually(async || watched.stats().lists > lists && watched.is_resting()).await;
     watched.assert_admitted(&key).await;
     watched.next_list().await;
     watched.assert_admitted(&key).await;
@@ -94,6 +100,26 @@ async fn what_a_role_loses_while_a_key_is_verified_anew_is_taken_by_the_list_tha
     eventually(async || watched.held(&key).await.is_empty()).await;
 }
 
+/// As under limits that the gateway counts, where each request brings a verdict.
+#[tokio::test]
+async fn a_key_that_each_request_verifies_loses_what_its_role_loses() {
+    let watched = Watched::with(|builder| builder.limits(wacht_auth::Limits::gateway())).await;
+    let limits = [DevRule::per_key(1_000_000, "minute", 1)];
+    watched.scene.wacht.set_scheme("orders", limits);
+    let key = watched.scene.wacht.issue_key("orders");
+    let key = key.role_permissions(["refund"]).issue();
+    watched.show(&key).await;
+    watched
+        .scene
+        .wacht
+        .set_role_permissions(key.key_id(), [""; 0]);
+    let held = held_list(&watched).await;
+    assert_eq!(watched.held(&key).await, ["refund"]);
+    held.release();
+    eventually(async || watched.held(&key).await.is_empty()).await;
+    assert!(watched.held(&key).await.is_empty(), "by a stale yes");
+}
+
 #[tokio::test]
 async fn a_request_that_is_dropped_takes_no_list_with_it() {
     let watched = Watched::new().await;
@@ -132,6 +158,80 @@ fn a_list_that_a_dropped_runtime_has_begun_is_read_by_another() {
     // So far apart are two lists.
     watched.scene.clock.advance(2 * SECOND);
     second.block_on(watched.assert_refused_soon(&key));
+}
+
+/// A list that was sent before another and is answered after it says nothing any more.
+#[test]
+fn a_list_that_is_taken_late_does_not_undo_what_a_younger_one_has_said() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let (watched, key, lists, held) = first.block_on(async {
+        // The first runtime stands still for longer than a list may take.
+        let watched = Watched::with(|builder| builder.deadline(5 * SECOND)).await;
+        let key = watched.scene.wacht.issue_key("orders");
+        let key = key.permissions(["read"]).issue();
+        watched.show(&key).await;
+        let end = watched.scene.clock.unix_time() + 20 * SECOND;
+        let end = chrono::DateTime::from_timestamp_nanos(i64::try_from(end.as_nanos()).unwrap());
+        watched.scene.wacht.set_expires_at(key.key_id(), Some(end));
+        watched.scene.wacht.set_permissions(key.key_id(), [""; 0]);
+        let lists = watched.stats().lists;
+        let held = held_list(&watched).await;
+        (watched, key, lists, held)
+    });
+    watched.scene.wacht.set_expires_at(key.key_id(), None);
+    watched.scene.wacht.set_permissions(key.key_id(), ["read"]);
+    held.release();
+    second.block_on(async {
+        watched.scene.clock.advance(8 * SECOND);
+        eventually(async || {
+            watched.assert_admitted(&key).await;
+            watched.stats().lists > lists
+        })
+        .await;
+        landed(&watched.layer).await;
+    });
+    let younger = watched.stats().lists;
+    // So that no other follows.
+    let held = watched.scene.wacht.hold(on_lists());
+    first.block_on(eventually(async || watched.stats().lists > younger));
+    watched.scene.clock.advance(8 * SECOND);
+    second.block_on(async {
+        assert_eq!(watched.held(&key).await, ["read"]);
+    });
+    drop(held);
+}
+
+/// Whoever has the turns may stand still while it rests: an app that comes is read all the same.
+#[test]
+fn an_app_that_comes_while_the_runtime_of_the_watch_stands_still_is_read_by_another() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let watched = first.block_on(async {
+        let watch = Watch::every(1_000 * SECOND);
+        let deadline = 5 * SECOND;
+        let watched = Watched::with(|builder| builder.watch(watch).deadline(deadline)).await;
+        // Its connection is of no use to another runtime afterwards.
+        let cut = wacht_auth::dev::Fault::HalfAnswer;
+        watched.scene.wacht.fault_times(on_lists(), cut, 1);
+        watched.assert_admitted(&watched.scene.key()).await;
+        eventually(async || watched.stats().failed == 1).await;
+        watched
+    });
+    second.block_on(async {
+        let key = watched.scene.wacht.issue_key("billing").issue();
+        watched.assert_admitted(&key).await;
+        // What a step may take at most.
+        watched.scene.clock.advance(30 * SECOND);
+        watched.assert_admitted(&key).await;
+        eventually(async || watched.stats().lists == 1).await;
+    });
 }
 
 /// The same where nobody sends a request: who waits for the end of a key goes on.

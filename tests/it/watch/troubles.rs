@@ -1,8 +1,11 @@
 //! Lists that do not come, or say nothing.
 
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use wacht_auth::dev::Fault;
 
 use super::*;
+use crate::directory::Log;
 use crate::scene::landed;
 
 /// A list that goes wrong in this way changes nothing, and the next one is read.
@@ -116,8 +119,99 @@ async fn a_confirmation_that_never_succeeds_has_the_key_verified_again() {
     }
 }
 
+fn garbled() -> Fault {
+    Fault::body(200, "application/json", "{\"keys\":[{\"id\":\"1\"}]}")
+}
+
+/// The next list is empty, and so many confirmations that follow go wrong in this way.
+fn spoil_confirmations(watched: &Watched, fault: Fault, times: usize) {
+    let wacht = &watched.scene.wacht;
+    let empty = Fault::body(200, "application/json", "{\"keys\":[]}");
+    wacht.fault_times(on_lists(), empty, 1);
+    wacht.fault_times(on_lists(), fault, times);
+}
+
+#[tokio::test]
+async fn a_confirmation_that_says_nothing_is_asked_for_again_whatever_is_wrong_with_it() {
+    for fault in [
+        garbled(),
+        Fault::HalfAnswer,
+        Fault::Status(404),
+        Fault::Status(500),
+    ] {
+        let watched = Watched::new().await;
+        let key = watched.known_key().await;
+        watched.scene.wacht.revoke(key.key_id());
+        spoil_confirmations(&watched, fault, 1);
+        watched.next_list().await;
+        eventually(async || watched.stats().failed == 1).await;
+        watched.scene.clock.advance(SECOND);
+        watched.assert_refused_soon(&key).await;
+    }
+}
+
+/// Who waits for the end of a key sends no request that would have it verified again.
+#[tokio::test]
+async fn a_key_whose_confirmations_say_nothing_is_looked_for_when_the_next_list_lacks_it_too() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    let context = AuthContext::new("/");
+    let gate = watched.layer.handle();
+    let caller = gate.authenticate_key(key.secret(), &context).await;
+    let ended = tokio::spawn(caller.unwrap().ended());
+    eventually(async || gate.stats().awaited_ends == 1).await;
+    watched.scene.wacht.revoke(key.key_id());
+    spoil_confirmations(&watched, garbled(), 3);
+    watched.next_list().await;
+    for (failed, wait) in [(1, 1), (2, 2)] {
+        eventually(async || watched.stats().failed == failed).await;
+        watched.scene.clock.advance(wait * SECOND);
+    }
+    eventually(async || watched.stats().failed == 3 && watched.is_resting()).await;
+    assert!(!ended.is_finished());
+    let unseen = watched.stats().longest_unseen;
+    assert!(unseen >= 2 * INTERVAL, "{unseen:?}");
+    watched.next_list().await;
+    assert_eq!(ended.await.unwrap().kind(), RejectionKind::InvalidKey);
+}
+
+#[tokio::test]
+async fn a_confirmation_that_fails_keeps_no_other_app_from_its_turn() {
+    let watched = Watched::new().await;
+    let key = watched.known_key().await;
+    let other = watched.scene.wacht.issue_key("billing").issue();
+    watched.assert_admitted(&other).await;
+    watched.scene.clock.advance(2 * SECOND);
+    eventually(async || watched.stats().apps == 2 && watched.is_resting()).await;
+    let of_other = || {
+        let entries = watched.scene.wacht.journal().entries();
+        entries
+            .iter()
+            .filter(|entry| entry.path.contains("billing/keys"))
+            .count()
+    };
+    watched.scene.wacht.revoke(key.key_id());
+    spoil_confirmations(&watched, Fault::Status(503), 3);
+    let (listed, mut longest, mut last) = (of_other(), 0, 0);
+    for second in 1..=20 {
+        let before = of_other();
+        watched.scene.clock.advance(SECOND);
+        eventually(async || watched.is_resting()).await;
+        tokio::task::yield_now().await;
+        if of_other() > before {
+            (longest, last) = (longest.max(second - last), second);
+        }
+    }
+    assert!(of_other() > listed && longest <= 10, "{longest} s");
+    watched.assert_refused_soon(&key).await;
+}
+
 #[tokio::test]
 async fn a_list_that_is_too_long_is_left_out_and_tried_again_after_ten_minutes() {
+    let log = Log::default();
+    let _guard = tracing_subscriber::registry()
+        .with(log.clone())
+        .set_default();
     let watch = Watch::every(INTERVAL).answer_limit(4_000);
     let watched = Watched::with(|builder| builder.watch(watch)).await;
     let key = watched.known_key().await;
@@ -131,12 +225,20 @@ async fn a_list_that_is_too_long_is_left_out_and_tried_again_after_ten_minutes()
         Duration::ZERO,
         "of none that is in turn"
     );
+    let said = "the list of an app's keys is too long: the watch leaves the app out";
+    assert_eq!(log.count(said), 1);
     let asked = watched.asked().len();
-    for _ in 0..20 {
-        watched.assert_admitted(&key).await;
+    for _ in 0..119 {
         watched.scene.clock.advance(INTERVAL);
+        // By the refreshes of a key in use, time and again.
+        watched.assert_admitted(&key).await;
+        landed(&watched.layer).await;
+        assert_eq!(watched.asked().len(), asked);
     }
-    assert_eq!(watched.asked().len(), asked);
+    watched.scene.clock.advance(INTERVAL);
+    eventually(async || watched.asked().len() == asked + 1 && watched.is_resting()).await;
+    assert_eq!(watched.stats().left_out, 1);
+    assert_eq!(log.count(said), 1, "it is no news");
     watched.scene.wacht.revoke(key.key_id());
     // As without the watch.
     watched.scene.clock.advance(LAG);

@@ -14,13 +14,22 @@ pub(crate) trait KeysInUse: Send + Sync {
     /// anything of.
     fn list_begins(&self) -> u32;
 
-    /// Takes what a list says of an app that was sent then, under the number that
-    /// [`list_begins`](Self::list_begins) gave it.
-    fn take_list(&self, app: &str, list: &KeyList, number: u32, sent: Now) -> Judged;
+    /// Takes what a list says of an app.
+    fn take_list(&self, app: &str, list: &KeyList, asked: Asked) -> Judged;
 
     /// Takes what a list says that has the revoked keys too, of those that another lacked; or that
     /// there is none to be had.
     fn take_confirmation(&self, app: &str, missing: &[i64], list: Option<&KeyList>);
+}
+
+/// How a list was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// What [`list_begins`](KeysInUse::list_begins) gave it.
+    pub(crate) number: u32,
+    pub(crate) sent: Now,
+    /// Whether the one before was overtaken.
+    pub(crate) is_again: bool,
 }
 
 /// What is left to do after a list.

@@ -16,11 +16,12 @@ use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use self::counters::Counters;
 use self::counters::count;
 use self::turns::Next;
+use self::turns::Place;
 use self::turns::Unread;
 use super::CALLS_A_MINUTE;
 use super::Contents;
@@ -37,7 +38,7 @@ use crate::gate::stats::WatchStats;
 use crate::log::GATE;
 use crate::log::Notice;
 
-pub(crate) use self::keys_in_use::{Judged, KeysInUse};
+pub(crate) use self::keys_in_use::{Asked, Judged, KeysInUse};
 pub use self::options::Watch;
 pub(super) use self::turns::Turns;
 
@@ -52,17 +53,25 @@ pub(super) struct Watching {
 /// One step: what is asked, or how long nothing is.
 pub(super) enum Step {
     List(AskedList),
-    Rest(SleepUntil, Arc<Notify>),
+    Rest(SleepUntil, watch::Receiver<()>),
 }
 
 /// A list of keys that is asked for.
 pub(super) struct AskedList {
     app: Arc<str>,
-    /// Where in the queue the app is; `None` for one that has the revoked keys, too.
-    place: Option<(Duration, u64)>,
+    what: What,
     number: u32,
     sent: CallSent,
     answer_limit: usize,
+}
+
+/// Which of an app's keys are asked for, and for whose sake.
+#[derive(Clone, Copy)]
+enum What {
+    /// Those that may be used, as the app is in turn here.
+    Keys(Place),
+    /// The revoked ones, too, as some are to be looked for under this number.
+    WithRevoked(u64),
 }
 
 impl Directory {
@@ -84,7 +93,7 @@ impl Directory {
         let now = self.clock.now();
         let mut known = self.known();
         if let Some(turns) = &mut known.turns {
-            turns.add(Arc::clone(app), now);
+            turns.add(Arc::clone(app), self.lapses_at(now), now);
             self.show_due(&known);
         }
         drop(known);
@@ -129,16 +138,16 @@ impl Directory {
                 let answer_limit = turns.watch.answer_limit;
                 let sent = known.sent(now);
                 let number = keys.list_begins();
-                let (app, place, answer_limit) = match next {
-                    Next::List(place, app) => (app, Some(place), answer_limit),
-                    Next::Confirmation(app) => {
+                let (app, what, answer_limit) = match next {
+                    Next::List(place, app) => (app, What::Keys(place), answer_limit),
+                    Next::Confirmation(number, app) => {
                         let answer_limit = answer_limit.saturating_mul(WITH_REVOKED);
-                        (app, None, answer_limit)
+                        (app, What::WithRevoked(number), answer_limit)
                     }
                 };
                 Some(Step::List(AskedList {
                     app,
-                    place,
+                    what,
                     number,
                     sent,
                     answer_limit,
@@ -151,7 +160,7 @@ impl Directory {
                 };
                 turns.claim.renew(self.lapses_at(until));
                 let rest = self.clock.sleep_until(until);
-                Some(Step::Rest(rest, Arc::clone(&turns.news)))
+                Some(Step::Rest(rest, turns.changed.subscribe()))
             }
             Err(None) => {
                 turns.claim.release(Duration::MAX);
@@ -174,23 +183,41 @@ impl Directory {
         let Some(keys) = watching.keys.upgrade() else {
             return;
         };
-        let app = &asked.app;
-        let Some(place) = asked.place else {
-            count(&watching.counters.confirmations);
-            let mut known = self.known();
-            let Some(turns) = &mut known.turns else {
-                return;
-            };
-            turns.backoff.clear();
-            let missing = turns.confirmed(app);
-            drop(known);
-            return keys.take_confirmation(app, &missing, Some(&list));
+        // What is taken is the youngest that has come: whoever asked for this may have stood still.
+        let mut known = self.known();
+        let Some(turns) = &mut known.turns else {
+            return;
         };
-        count(&watching.counters.lists);
-        let judged = keys.take_list(app, &list, asked.number, asked.sent.at);
-        if let Some(turns) = &mut self.known().turns {
-            turns.backoff.clear();
-            turns.read(place, judged, asked.sent.at.monotonic);
+        turns.backoff.clear();
+        let app = &asked.app;
+        match asked.what {
+            What::Keys(place) => {
+                count(&watching.counters.lists);
+                let Some(is_again) = turns.begin(place) else {
+                    return;
+                };
+                drop(known);
+                let (number, sent) = (asked.number, asked.sent.at);
+                let how = Asked {
+                    number,
+                    sent,
+                    is_again,
+                };
+                let judged = keys.take_list(app, &list, how);
+                let mut known = self.known();
+                if let Some(turns) = &mut known.turns {
+                    turns.read(place, judged, sent.monotonic);
+                }
+                self.show_due(&known);
+            }
+            What::WithRevoked(number) => {
+                count(&watching.counters.confirmations);
+                let missing = turns.confirmed(number);
+                drop(known);
+                if let Some(missing) = missing {
+                    keys.take_confirmation(app, &missing, Some(&list));
+                }
+            }
         }
     }
 
@@ -205,18 +232,21 @@ impl Directory {
         let Some(turns) = &mut known.turns else {
             return;
         };
-        if reason.is_about_all() && !reason.is_too_many() {
-            turns.backoff.failed(asked.sent.at);
-        }
         let is_too_long = reason.is_too_long();
-        let mut given_up = Vec::new();
-        let is_left_out = match asked.place {
-            Some(place) if is_too_long => turns.not_read(place, Unread::TooLong, now),
-            Some(place) => turns.not_read(place, Unread::Failed, now),
-            None => {
-                if !reason.is_about_all() || turns.gives_up(&asked.app) {
-                    given_up = turns.confirmed(&asked.app);
+        let why = match is_too_long {
+            true => Unread::TooLong,
+            false => Unread::Failed,
+        };
+        let mut given_up = None;
+        let is_left_out = match asked.what {
+            What::Keys(place) => {
+                if reason.is_about_all() && !reason.is_too_many() {
+                    turns.backoff.failed(asked.sent.at);
                 }
+                turns.not_read(place, why, now)
+            }
+            What::WithRevoked(number) => {
+                given_up = turns.not_confirmed(number, why, now);
                 false
             }
         };
@@ -230,7 +260,7 @@ impl Directory {
             );
         } else if !is_too_long {
             self.tell(reason, asked.sent, WHAT_FAILS);
-        } else if asked.place.is_none() && watching.too_many_revoked.is_first() {
+        } else if asked.is_confirmation() && watching.too_many_revoked.is_first() {
             tracing::warn!(
                 target: GATE,
                 app = &*asked.app,
@@ -238,8 +268,8 @@ impl Directory {
                 "the list of an app's revoked keys is too long: keys of it are refused when the gateway says so"
             );
         }
-        if let (false, Some(keys)) = (given_up.is_empty(), watching.keys.upgrade()) {
-            keys.take_confirmation(&asked.app, &given_up, None);
+        if let (Some(missing), Some(keys)) = (given_up, watching.keys.upgrade()) {
+            keys.take_confirmation(&asked.app, &missing, None);
         }
         if reason.is_app_not_found() {
             self.look_up_soon(&asked.app);
@@ -259,10 +289,11 @@ impl Step {
     ) {
         match self {
             Self::List(asked) => asked.send(directory, &client, deadline).await,
-            Self::Rest(rest, news) => {
+            Self::Rest(rest, mut changed) => {
                 tokio::select! {
                     () = rest => {}
-                    () = news.notified() => {}
+                    // Gone: there is nothing to wait for.
+                    _ = changed.changed() => {}
                 }
             }
         }
@@ -272,9 +303,13 @@ impl Step {
 // === impl AskedList ===
 
 impl AskedList {
+    fn is_confirmation(&self) -> bool {
+        matches!(self.what, What::WithRevoked(_))
+    }
+
     async fn send(self, directory: &Weak<Directory>, client: &WachtClient, deadline: Duration) {
         let list = client.api_keys().list_api_keys(&*self.app);
-        let list = list.include_inactive(self.place.is_none());
+        let list = list.include_inactive(self.is_confirmation());
         let body = list.body(deadline, self.answer_limit).await;
         let is_long = body.as_ref().is_ok_and(|body| body.len() > SHORT);
         let directory = Weak::clone(directory);

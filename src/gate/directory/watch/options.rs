@@ -21,8 +21,9 @@ use std::time::Duration;
 ///
 /// # How soon
 ///
-/// No later than the longer of the interval and `apps in use × 60 s / calls a minute`, and the time of
-/// two calls. With the defaults of 5 s and 30 calls: 5 s for up to 2 apps, 20 s for 10, 400 s for 200.
+/// No later than the longer of the interval and `apps in use × 60 s / calls a minute`, and two calls, the
+/// second of which may have to wait for its share of the minute. With an interval of 5 s and 30 calls: 5 s
+/// for up to 2 apps, 20 s for 10, 400 s for 200, and 2 s where all 30 are used.
 /// [`AuthStats::watch`](crate::AuthStats::watch) says what it is now.
 ///
 /// ```
@@ -87,7 +88,8 @@ impl Watch {
     /// An app whose list is longer is left out: its keys are refused when the gateway says so, as
     /// without the watch. The log says so once, and it is tried again every 10 minutes. A list with the
     /// revoked keys of an app, which is read when a key is missing, may be eight times as long; where it
-    /// is longer, that key is verified again, and refused when the gateway says so.
+    /// is longer, that key is verified again at its next request, and refused when the gateway says so;
+    /// `longest_unseen` grows.
     pub fn answer_limit(mut self, bytes: usize) -> Self {
         self.answer_limit = bytes;
         self

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::keys_in_use::{Judged, KeysInUse};
 use super::options::Watch;
@@ -19,14 +19,17 @@ pub(crate) struct Turns {
     pub(super) backoff: Backoff,
     pub(super) watch: Watch,
     queue: BTreeMap<Place, Turn>,
+    /// Those whose lists have come and are being held against the keys in use.
+    judging: BTreeMap<Place, Turn>,
     places: u64,
-    confirming: Option<Confirming>,
-    /// Wakes whoever rests until the next turn: there may be one before.
-    pub(super) news: Arc<Notify>,
+    confirming: Vec<Confirming>,
+    /// Wakes all who rest until the next turn: there may be one before, and one of them may stand still.
+    pub(super) changed: watch::Sender<()>,
 }
 
-/// When an app is due, and its number among those that are due then.
-type Place = (Duration, u64);
+/// When an app is due, and its number among all that were ever due: what is asked for at a place is
+/// taken once, and not when the app has been given another.
+pub(super) type Place = (Duration, u64);
 
 struct Turn {
     app: Arc<str>,
@@ -45,13 +48,16 @@ struct Confirming {
     /// Where the app is, and when the list was sent: nothing is known before this is over.
     place: Place,
     listed_at: Duration,
+    number: u64,
+    /// Not before, after a failure: others have their turn meanwhile.
+    due_at: Duration,
     failures: u32,
 }
 
 /// The next list.
 pub(super) enum Next {
     List(Place, Arc<str>),
-    Confirmation(Arc<str>),
+    Confirmation(u64, Arc<str>),
 }
 
 /// Why an app's turn has brought nothing.
@@ -70,14 +76,15 @@ impl Turns {
             backoff: Backoff::default(),
             watch,
             queue: BTreeMap::new(),
+            judging: BTreeMap::new(),
             places: 0,
-            confirming: None,
-            news: Arc::default(),
+            confirming: Vec::new(),
+            changed: watch::Sender::new(()),
         }
     }
 
-    /// The first key of an app has come.
-    pub(super) fn add(&mut self, app: Arc<str>, now: Now) {
+    /// The first key of an app has come. Whoever has the claim and rests lapses then, unless it looks.
+    pub(super) fn add(&mut self, app: Arc<str>, lapses_at: Duration, now: Now) {
         let turn = Turn {
             app,
             known_at: now.monotonic,
@@ -85,8 +92,13 @@ impl Turns {
             is_again: false,
         };
         self.queue_up(turn, now.monotonic);
+        self.claim.lapse_by(lapses_at);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
         self.claim.wake();
-        self.news.notify_one();
+        self.changed.send_replace(());
     }
 
     fn queue_up(&mut self, turn: Turn, due_at: Duration) -> Place {
@@ -109,53 +121,79 @@ impl Turns {
     ) -> Result<Next, Option<Duration>> {
         self.backoff.may_try(now)?;
         let a_minute = self.watch.calls_a_minute;
-        if let Some(confirming) = &self.confirming {
+        let is_due = |confirming: &&Confirming| confirming.due_at <= now.monotonic;
+        if let Some(confirming) = self.confirming.iter().find(is_due) {
             budget.spend_list(a_minute, true, now)?;
-            return Ok(Next::Confirmation(Arc::clone(&confirming.app)));
+            let app = Arc::clone(&confirming.app);
+            return Ok(Next::Confirmation(confirming.number, app));
         }
+        let retry_at = self.confirming.iter().map(|confirming| confirming.due_at);
+        let retry_at = retry_at.min();
+        let sooner = |at: Duration| retry_at.map_or(at, |retry_at| retry_at.min(at));
         while let Some(first) = self.queue.first_entry() {
             let place = *first.key();
             let (due_at, _) = place;
             if due_at > now.monotonic {
-                return Err(Some(due_at));
+                return Err(Some(sooner(due_at)));
             }
             let app = &first.get().app;
             if keys.drop_unused(app, now) {
+                self.confirming.retain(|confirming| confirming.app != *app);
                 first.remove();
                 continue;
             }
-            budget.spend_list(a_minute, first.get().is_again, now)?;
+            let follows = first.get().is_again;
+            let spent = budget.spend_list(a_minute, follows, now);
+            spent.map_err(|at| Some(sooner(at)))?;
             return Ok(Next::List(place, Arc::clone(app)));
         }
-        Err(None)
+        Err(retry_at)
+    }
+
+    /// The list has come that was asked for at this place: whether it is to be held against the keys in
+    /// use, and if so, whether the one before was overtaken. Not if another has come since it was sent,
+    /// which is younger. [`read`](Self::read) has to follow.
+    pub(super) fn begin(&mut self, place: Place) -> Option<bool> {
+        let turn = self.queue.remove(&place)?;
+        let is_again = turn.is_again;
+        self.judging.insert(place, turn);
+        Some(is_again)
     }
 
     /// The app at this place has been read, by a list that was sent then and lacks these keys.
     pub(super) fn read(&mut self, place: Place, judged: Judged, sent: Duration) {
-        // Another task may have asked for the same.
-        let Some(mut turn) = self.queue.remove(&place) else {
+        let Some(mut turn) = self.judging.remove(&place) else {
             return;
         };
+        let is_alone = self.queue.is_empty();
+        self.confirming
+            .retain(|confirming| confirming.app != turn.app);
         turn.is_left_out = false;
         if judged.is_overtaken && !turn.is_again {
             turn.is_again = true;
             self.queue_up(turn, Duration::ZERO);
-            return;
+        } else {
+            turn.is_again = false;
+            if judged.missing.is_empty() {
+                turn.known_at = sent;
+            }
+            let app = Arc::clone(&turn.app);
+            let place = self.queue_up(turn, sent.saturating_add(self.watch.interval));
+            if !judged.missing.is_empty() {
+                self.confirming.push(Confirming {
+                    app,
+                    missing: judged.missing,
+                    place,
+                    listed_at: sent,
+                    number: self.places,
+                    due_at: Duration::ZERO,
+                    failures: 0,
+                });
+            }
         }
-        turn.is_again = false;
-        if judged.missing.is_empty() {
-            turn.known_at = sent;
-        }
-        let app = Arc::clone(&turn.app);
-        let place = self.queue_up(turn, sent.saturating_add(self.watch.interval));
-        if !judged.missing.is_empty() {
-            self.confirming = Some(Confirming {
-                app,
-                missing: judged.missing,
-                place,
-                listed_at: sent,
-                failures: 0,
-            });
+        if is_alone {
+            // Whoever has the claim by now has found nothing to do.
+            self.wake();
         }
     }
 
@@ -176,29 +214,34 @@ impl Turns {
         is_new
     }
 
-    /// The keys that were to be looked for have been, or will not be.
-    pub(super) fn confirmed(&mut self, app: &str) -> Vec<i64> {
-        let of_app = self
-            .confirming
-            .take_if(|confirming| *confirming.app == *app);
-        let Some(confirming) = of_app else {
-            return Vec::new();
-        };
+    /// The keys that were to be looked for under this number have been. `None` if a list has come
+    /// since that says which there are now.
+    pub(super) fn confirmed(&mut self, number: u64) -> Option<Vec<i64>> {
+        let confirming = self.take_confirming(number)?;
         if let Some(turn) = self.queue.get_mut(&confirming.place) {
             turn.known_at = confirming.listed_at;
         }
-        confirming.missing
+        Some(confirming.missing)
     }
 
-    /// Whether they are to be looked for no longer: time and again there was no answer.
-    pub(super) fn gives_up(&mut self, app: &str) -> bool {
-        let confirming = self.confirming.as_mut();
-        confirming
-            .filter(|confirming| *confirming.app == *app)
-            .is_some_and(|confirming| {
-                confirming.failures += 1;
-                confirming.failures >= MOST_FAILURES
-            })
+    /// They have not been. They are looked for again a little later, if that may help; else they are
+    /// given back, and looked for when the next list lacks them, too.
+    pub(super) fn not_confirmed(&mut self, number: u64, why: Unread, now: Now) -> Option<Vec<i64>> {
+        let is_asked = |confirming: &&mut Confirming| confirming.number == number;
+        let confirming = self.confirming.iter_mut().find(is_asked)?;
+        confirming.failures += 1;
+        if why == Unread::Failed && confirming.failures < MOST_FAILURES {
+            let wait = RETRY_AFTER.saturating_mul(confirming.failures);
+            confirming.due_at = now.monotonic.saturating_add(wait);
+            return None;
+        }
+        Some(self.take_confirming(number)?.missing)
+    }
+
+    fn take_confirming(&mut self, number: u64) -> Option<Confirming> {
+        let mut all = self.confirming.iter();
+        let place = all.position(|confirming| confirming.number == number)?;
+        Some(self.confirming.remove(place))
     }
 
     /// The longest that what becomes of a key of an app in turn goes unseen, from the list before to
@@ -207,9 +250,12 @@ impl Turns {
         let gap = budget.gap(self.watch.calls_a_minute, now);
         let not_before = self.backoff.may_try(now).err().unwrap_or_default();
         let next = budget.next_list_at(self.watch.calls_a_minute, now);
+        // Each of them goes ahead of the lists.
+        let confirming = u32::try_from(self.confirming.len()).unwrap_or(u32::MAX);
+        let next = next.saturating_add(gap.saturating_mul(confirming));
         let mut next = next.max(not_before);
         let mut longest = Duration::ZERO;
-        for ((due_at, _), turn) in &self.queue {
+        for ((due_at, _), turn) in self.judging.iter().chain(&self.queue) {
             if !turn.is_left_out {
                 next = next.max(*due_at);
                 longest = longest.max(next.saturating_sub(turn.known_at));
@@ -220,19 +266,12 @@ impl Turns {
     }
 
     pub(super) fn apps(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.judging.len()
     }
 
     pub(super) fn left_out(&self) -> usize {
-        let turns = self.queue.values();
+        let turns = self.queue.values().chain(self.judging.values());
         turns.filter(|turn| turn.is_left_out).count()
-    }
-}
-
-/// Whoever rests need not wait for its end.
-impl Drop for Turns {
-    fn drop(&mut self) {
-        self.news.notify_one();
     }
 }
 
@@ -240,6 +279,8 @@ impl Drop for Turns {
 const TRY_AGAIN: Duration = Duration::from_secs(600);
 /// Of a reading that includes the revoked keys, one after the other.
 const MOST_FAILURES: u32 = 3;
+/// How long after the first of them, and longer with each.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::api::api_keys::KeyList;
+use crate::gate::directory::Asked;
 
 /// Apps of which no key is in use any more.
 #[derive(Default)]
@@ -18,7 +19,7 @@ impl KeysInUse for Unused {
         1
     }
 
-    fn take_list(&self, _: &str, _: &KeyList, _: u32, _: Now) -> Judged {
+    fn take_list(&self, _: &str, _: &KeyList, _: Asked) -> Judged {
         Judged::default()
     }
 
@@ -44,7 +45,7 @@ impl Stage {
         let watch = Watch::every(Duration::from_secs(5)).calls_a_minute(calls_a_minute);
         let mut turns = Turns::new(watch);
         for app in ["a", "b", "c"] {
-            turns.add(app.into(), at(0));
+            turns.add(app.into(), at(0).monotonic, at(0));
         }
         Self {
             turns,
@@ -61,15 +62,29 @@ impl Stage {
     fn list(&mut self, seconds: u64) -> (Place, String) {
         match self.next(seconds) {
             Ok(Next::List(place, app)) => (place, app.to_string()),
-            Ok(Next::Confirmation(app)) => panic!("{app} is to be confirmed"),
+            Ok(Next::Confirmation(_, app)) => panic!("{app} is to be confirmed"),
             Err(due) => panic!("nothing before {due:?}"),
         }
     }
 
     fn read(&mut self, seconds: u64, judged: Judged) -> String {
         let (place, app) = self.list(seconds);
+        assert!(self.turns.begin(place).is_some());
         self.turns.read(place, judged, at(seconds).monotonic);
         app
+    }
+
+    /// The app whose revoked keys are asked for now, and under which number.
+    fn confirmation(&mut self, seconds: u64) -> (u64, String) {
+        match self.next(seconds) {
+            Ok(Next::Confirmation(number, app)) => (number, app.to_string()),
+            Ok(Next::List(_, app)) => panic!("{app} is to be listed"),
+            Err(due) => panic!("nothing before {due:?}"),
+        }
+    }
+
+    fn not_confirmed(&mut self, number: u64, why: Unread, seconds: u64) -> Option<Vec<i64>> {
+        self.turns.not_confirmed(number, why, at(seconds))
     }
 
     fn longest_unseen(&self, seconds: u64) -> u64 {
@@ -82,8 +97,6 @@ impl Stage {
         due.as_secs() - 1_000
     }
 }
-
-const NO_KEYS: [i64; 0] = [];
 
 fn missing(keys: &[i64]) -> Judged {
     Judged {
@@ -125,21 +138,65 @@ fn what_is_to_be_confirmed_goes_first_and_is_unseen_until_then() {
     let mut stage = Stage::new(30);
     assert_eq!(stage.read(0, missing(&[7, 8])), "a");
     assert!(stage.longest_unseen(3) >= 5);
-    assert!(matches!(stage.next(0), Ok(Next::Confirmation(app)) if &*app == "a"));
+    let (number, app) = stage.confirmation(0);
+    assert_eq!(app, "a");
     // As often as it takes.
-    assert!(matches!(stage.next(0), Ok(Next::Confirmation(_))));
-    assert_eq!(stage.turns.confirmed("b"), NO_KEYS, "of another");
-    assert_eq!(stage.turns.confirmed("a"), [7, 8]);
-    assert_eq!(stage.turns.confirmed("a"), NO_KEYS);
+    assert_eq!(stage.confirmation(0), (number, app));
+    assert_eq!(stage.turns.confirmed(number + 1), None, "of another");
+    assert_eq!(stage.turns.confirmed(number), Some(vec![7, 8]));
+    assert_eq!(stage.turns.confirmed(number), None);
     assert_eq!(stage.list(2).1, "b");
 }
 
 #[test]
-fn confirmations_are_given_up_after_three_failures() {
+fn confirmations_are_given_up_after_three_failures_and_others_have_their_turn_meanwhile() {
+    let mut stage = Stage::new(60);
+    stage.read(0, missing(&[7]));
+    let (number, _) = stage.confirmation(0);
+    assert_eq!(stage.not_confirmed(number + 1, Unread::Failed, 0), None);
+    assert_eq!(stage.not_confirmed(number, Unread::Failed, 0), None);
+    assert_eq!(stage.not_before(0), 1);
+    assert_eq!(stage.confirmation(1).0, number);
+    assert_eq!(stage.not_confirmed(number, Unread::Failed, 1), None);
+    assert_eq!(stage.read(2, Judged::default()), "b");
+    assert_eq!(stage.confirmation(3).0, number);
+    let given_up = stage.not_confirmed(number, Unread::Failed, 3);
+    assert_eq!(given_up, Some(vec![7]));
+    assert_eq!(stage.read(4, Judged::default()), "c");
+    // What has become of it is not known, and it is looked for when the next list lacks it, too.
+    assert!(stage.longest_unseen(4) >= 5);
+    assert_eq!(stage.read(5, missing(&[7])), "a");
+    assert_ne!(stage.confirmation(5).0, number);
+    assert!(stage.longest_unseen(9) >= 10);
+}
+
+#[test]
+fn a_confirmation_that_is_too_long_is_not_asked_for_again_before_the_next_list() {
     let mut stage = Stage::new(30);
     stage.read(0, missing(&[7]));
-    assert!(!stage.turns.gives_up("a") && !stage.turns.gives_up("b"));
-    assert!(!stage.turns.gives_up("a") && stage.turns.gives_up("a"));
+    let (number, _) = stage.confirmation(0);
+    let given_up = stage.not_confirmed(number, Unread::TooLong, 0);
+    assert_eq!(given_up, Some(vec![7]));
+    assert_eq!(stage.list(2).1, "b");
+}
+
+#[test]
+fn what_a_younger_list_says_takes_the_place_of_what_is_to_be_confirmed() {
+    let mut stage = Stage::new(60);
+    for app in ["b", "c"] {
+        stage.unused.0.lock().unwrap().insert(app.to_owned());
+    }
+    stage.read(0, missing(&[7]));
+    let (late, _) = stage.confirmation(0);
+    for seconds in [0, 1] {
+        assert_eq!(stage.not_confirmed(late, Unread::Failed, seconds), None);
+    }
+    stage.confirmation(3);
+    stage.turns.confirming[0].due_at = at(60).monotonic;
+    assert_eq!(stage.read(5, missing(&[8])), "a");
+    let (number, _) = stage.confirmation(5);
+    assert_eq!(stage.turns.confirmed(late), None);
+    assert_eq!(stage.turns.confirmed(number), Some(vec![8]));
 }
 
 #[test]
@@ -191,11 +248,30 @@ fn an_app_without_keys_in_use_loses_its_turn_and_costs_no_call() {
 fn a_turn_that_another_task_has_taken_is_taken_once() {
     let mut stage = Stage::new(30);
     let (place, _) = stage.list(0);
-    stage.turns.read(place, Judged::default(), at(0).monotonic);
+    assert_eq!(stage.turns.begin(place), Some(false));
+    // While it is held against the keys in use, and after that.
+    for _ in 0..2 {
+        assert_eq!(stage.turns.begin(place), None);
+        assert!(!stage.turns.not_read(place, Unread::TooLong, at(0)));
+        assert_eq!((stage.turns.apps(), stage.turns.left_out()), (3, 0));
+        stage.turns.read(place, Judged::default(), at(0).monotonic);
+    }
     stage.turns.read(place, missing(&[7]), at(0).monotonic);
-    assert!(!stage.turns.not_read(place, Unread::TooLong, at(0)));
-    assert_eq!((stage.turns.apps(), stage.turns.left_out()), (3, 0));
-    assert_eq!(stage.turns.confirmed("a"), NO_KEYS);
+    assert!(stage.turns.confirming.is_empty());
+}
+
+#[test]
+fn who_has_found_nothing_to_do_is_woken_when_a_list_has_been_taken() {
+    let mut stage = Stage::new(60);
+    for app in ["b", "c"] {
+        stage.unused.0.lock().unwrap().insert(app.to_owned());
+    }
+    let (place, _) = stage.list(0);
+    stage.turns.begin(place);
+    assert!(matches!(stage.next(0), Err(None)));
+    stage.turns.claim.release(Duration::MAX);
+    stage.turns.read(place, Judged::default(), at(0).monotonic);
+    assert_eq!(stage.turns.claim.due_at(), Duration::ZERO);
 }
 
 #[test]
