@@ -12,8 +12,11 @@ mod keys_in_use;
 mod options;
 mod turns;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Weak;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -290,11 +293,13 @@ impl Step {
         match self {
             Self::List(asked) => asked.send(directory, &client, deadline).await,
             Self::Rest(rest, mut changed) => {
-                tokio::select! {
-                    () = rest => {}
-                    // Gone: there is nothing to wait for.
-                    _ = changed.changed() => {}
-                }
+                let (mut rest, mut changed) = (pin!(rest), pin!(changed.changed()));
+                // Whichever comes first; that nobody can change anything any more is a change, too.
+                poll_fn(|cx| match changed.as_mut().poll(cx) {
+                    Poll::Ready(_) => Poll::Ready(()),
+                    Poll::Pending => rest.as_mut().poll(cx),
+                })
+                .await;
             }
         }
     }
