@@ -49,8 +49,10 @@ struct Confirming {
     place: Place,
     listed_at: Duration,
     number: u64,
-    /// Not before, after a failure: others have their turn meanwhile.
+    /// Not before, after a failure.
     due_at: Duration,
+    /// Whether a list goes first that is due, as it has failed.
+    is_behind: bool,
     failures: u32,
 }
 
@@ -120,34 +122,43 @@ impl Turns {
         now: Now,
     ) -> Result<Next, Option<Duration>> {
         self.backoff.may_try(now)?;
+        self.drop_unused(keys, now);
         let a_minute = self.watch.calls_a_minute;
-        let is_due = |confirming: &&Confirming| confirming.due_at <= now.monotonic;
-        if let Some(confirming) = self.confirming.iter().find(is_due) {
+        let first = self.queue.first_key_value();
+        let is_due = |due_at: &Duration| *due_at <= now.monotonic;
+        let list = first.filter(|((due_at, _), _)| is_due(due_at));
+        let goes_first = |confirming: &&Confirming| {
+            is_due(&confirming.due_at) && !(confirming.is_behind && list.is_some())
+        };
+        if let Some(confirming) = self.confirming.iter().find(goes_first) {
             budget.spend_list(a_minute, true, now)?;
             let app = Arc::clone(&confirming.app);
             return Ok(Next::Confirmation(confirming.number, app));
         }
-        let retry_at = self.confirming.iter().map(|confirming| confirming.due_at);
-        let retry_at = retry_at.min();
-        let sooner = |at: Duration| retry_at.map_or(at, |retry_at| retry_at.min(at));
-        while let Some(first) = self.queue.first_entry() {
-            let place = *first.key();
-            let (due_at, _) = place;
-            if due_at > now.monotonic {
-                return Err(Some(sooner(due_at)));
-            }
-            let app = &first.get().app;
-            if keys.drop_unused(app, now) {
-                self.confirming.retain(|confirming| confirming.app != *app);
-                first.remove();
-                continue;
-            }
-            let follows = first.get().is_again;
-            let spent = budget.spend_list(a_minute, follows, now);
-            spent.map_err(|at| Some(sooner(at)))?;
-            return Ok(Next::List(place, Arc::clone(app)));
+        let confirmations = self.confirming.iter().map(|confirming| confirming.due_at);
+        let lists = first.into_iter().map(|((due_at, _), _)| *due_at);
+        let later = confirmations.chain(lists).filter(|at| !is_due(at)).min();
+        let Some((place, turn)) = list else {
+            return Err(later);
+        };
+        let spent = budget.spend_list(a_minute, turn.is_again, now);
+        spent.map_err(|at| Some(later.map_or(at, |later| later.min(at))))?;
+        let next = Next::List(*place, Arc::clone(&turn.app));
+        for confirming in &mut self.confirming {
+            confirming.is_behind = false;
         }
-        Err(retry_at)
+        Ok(next)
+    }
+
+    /// Lets go of the apps that are due and of which no key is in use any more.
+    fn drop_unused(&mut self, keys: &dyn KeysInUse, now: Now) {
+        while let Some(first) = self.queue.first_entry()
+            && first.key().0 <= now.monotonic
+            && keys.drop_unused(&first.get().app, now)
+        {
+            let app = first.remove().app;
+            self.confirming.retain(|confirming| confirming.app != app);
+        }
     }
 
     /// The list has come that was asked for at this place: whether it is to be held against the keys in
@@ -187,6 +198,7 @@ impl Turns {
                     listed_at: sent,
                     number: self.places,
                     due_at: Duration::ZERO,
+                    is_behind: false,
                     failures: 0,
                 });
             }
@@ -233,6 +245,7 @@ impl Turns {
         if why == Unread::Failed && confirming.failures < MOST_FAILURES {
             let wait = RETRY_AFTER.saturating_mul(confirming.failures);
             confirming.due_at = now.monotonic.saturating_add(wait);
+            confirming.is_behind = true;
             return None;
         }
         Some(self.take_confirming(number)?.missing)

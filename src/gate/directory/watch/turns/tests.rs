@@ -156,18 +156,39 @@ fn confirmations_are_given_up_after_three_failures_and_others_have_their_turn_me
     assert_eq!(stage.not_confirmed(number + 1, Unread::Failed, 0), None);
     assert_eq!(stage.not_confirmed(number, Unread::Failed, 0), None);
     assert_eq!(stage.not_before(0), 1);
+    assert_eq!(stage.read(1, Judged::default()), "b");
     assert_eq!(stage.confirmation(1).0, number);
     assert_eq!(stage.not_confirmed(number, Unread::Failed, 1), None);
-    assert_eq!(stage.read(2, Judged::default()), "b");
+    assert_eq!(stage.read(2, Judged::default()), "c");
     assert_eq!(stage.confirmation(3).0, number);
     let given_up = stage.not_confirmed(number, Unread::Failed, 3);
     assert_eq!(given_up, Some(vec![7]));
-    assert_eq!(stage.read(4, Judged::default()), "c");
     // What has become of it is not known, and it is looked for when the next list lacks it, too.
     assert!(stage.longest_unseen(4) >= 5);
     assert_eq!(stage.read(5, missing(&[7])), "a");
     assert_ne!(stage.confirmation(5).0, number);
     assert!(stage.longest_unseen(9) >= 10);
+}
+
+#[test]
+fn a_confirmation_that_has_failed_lets_a_list_go_first_that_is_due() {
+    let mut stage = Stage::new(30);
+    stage.read(0, missing(&[7]));
+    let (number, _) = stage.confirmation(0);
+    assert_eq!(stage.not_confirmed(number, Unread::Failed, 0), None);
+    assert_eq!(stage.not_before(1), 2, "`b` is due");
+    let (place, app) = stage.list(2);
+    assert_eq!(app, "b");
+    assert_eq!(stage.confirmation(2).0, number);
+    assert!(stage.turns.begin(place).is_some());
+    // Nor does it wait for ever, if the others go.
+    stage.turns.read(place, Judged::default(), at(2).monotonic);
+    assert_eq!(stage.not_confirmed(number, Unread::Failed, 2), None);
+    for app in ["a", "b", "c"] {
+        stage.unused.0.lock().unwrap().insert(app.to_owned());
+    }
+    stage.unused.0.lock().unwrap().remove("a");
+    assert_eq!(stage.confirmation(4).0, number);
 }
 
 #[test]
