@@ -71,6 +71,7 @@
 //! | How long may a revoked key still pass? | [`guide::staleness`] |
 //! | Who counts requests, and how exactly? | [`guide::limits`] |
 //! | Whose address counts behind proxies? | [`guide::load_balancer`] |
+//! | How do several replicas know of each other? | [`guide::replicas`] |
 //! | How is a service tested without Wacht? | [`guide::testing`] |
 //! | What is to be done before production? | [`guide::production`] |
 //! | What takes the place of checks written by hand? | [`guide::migrating`] |
@@ -116,7 +117,8 @@
 //!   this process at once.
 //! - **Limits are per process.** Two replicas admit up to twice as much, unless
 //!   [`Limits::replicas`] gives each its share, and a restart forgets what was counted.
-//!   [`Limits::gateway`] counts in one place, for a round trip per request.
+//!   [`Limits::gateway`] counts in one place, for a round trip per request. With the feature `redis`,
+//!   `Limits::shared` counts for all replicas in a store, from memory on busy keys.
 //! - **A limit of 60 a minute may admit 119 in one minute.** [`Algorithm::Gcra`], the default, holds
 //!   it on average and lets a burst of the whole limit through besides;
 //!   [`Algorithm::SlidingWindow`] admits 60 in any minute.
@@ -131,6 +133,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` (default) | [`Principal`] and [`wacht_auth::axum::Permitted`][Permitted] as extractors, [`Rejection`] as a response, [`wacht_auth::axum::matched_path`][matched_path], the peer address of axum's servers |
+//! | `redis` | [`wacht_auth::store`][store]: replicas that share what is revoked, and what one of them reads, through Redis or Valkey |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a stand-in for Wacht, a clock that is moved by hand, and callers made by hand |
 //! | `tls-aws-lc` (default) | TLS to Wacht over aws-lc, which needs a compiler for C where it is built |
@@ -148,6 +151,8 @@
 #![cfg_attr(not(feature = "axum"), doc = "[matched_path]: #features")]
 #![cfg_attr(feature = "wacht", doc = "[interop]: crate::interop")]
 #![cfg_attr(not(feature = "wacht"), doc = "[interop]: #features")]
+#![cfg_attr(feature = "redis", doc = "[store]: crate::store")]
+#![cfg_attr(not(feature = "redis"), doc = "[store]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod api;
@@ -162,14 +167,17 @@ pub mod models;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
+mod breaker;
 mod clock;
 mod gate;
 mod log;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod store;
 mod stripes;
 mod sync;
 
-pub use client::{Error, Result, WachtClient, init};
+pub use client::{Error, Result, StoreStats, WachtClient, init};
 pub use gate::{Principal, WachtAuthLayer};
 
 pub use gate::{
@@ -178,7 +186,7 @@ pub use gate::{
     Limits, PeerAddr, Permissions, PrincipalKind, RateLimitHeaders, Rejection, RejectionKind,
     RequirePermissions, RequirePermissionsLayer, Requirement, RequirementError,
     RequirementErrorKind, ResponseBody, ResponseFuture, UnknownKeyLimit, VerdictSource,
-    VerdictStats, WachtAuth, WachtAuthLayerBuilder, Watch, WatchStats,
+    VerdictStats, WachtAuth, WachtAuthLayerBuilder, Watch, WatchStats, WhenAway,
 };
 
 pub use clock::Clock;

@@ -3,11 +3,15 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
+#[cfg(feature = "redis")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::Config;
 use super::config_error::{ConfigError, ConfigErrorKind};
 use super::error::Result;
+#[cfg(feature = "redis")]
+use super::events::EventStore;
 use super::log::LOG;
 use super::retry::RetryPolicy;
 use super::transport::{self, Transport};
@@ -255,6 +259,13 @@ impl WachtClientBuilder {
         self
     }
 
+    /// Lets this tell other replicas of the client's events.
+    #[cfg(feature = "redis")]
+    pub(crate) fn event_store(mut self, store: Arc<dyn EventStore>) -> Self {
+        self.config.event_store = Some(store);
+        self
+    }
+
     /// Makes the client. Opens no connection.
     ///
     /// ```
@@ -282,7 +293,12 @@ impl WachtClientBuilder {
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<WachtClient> {
         let transport = Transport::new(&self.config, &variable)?;
-        Ok(WachtClient::of(Ok(transport), self.config.gate_deadline))
+        let client = WachtClient::of(Ok(transport), self.config.gate_deadline);
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.config.event_store {
+            store.join(&client)?;
+        }
+        Ok(client)
     }
 }
 

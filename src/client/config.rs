@@ -1,9 +1,13 @@
 //! What a client can be told before it is made.
 
+#[cfg(feature = "redis")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
+#[cfg(feature = "redis")]
+use super::events::EventStore;
 use super::retry::RetryPolicy;
 
 /// The settings of a client, as they were given: nothing is checked yet.
@@ -25,6 +29,9 @@ pub(super) struct Config {
     pub(super) retries: RetryPolicy,
     /// How long a gate on this client waits for an answer unless it is told otherwise.
     pub(super) gate_deadline: Duration,
+    /// What tells other replicas of its events.
+    #[cfg(feature = "redis")]
+    pub(super) event_store: Option<Arc<dyn EventStore>>,
 }
 
 /// How a dead HTTP/2 connection is noticed, in use or idle.
@@ -51,6 +58,8 @@ impl Config {
             root_certificates: Vec::new(),
             retries: RetryPolicy::default(),
             gate_deadline: GATE_DEADLINE,
+            #[cfg(feature = "redis")]
+            event_store: None,
         }
     }
 }

@@ -60,6 +60,9 @@ pub enum ConfigErrorKind {
     Runtime,
     /// Another setting of the client: a time-out of zero, a user agent that is no header value.
     Setting,
+    /// The store that replicas share: its URL or another setting of it, or a client that has another
+    /// store already.
+    Store,
     /// TLS could not be set up. Typically there are no root certificates on the machine, as in a
     /// container image without `ca-certificates`.
     Tls,

@@ -78,7 +78,18 @@ pub enum Error {
     /// There was no complete answer: no connection, a time-out, a broken connection.
     #[error(transparent)]
     Request(RequestError),
+    /// The store that replicas share could not be used. No call of Wacht ends with this: what they
+    /// brought is their result, see
+    /// [`flush_events`](crate::WachtClient#method.flush_events).
+    #[error(transparent)]
+    Store(StoreUnavailable),
 }
+
+/// Why the store that replicas share could not be used: in words that name neither its address nor
+/// its user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreUnavailable(pub(crate) String);
 
 impl Error {
     /// Whether Wacht answered 404.
@@ -129,12 +140,12 @@ impl Error {
         matches!(self, Self::Request(error) if error.is_timeout())
     }
 
-    /// Whether the same call may succeed later without any change: no complete answer, 429, or
-    /// a 5xx.
+    /// Whether the same call may succeed later without any change: no complete answer, 429, a 5xx,
+    /// or a store that is away.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Request(_) => true,
+            Self::Request(_) | Self::Store(_) => true,
             Self::Api { status, .. } => {
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
             }
@@ -275,6 +286,7 @@ impl fmt::Debug for Error {
                 f.debug_tuple("InvalidRequest").field(message).finish()
             }
             Self::Request(error) => f.debug_tuple("Request").field(error).finish(),
+            Self::Store(error) => f.debug_tuple("Store").field(error).finish(),
         }
     }
 }

@@ -23,7 +23,8 @@ mod tests;
 pub use self::builder::WachtClientBuilder;
 pub use self::config_error::{ConfigError, ConfigErrorKind};
 pub use self::decode::DecodeError;
-pub use self::error::{Error, Result};
+pub use self::error::{Error, Result, StoreUnavailable};
+pub use self::events::StoreStats;
 pub use self::process::init;
 pub use self::request_error::RequestError;
 pub use self::retry::RetryPolicy;
@@ -31,3 +32,5 @@ pub use self::wacht_client::WachtClient;
 
 pub(crate) use self::decode::{decode, decode_from};
 pub(crate) use self::request::{FileHead, Form, Payload, Request, path, template};
+#[cfg(feature = "redis")]
+pub(crate) use self::transport::crypto_provider;

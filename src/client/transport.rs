@@ -13,6 +13,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::{NoProxy, Proxy, Url};
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
@@ -30,6 +31,9 @@ use crate::clock::Clock;
 mod multipart;
 mod pools;
 mod tls;
+
+#[cfg(feature = "redis")]
+pub(crate) use self::tls::provider as crypto_provider;
 
 /// The two services, and which credential goes where.
 pub(crate) struct Transport {
@@ -127,6 +131,25 @@ impl Transport {
             retries: settings.retries.clone(),
             clock,
         })
+    }
+
+    /// What only a client with the same management key can have made of this.
+    pub(super) fn seal(&self, name: &str, bytes: &[u8]) -> [u8; 32] {
+        let key = self.api_key.expose_secret();
+        let keyed = |of: &str| Sha256::new_with_prefix(format!("wacht-auth, {of} {key} "));
+        let inner = keyed("a page").chain_update(name).chain_update([0]);
+        let inner = inner.chain_update(bytes).finalize();
+        // Twice, so that nobody can go on from where the first has ended.
+        keyed("a seal").chain_update(inner).finalize().into()
+    }
+
+    /// Half of a digest of the management key, under a name of its own.
+    #[cfg(feature = "redis")]
+    pub(super) fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new_with_prefix(b"wacht-auth, replicas with the management key ");
+        digest.update(self.api_key.expose_secret());
+        let half = digest.finalize().into_iter().take(16);
+        half.map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Posts a check to the gateway and waits at most `limit` for the answer, and never longer than

@@ -44,7 +44,7 @@ struct Inner {
     transport: Result<Transport, ConfigError>,
     gate_deadline: Duration,
     deployment: OnceLock<i64>,
-    events: Events,
+    events: Arc<Events>,
 }
 
 impl WachtClient {
@@ -54,7 +54,7 @@ impl WachtClient {
                 transport,
                 gate_deadline,
                 deployment: OnceLock::new(),
-                events: Events::default(),
+                events: Arc::default(),
             }),
         }
     }
@@ -80,8 +80,40 @@ impl WachtClient {
         self.inner.gate_deadline
     }
 
+    /// A secret that all clients with the same management key have, for this purpose.
+    #[cfg(feature = "redis")]
+    pub(crate) fn secret_for(&self, purpose: &str) -> Result<[u8; 32]> {
+        Ok(self.transport()?.seal(purpose, &[]))
+    }
+
+    /// Bytes for replicas with the same management key, under a name that they know them by.
+    pub(crate) fn sealed(&self, name: &str, bytes: &[u8]) -> Vec<u8> {
+        let Ok(transport) = self.transport() else {
+            return Vec::new();
+        };
+        [&transport.seal(name, bytes)[..], bytes].concat()
+    }
+
+    /// The bytes, if a replica with the same management key has sealed them under this name.
+    pub(crate) fn unsealed<'b>(&self, name: &str, sealed: &'b [u8]) -> Option<&'b [u8]> {
+        let (seal, bytes) = sealed.split_first_chunk::<32>()?;
+        let expected = self.transport().ok()?.seal(name, bytes);
+        // All of it, wherever they differ: how long it takes says nothing.
+        let differs = seal
+            .iter()
+            .zip(expected)
+            .fold(0, |all, (one, other)| all | (one ^ other));
+        (differs == 0).then_some(bytes)
+    }
+
+    /// A text that tells clients of different management keys apart, and says nothing of the key.
+    #[cfg(feature = "redis")]
+    pub(crate) fn fingerprint(&self) -> Result<String> {
+        Ok(self.transport()?.fingerprint())
+    }
+
     /// What the calls of this client and its clones tell the gates built on them.
-    pub(crate) fn events(&self) -> &Events {
+    pub(crate) fn events(&self) -> &Arc<Events> {
         &self.inner.events
     }
 

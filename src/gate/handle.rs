@@ -7,7 +7,7 @@ use http::{Extensions, StatusCode};
 
 use crate::api::api_keys::KeyId;
 use crate::client::events::ManagementEvent;
-use crate::client::{ConfigError, ConfigErrorKind, Result};
+use crate::client::{ConfigError, ConfigErrorKind, Error, Result};
 use crate::clock::Now;
 use crate::gate::pipeline::{Decision, Gate, warn_of_addresses};
 use crate::gate::principal::Principal;
@@ -18,7 +18,7 @@ use crate::gate::request::credential::KeyDigest;
 use crate::gate::request::view::{Detached, Resolved};
 use crate::gate::stats::AuthStats;
 
-/// Forgets and revokes keys, tells how the gate is doing, and authenticates what comes by other
+/// Forgets and revokes keys (with a store, in other replicas too), tells how the gate is doing, and authenticates what comes by other
 /// ways than HTTP.
 ///
 /// From [`WachtAuthLayer::handle`](crate::WachtAuthLayer::handle). Cheap to clone; it acts on the
@@ -75,7 +75,8 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_secret(&self, secret: &str) {
-        self.gate.state.verifier.forget_secret(secret);
+        let KeyDigest(digest) = KeyDigest::of(secret);
+        self.forget(&ManagementEvent::ForgetDigest(digest));
     }
 
     /// Forgets what is known of the API key with this id: the next request with it is verified anew.
@@ -103,7 +104,7 @@ impl AuthHandle {
         let Some(id) = key_id.into().number() else {
             return;
         };
-        self.gate.state.verifier.forget_key_id(id);
+        self.forget(&ManagementEvent::ForgetKeyId(id));
     }
 
     /// Forgets all keys of an app, and lets its policy be asked for again.
@@ -133,7 +134,7 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_app(&self, app_slug: &str) {
-        self.gate.state.verifier.forget_app(app_slug);
+        self.forget(&ManagementEvent::ForgetApp(app_slug.into()));
     }
 
     /// Forgets every key, and lets every policy be asked for again. Rate-limit counters stay.
@@ -161,13 +162,15 @@ impl AuthHandle {
     /// # Ok(()) }
     /// ```
     pub fn invalidate_all(&self) {
-        self.gate.state.verifier.forget_all();
+        self.forget(&ManagementEvent::ForgetAll);
     }
 
     /// Refuses a key from now on, in every gate that is or will be built on the client of this one
     /// or a clone of it, for as long as a yes from before might still be used: 60 s that the gateway
     /// repeats itself, [`fresh_for`](crate::CachePolicy::fresh_for), the longer grace after it, and
     /// what checks may take. By default that is 460 s; it may last twice as long.
+    ///
+    /// With a store, other replicas refuse it as well.
     ///
     /// It does not revoke the key at Wacht, which decides again after that.
     ///
@@ -198,7 +201,7 @@ impl AuthHandle {
 
     /// Refuses the API key with this id from now on, whatever its app, in every gate that is or will
     /// be built on the client of this one or a clone of it, for as long as
-    /// [`revoke_secret`](Self::revoke_secret) does.
+    /// [`revoke_secret`](Self::revoke_secret) does. With a store, other replicas refuse it as well.
     ///
     /// It does not revoke the key at Wacht.
     ///
@@ -241,7 +244,7 @@ impl AuthHandle {
 
     /// Makes sure that keys can be verified: the client is usable, the gateway answers, the
     /// management key is accepted, the deployment is known, and it has the apps that the layer
-    /// names. Two calls of Wacht, and one more per app named. No proxy may be trusted whose network is
+    /// names. A store that is shared with other replicas has to answer. Two calls of Wacht, and one more per app named. No proxy may be trusted whose network is
     /// all addresses; where requests came through proxies of which none is trusted, the log says so
     /// once more.
     ///
@@ -279,6 +282,9 @@ impl AuthHandle {
         // Told again, but no error: any stranger can send the header.
         if self.gate.state.notices.proxies.was_said() {
             warn_of_addresses(NO_PROXY_IS_TRUSTED);
+        }
+        if let Some(sink) = verifier.client.events().sink() {
+            sink.check().await.map_err(Error::Store)?;
         }
         // No key looks like this: a gateway that is well refuses it and leaves no trace.
         let probe = crate::api::gateway::CheckRequest::api_key("readiness-probe")
@@ -440,6 +446,13 @@ impl AuthHandle {
                 }
             }
         }
+    }
+
+    /// Forgets here, and lets other replicas do so.
+    fn forget(&self, event: &ManagementEvent) {
+        let verifier = &self.gate.state.verifier;
+        verifier.forget(event);
+        verifier.client.events().tell_others(event);
     }
 
     fn now(&self) -> Now {

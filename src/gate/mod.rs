@@ -32,7 +32,8 @@
 //!
 //! **Revocation.** What our own client ends is told to `verify/events.rs` by `client/events.rs` before
 //! the call is sent, and recorded in `verdict/revocations.rs`, where steps 2 and 3 look on every
-//! admission.
+//! admission. What other replicas end comes the same way, from `store/events/`; step 2 has somebody read
+//! it.
 //!
 //! Steps 0 to 2 and 4 to 6 are synchronous, take the time as an argument, and are the same code
 //! after a hit and after a verification.
@@ -81,8 +82,11 @@ pub(crate) mod axum;
 mod grpc;
 
 pub use directory::Watch;
+#[cfg(feature = "redis")]
+pub(crate) use limit::counters::shared as limit_store;
+
 pub use handle::AuthHandle;
-pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit};
+pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit, WhenAway};
 pub use permission::Permissions;
 pub use permission::requirement::Requirement;
 pub use permission::requirement::error::{RequirementError, RequirementErrorKind};

@@ -17,7 +17,8 @@ use secrecy::SecretString;
 use crate::clock::Now;
 use crate::gate::directory::{AppRules, AppStatus};
 use crate::gate::limit::{
-    Caller, Charge, ChargeOutcome, CountedBy, KeySubject, LookupSource, RateLimitFields, RuleSet,
+    Asking, Caller, Charge, ChargeOutcome, CountedBy, Held, KeySubject, LookupSource,
+    RateLimitFields, RuleSet,
 };
 use crate::gate::options::{CacheFields, GateOptions};
 use crate::gate::permission::requirement::Requirement;
@@ -50,8 +51,8 @@ pub(crate) enum Decision {
     /// To the inner service, whose answer gets these fields.
     Pass(ResponseFields),
     Refuse(Rejection),
-    /// Nothing is decided before the verification that this waits for has come. Boxed, because it is
-    /// large, and one only when the network is asked.
+    /// Nothing is decided before the verification has come that this waits for, or the units of a
+    /// limit. Boxed, because it is large, and one only when the network is asked.
     Wait(Box<Wait>),
 }
 
@@ -64,8 +65,22 @@ pub(crate) struct Wait {
     pub(crate) resolved: Resolved,
 }
 
-/// What came, and whether the check that brought it was this very request's.
-pub(crate) type Pending = Pin<Box<dyn Future<Output = (Verification, bool)> + Send>>;
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Waited> + Send>>;
+
+/// What came.
+pub(crate) enum Waited {
+    /// A verification, and whether the check that brought it was this very request's.
+    Verified(Verification, bool),
+    /// What a store has granted, for a key that is known to be good, and from where it is known.
+    Units(Arc<Verdict>, VerdictSource, Held),
+}
+
+/// Why a request is not charged.
+enum Uncharged {
+    Refused(Rejection),
+    /// A store is asked first.
+    Waits(Box<Asking>),
+}
 
 /// What the gate adds to the answer of the inner service.
 #[derive(Default)]
@@ -85,6 +100,27 @@ const WIRE_UP_THE_ADDRESS: &str = "axum: serve \
 const NAME_THE_PROXIES: &str = "name the networks of your proxies and no more, such as \
     `.client_ip(ClientIp::trusted_proxies([\"10.0.0.0/8\"])?)`, with `.forwarded()` if they write \
     `Forwarded`; without a proxy, a caller has made the header up and nothing is to be done";
+
+/// A key that is known to be good.
+struct KnownKey<'a> {
+    verdict: &'a Arc<Verdict>,
+    source: VerdictSource,
+    /// What a check for this very request has brought.
+    own: Option<&'a Verification>,
+    /// What a store has granted for it.
+    held: Option<Held>,
+}
+
+impl<'a> KnownKey<'a> {
+    fn new(verdict: &'a Arc<Verdict>, source: VerdictSource) -> Self {
+        Self {
+            verdict,
+            source,
+            own: None,
+            held: None,
+        }
+    }
+}
 
 impl Gate {
     pub(crate) fn new(options: GateOptions, state: Arc<State>) -> Self {
@@ -137,6 +173,7 @@ impl Gate {
         };
         let key = self.key_of(credential);
         // 2 cache
+        self.state.keep_current(now);
         let verdict = match self.state.verifier.cache.look_up(&key, now) {
             Known::Good(verdict) => verdict,
             Known::Refused => {
@@ -175,7 +212,8 @@ impl Gate {
             return refusal.unwrap_or_else(|| self.ask(key, view, now));
         }
         let source = self.source(&verdict, age, now);
-        let decision = self.judge(&verdict, &status, counted_by, None, view, now);
+        let known = KnownKey::new(&verdict, source);
+        let decision = self.judge(known, &status, counted_by, view, now);
         self.count(&decision, source);
         decision
     }
@@ -203,14 +241,21 @@ impl Gate {
     /// Steps 3 to 6, with what the request has waited for.
     pub(crate) fn resume(
         &self,
-        (verification, is_own): (Verification, bool),
+        waited: Waited,
         key: VerdictKey,
         asked: EventNumber,
         view: &mut RequestView<'_>,
         now: Now,
     ) -> Decision {
         let verifier = &self.state.verifier;
-        let mut source = VerdictSource::Verified;
+        let (verification, is_own, held, mut source) = match waited {
+            Waited::Verified(verification, is_own) => {
+                (verification, is_own, None, VerdictSource::Verified)
+            }
+            Waited::Units(verdict, source, held) => {
+                (Verification::Valid(verdict), false, Some(held), source)
+            }
+        };
         // Revoked or invalidated while it was asked about: the answer may be from before.
         if let Verification::Valid(verdict)
         | Verification::Limited(verdict, _)
@@ -267,10 +312,15 @@ impl Gate {
             }
         };
         // Of a joined check the gateway's word on the key holds; that on the limits was another's.
-        let own = is_own.then_some(&verification);
+        let known = KnownKey {
+            verdict: &verdict,
+            source,
+            own: is_own.then_some(&verification),
+            held,
+        };
         let status = verdict.app.status();
         let counted_by = self.counted_by(&status);
-        let decision = self.judge(&verdict, &status, counted_by, own, view, now);
+        let decision = self.judge(known, &status, counted_by, view, now);
         match &decision {
             // Known or not, it was refused for want of an answer.
             Decision::Refuse(rejection) if rejection.kind() == RejectionKind::Unavailable => {
@@ -281,17 +331,16 @@ impl Gate {
         decision
     }
 
-    /// Steps 4 to 6 for a key that is known to be good. `own` is what a check for this very request
-    /// has brought.
+    /// Steps 4 to 6 for a key that is known to be good.
     fn judge(
         &self,
-        verdict: &Arc<Verdict>,
+        known: KnownKey<'_>,
         status: &AppStatus,
         counted_by: CountedBy<'_>,
-        own: Option<&Verification>,
         view: &mut RequestView<'_>,
         now: Now,
     ) -> Decision {
+        let verdict = known.verdict;
         // 4 permissions
         if let Err(rejection) = self.admissible(verdict, status, view, now) {
             if matches!(status, AppStatus::Gone) {
@@ -304,23 +353,28 @@ impl Gate {
         if self.options.charge_later {
             view.extensions().insert(Charge::default());
         }
-        let limited = match (counted_by, own) {
+        let limited = match (counted_by, known.own) {
             (CountedBy::Nobody, _) => Ok(RateLimitFields::default()),
-            (CountedBy::Scheme(rules), _) => self.charge(rules, verdict, view, now),
+            (CountedBy::Scheme(rules), _) => self.charge(rules, verdict, known.held, view, now),
             (CountedBy::FixedRules(fixed), _) => {
                 let fixed = verdict.app.fixed_rules(fixed, &self.state.limiter, now);
-                self.charge(fixed, verdict, view, now)
+                self.charge(fixed, verdict, known.held, view, now)
             }
             (CountedBy::Gateway, None) if self.is_out_of_time(view, now) => {
-                Err(Rejection::unavailable(RETRY_AFTER))
+                Err(Uncharged::Refused(Rejection::unavailable(RETRY_AFTER)))
             }
             (CountedBy::Gateway, None) => return self.wait_for_own_check(verdict.key(), view, now),
-            (CountedBy::Gateway, Some(own)) => self.limited_by_gateway(own),
+            (CountedBy::Gateway, Some(own)) => {
+                self.limited_by_gateway(own).map_err(Uncharged::Refused)
+            }
         };
         let rate_limit = match limited {
             Ok(fields) => fields,
-            Err(rejection) => {
+            Err(Uncharged::Refused(rejection)) => {
                 return Decision::Refuse(rejection.with_answers(&self.options.answers));
+            }
+            Err(Uncharged::Waits(asking)) => {
+                return self.wait_for_units(asking, verdict, known.source, view);
             }
         };
         // 6 extensions
@@ -511,9 +565,10 @@ impl Gate {
         &self,
         rules: &RuleSet,
         verdict: &Verdict,
+        mut held: Option<Held>,
         view: &mut RequestView<'_>,
         now: Now,
-    ) -> Result<RateLimitFields, Rejection> {
+    ) -> Result<RateLimitFields, Uncharged> {
         let state = &self.state;
         let metrics = &state.verifier.metrics;
         // Before the resource, which is on loan from the request.
@@ -534,7 +589,10 @@ impl Gate {
             address,
         };
         let headers = self.options.rate_limit_headers;
-        match state.limiter.admit(rules, &caller, cost, now) {
+        match state
+            .limiter
+            .admit(rules, &caller, cost, held.as_mut(), now)
+        {
             ChargeOutcome::Charged(states) => {
                 if self.options.charge_later {
                     let clock = &state.verifier.clock;
@@ -559,7 +617,17 @@ impl Gate {
             ChargeOutcome::Limited(refusal) => {
                 metrics.limit_refusal(refusal.mode.into(), Effect::Refused);
                 let fields = rules.fields(&refusal.states, headers);
-                Err(Rejection::rate_limited(*refusal, fields))
+                Err(Uncharged::Refused(Rejection::rate_limited(
+                    *refusal, fields,
+                )))
+            }
+            ChargeOutcome::Ask => {
+                let asking = state.limiter.ask(rules, &caller, cost, held, now);
+                Err(Uncharged::Waits(Box::new(asking)))
+            }
+            ChargeOutcome::Unavailable if state.limits.shadow => Ok(RateLimitFields::default()),
+            ChargeOutcome::Unavailable => {
+                Err(Uncharged::Refused(Rejection::unavailable(RETRY_AFTER)))
             }
             ChargeOutcome::MissingAddress => {
                 state.notices.address.error_once(
@@ -569,9 +637,31 @@ impl Gate {
                 if state.limits.shadow {
                     return Ok(RateLimitFields::default());
                 }
-                Err(Rejection::misconfigured())
+                Err(Uncharged::Refused(Rejection::misconfigured()))
             }
         }
+    }
+
+    /// Step 5 once more, when the store has answered.
+    fn wait_for_units(
+        &self,
+        asking: Box<Asking>,
+        verdict: &Arc<Verdict>,
+        source: VerdictSource,
+        view: &mut RequestView<'_>,
+    ) -> Decision {
+        // For a verification, should the key be forgotten meanwhile.
+        if view.secret().is_none()
+            && let Ok(Some(credential)) = view.credential()
+        {
+            let secret = SecretString::from(credential.expose());
+            view.keep_secret(secret);
+        }
+        let asked = self.state.verifier.cache.revocations.latest();
+        let key = verdict.key();
+        let verdict = Arc::clone(verdict);
+        let granted = async move { Waited::Units(verdict, source, asking.wait().await) };
+        wait(granted, key, asked, view)
     }
 
     /// Whether the caller's address may have a key looked up that may be bad.
@@ -628,7 +718,12 @@ impl Gate {
         let asked = verifier.cache.revocations.latest();
         let until = view.deadline(now, verifier.deadline);
         match check {
-            Some(check) => wait(verifier.join_or_start(check, until), key, asked, view),
+            Some(check) => wait(
+                verified(verifier.join_or_start(check, until)),
+                key,
+                asked,
+                view,
+            ),
             None => self.refuse_early(Rejection::missing_credential()),
         }
     }
@@ -655,7 +750,7 @@ impl Gate {
         let verifier = &self.state.verifier;
         let asked = verifier.cache.revocations.latest();
         let until = view.deadline(now, verifier.deadline);
-        wait(verifier.ask(check, until), key, asked, view)
+        wait(verified(verifier.ask(check, until)), key, asked, view)
     }
 
     fn refresh(
@@ -814,9 +909,14 @@ pub(crate) fn warn_of_addresses(doubt: &str) {
     tracing::warn!(target: GATE, hint = NAME_THE_PROXIES, "{doubt}");
 }
 
+async fn verified(pending: impl Future<Output = (Verification, bool)>) -> Waited {
+    let (verification, is_own) = pending.await;
+    Waited::Verified(verification, is_own)
+}
+
 /// What the request waits for. It came after the event `asked`.
 fn wait(
-    pending: impl Future<Output = (Verification, bool)> + Send + 'static,
+    pending: impl Future<Output = Waited> + Send + 'static,
     key: VerdictKey,
     asked: EventNumber,
     view: &RequestView<'_>,

@@ -1,21 +1,26 @@
 //! What all clones of a layer share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::breaker::Breaker;
 use crate::client::WachtClient;
-use crate::clock::Clock;
+use crate::clock::{Clock, Now, nanoseconds};
 use crate::gate::directory::{AcceptedApps, Directory, Gateway, KeysInUse, Watch};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
+#[cfg(feature = "redis")]
+use crate::gate::limit_store::{Sharing, SubjectSecret};
 use crate::gate::request::client_ip::ClientIp;
 use crate::gate::stats::Metrics;
 use crate::gate::verdict::cache::VerdictCache;
 use crate::gate::verdict::{CachePolicy, KeyIndex};
 use crate::gate::verify::Verifier;
-use crate::gate::verify::breaker::Breaker;
 use crate::gate::verify::in_flight::{InFlight, MostInFlight};
 use crate::gate::waiting::Waiting;
 use crate::log::{Notice, Said};
+#[cfg(feature = "redis")]
+use crate::store::{Leases, RedisStore};
 
 /// What all clones of a layer share: verdicts, the directory of apps, counters, checks in flight.
 pub(crate) struct State {
@@ -26,6 +31,8 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) client_ip: ClientIp,
     pub(crate) notices: Notices,
+    /// Monotonic nanoseconds: when somebody looks whether the events of other replicas are read.
+    look_at: AtomicU64,
 }
 
 /// What a state is made from.
@@ -44,6 +51,9 @@ pub(crate) struct Settings {
     /// `None` until it or `client_ip` is set: without knowing what stands before the gate, all
     /// callers may have one address.
     pub(crate) unknown_keys: Option<UnknownKeyLimit>,
+    /// What it shares with other replicas.
+    #[cfg(feature = "redis")]
+    pub(crate) store: Option<RedisStore>,
 }
 
 /// What is said in the log once, not per request.
@@ -74,6 +84,8 @@ impl Settings {
             limits: Limits::default(),
             client_ip: ClientIp::default(),
             unknown_keys: None,
+            #[cfg(feature = "redis")]
+            store: None,
         }
     }
 }
@@ -93,8 +105,14 @@ impl State {
             limits,
             client_ip,
             unknown_keys,
+            #[cfg(feature = "redis")]
+            store,
         } = settings;
-        let limiter = Arc::new(Limiter::new(&limits));
+        #[cfg(feature = "redis")]
+        let sharing = store.and_then(|store| sharing(&store, &client, &limits, &clock));
+        #[cfg(not(feature = "redis"))]
+        let sharing = None;
+        let limiter = Arc::new(Limiter::new(&limits, sharing));
         let unknown_keys = unknown_keys.unwrap_or_else(UnknownKeyLimit::off);
         let breaker = Arc::new(Breaker::default());
         let gateway: Arc<dyn Gateway> = breaker.clone();
@@ -136,6 +154,47 @@ impl State {
             limits,
             client_ip,
             notices: Notices::default(),
+            look_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Has the events of other replicas read, if there are any, unless somebody does: a few atomic
+    /// loads if that is so.
+    pub(crate) fn keep_current(&self, now: Now) {
+        let Some(sink) = self.verifier.client.events().sink() else {
+            return;
+        };
+        let now = nanoseconds(now.monotonic);
+        if sink.is_idle() || self.look_at.load(Ordering::Relaxed) <= now {
+            let next = now.saturating_add(nanoseconds(BETWEEN_LOOKS));
+            self.look_at.store(next, Ordering::Relaxed);
+            sink.keep_current();
         }
     }
 }
+
+/// With whom limits are counted; `None` where this process counts alone.
+#[cfg(feature = "redis")]
+fn sharing(
+    store: &RedisStore,
+    client: &WachtClient,
+    limits: &Limits,
+    clock: &Clock,
+) -> Option<Sharing> {
+    if !limits.is_shared() {
+        return None;
+    }
+    // The builder has joined it before, and says what is wrong otherwise.
+    let replica = store.join(client).ok()?;
+    let secret = client.secret_for("names of limits").ok()?;
+    let store = Leases::new(store.link(), replica, clock.clone());
+    Some(Sharing::new(
+        Arc::new(store),
+        SubjectSecret::new(secret),
+        limits,
+        clock.clone(),
+    ))
+}
+
+/// A reader whose runtime stands still is taken over so long after its step has lapsed, at most.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);

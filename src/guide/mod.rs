@@ -13,6 +13,7 @@
 //! | end streams and websockets when their key ends | [`streams`] |
 //! | choose who counts requests, and how exactly | [`limits`] |
 //! | count the right addresses behind proxies | [`load_balancer`] |
+//! | run several replicas that know of each other | [`replicas`] |
 //! | test your service without Wacht | [`testing`] |
 //! | put it into production | [`production`] |
 //! | replace checks written by hand with Wacht's SDK | [`migrating`] |
@@ -65,6 +66,42 @@ pub mod limits {}
 
 #[doc = include_str!("load_balancer.md")]
 pub mod load_balancer {}
+
+#[cfg_attr(any(not(doctest), feature = "redis"), doc = include_str!("replicas.md"))]
+#[cfg_attr(not(feature = "redis"), doc = "")]
+#[cfg_attr(
+    not(feature = "redis"),
+    doc = "[`RedisStoreBuilder::deadline`]: crate#features"
+)]
+#[cfg_attr(
+    not(feature = "redis"),
+    doc = "[`RedisStoreBuilder::deployment`]: crate#features"
+)]
+#[cfg_attr(
+    not(feature = "redis"),
+    doc = "[`WachtClient::flush_events`]: crate#features"
+)]
+#[cfg_attr(
+    not(feature = "redis"),
+    doc = "[`WachtClientBuilder::store`]: crate#features"
+)]
+#[cfg_attr(
+    feature = "redis",
+    doc = "[`RedisStoreBuilder::deadline`]: crate::store::RedisStoreBuilder::deadline"
+)]
+#[cfg_attr(
+    feature = "redis",
+    doc = "[`RedisStoreBuilder::deployment`]: crate::store::RedisStoreBuilder::deployment"
+)]
+#[cfg_attr(
+    feature = "redis",
+    doc = "[`WachtClient::flush_events`]: crate::WachtClient::flush_events"
+)]
+#[cfg_attr(
+    feature = "redis",
+    doc = "[`WachtClientBuilder::store`]: crate::client::WachtClientBuilder::store"
+)]
+pub mod replicas {}
 
 #[doc = include_str!("testing.md")]
 #[doc = ""]

@@ -58,12 +58,25 @@ fn every_fault_of_a_connection_names_a_test_that_exists() {
     faults.into_iter().for_each(names_tests);
 }
 
+#[test]
+fn every_fault_of_the_store_names_a_test_that_exists() {
+    let page = read(&root().join("docs/faults.md"));
+    let (_, section) = page.split_once("\n## The store\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    assert_each_row_is_tested(section, "| fault ");
+}
+
 /// Fails if the row names no test, or one that is not there.
 fn names_tests(row: &str) {
     let mut tests = 0;
     let words = row.split('`');
     for (file, name) in words.filter_map(|word| word.split_once("::")) {
-        let source = read(&root().join(format!("tests/it/{file}.rs")));
+        // Those of the store are a binary of their own.
+        let path = match file.starts_with("store/") {
+            true => format!("tests/{file}.rs"),
+            false => format!("tests/it/{file}.rs"),
+        };
+        let source = read(&root().join(path));
         let (before, _) = source
             .split_once(&format!("fn {name}("))
             .unwrap_or_else(|| panic!("there is no `{file}::{name}`"));

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
@@ -52,6 +53,13 @@ pub struct ApiAuthApp {
     pub updated_at: DateTime<Utc>,
     /// When the app was deleted.
     pub deleted_at: Option<DateTime<Utc>>,
+}
+
+impl ApiAuthApp {
+    /// What a page of apps says.
+    pub(crate) fn page(bytes: &[u8]) -> Result<Page<Self>> {
+        Page::decode("a list of API auth apps", &["apps"], bytes)
+    }
 }
 
 /// Lists apps; made by [`ApiKeys::list_api_auth_apps`].
@@ -244,13 +252,18 @@ impl ApiAuthAppsPageBuilder {
     /// 4 MiB, [`Error::Request`](crate::Error::Request) if there is none, and
     /// [`Error::Config`](crate::Error::Config) if the client cannot be used.
     pub async fn send(self) -> Result<Page<ApiAuthApp>> {
+        ApiAuthApp::page(&self.bytes().await?)
+    }
+
+    /// Fetches the page as it comes, to be read by [`ApiAuthApp::page`].
+    pub(crate) async fn bytes(self) -> Result<Bytes> {
         Call::get(&self.client, &["api-auth", "apps"])
             .query("limit", Some(self.limit))
             .query("offset", Some(self.offset))
             .query("include_inactive", self.include_inactive.then_some(true))
             .without_retries(self.without_retries)
             .within(self.wait)
-            .page("a list of API auth apps", &["apps"])
+            .bytes()
             .await
     }
 

@@ -229,7 +229,8 @@ impl ApiKeys {
     /// Revokes a key for good.
     ///
     /// It is refused from the moment the call is sent in every gate built on this client or a
-    /// clone of it, and within a minute at Wacht's own gateway.
+    /// clone of it, in those of all replicas where the client has a store, and within a minute at
+    /// Wacht's own gateway.
     ///
     /// ```
     /// use wacht_auth::models::RevokeApiKeyRequest;

@@ -3,7 +3,8 @@
 /// Something that a gate must not sleep through.
 ///
 /// A *revocation* is one of the first four: from the moment that it begins, what it names is
-/// refused.
+/// refused. What the last four name is asked about again; they come from other replicas, as who
+/// forgets something here has done so before he says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ManagementEvent {
     /// Revokes or rotates the API key with this id of this app. A key of the same id that belongs
@@ -19,4 +20,12 @@ pub(crate) enum ManagementEvent {
     OpenApp(Box<str>),
     /// Changes the app without ending any key of it.
     ChangeApp(Box<str>),
+    /// Forgets the credential with this SHA-256 digest.
+    ForgetDigest([u8; 32]),
+    /// Forgets the API key with this id.
+    ForgetKeyId(i64),
+    /// Forgets all keys of the app, and the app.
+    ForgetApp(Box<str>),
+    /// Forgets everything.
+    ForgetAll,
 }

@@ -14,6 +14,10 @@ pub(crate) trait Listener: Send + Sync {
 
     /// The call was answered, given up or dropped.
     fn settled(&self, event: &ManagementEvent, id: RevocationId, settled: Settled);
+
+    /// Events of other replicas were missed, nobody knows which.
+    #[cfg(feature = "redis")]
+    fn missed(&self);
 }
 
 /// Tells one announcement from another, for the listener that gave it.
@@ -29,7 +33,8 @@ pub(crate) struct Order(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) outcome: Outcome,
-    /// Taken just before the call was sent.
+    /// Taken just before the call was sent; before everything, for one of another replica's that may
+    /// have overlapped with anything.
     pub(crate) sent: Order,
     /// Taken when the call was answered; `None` for one that never was, or whose answer says
     /// nothing: it may still be on its way.

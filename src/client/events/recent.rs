@@ -23,11 +23,16 @@ struct Revocation {
 impl Recent {
     /// Keeps what was just settled, if a later gate has to hear of it.
     pub(super) fn keep(&mut self, event: ManagementEvent, settled: Settled, now: Duration) {
-        use ManagementEvent::{ChangeApp, CloseApp, OpenApp, RevokeDigest, RevokeKey, RevokeKeyId};
+        use ManagementEvent::{
+            ChangeApp, CloseApp, ForgetAll, ForgetApp, ForgetDigest, ForgetKeyId, OpenApp,
+            RevokeDigest, RevokeKey, RevokeKeyId,
+        };
 
         self.forget_old(now);
         match (&event, settled.outcome) {
-            (_, Outcome::Nothing) | (ChangeApp(_), _) | (OpenApp(_), Outcome::Indeterminate) => {}
+            (_, Outcome::Nothing)
+            | (ChangeApp(_) | ForgetDigest(_) | ForgetKeyId(_) | ForgetApp(_) | ForgetAll, _)
+            | (OpenApp(_), Outcome::Indeterminate) => {}
             (OpenApp(slug), Outcome::Done) => self.0.retain(|kept| match &kept.event {
                 CloseApp(closed) => closed != slug || !kept.settled.was_over_before(settled.sent),
                 _ => true,

@@ -59,7 +59,7 @@ fn roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
 }
 
 /// The one that the process has chosen, else the one that is built in.
-pub(super) fn provider() -> Option<Arc<CryptoProvider>> {
+pub(crate) fn provider() -> Option<Arc<CryptoProvider>> {
     CryptoProvider::get_default().cloned().or_else(built_in)
 }
 

@@ -49,6 +49,11 @@ impl Budget {
         Ok(())
     }
 
+    /// The last call of the reader was not made: another replica has made it.
+    pub(super) fn give_back(&mut self) {
+        self.readings.0.pop_back();
+    }
+
     /// Spends one call that a request waits for.
     ///
     /// # Errors

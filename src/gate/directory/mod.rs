@@ -24,6 +24,7 @@ mod claim;
 mod look_up;
 mod reader;
 mod rules;
+mod shared;
 mod task;
 mod tenancy;
 mod trouble;
@@ -32,6 +33,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
@@ -107,8 +109,11 @@ struct Contents {
     turns: Option<Turns>,
     budget: Budget,
     backoff: Backoff,
-    /// How many calls and events there have been.
+    /// How many calls and events there have been, and one more: what came before them is no news of
+    /// what they were about.
     order: u64,
+    /// When the last of them were, to find the place of a call that another replica has made.
+    recent: VecDeque<(Duration, u64)>,
 }
 
 impl Directory {
@@ -142,7 +147,8 @@ impl Directory {
                 turns: None,
                 budget: Budget::new(CALLS_A_MINUTE),
                 backoff: Backoff::default(),
-                order: 0,
+                order: 1,
+                recent: VecDeque::new(),
             }),
         })
     }
@@ -163,7 +169,7 @@ impl Directory {
         }
         let now = self.clock.now();
         let mut known = self.known();
-        let order = known.next();
+        let order = known.next(now);
         known
             .apps
             .change_answered(slug, change, order, self.with(now));
@@ -197,6 +203,7 @@ impl Directory {
         let mut known = self.known();
         known.apps.unread_all();
         known.reader.next_at = Duration::ZERO;
+        known.reader.invalid_before = Some(self.clock.now().monotonic);
         self.wake(&mut known);
     }
 
@@ -320,15 +327,37 @@ impl Drop for Known<'_> {
 
 impl Contents {
     /// The place of the next call or event among all.
-    fn next(&mut self) -> u64 {
+    fn next(&mut self, now: Now) -> u64 {
         self.order += 1;
+        self.recent.push_back((now.monotonic, self.order));
+        let is_old = |(at, _): &(Duration, u64)| now.monotonic.saturating_sub(*at) > RECENT;
+        // One older than that stays, for what came between it and the next.
+        while self.recent.get(1).is_some_and(is_old) {
+            self.recent.pop_front();
+        }
         self.order
     }
 
     fn sent(&mut self, now: Now) -> CallSent {
         CallSent {
-            order: self.next(),
+            order: self.next(now),
             at: now,
+        }
+    }
+
+    /// What a call is taken for that another replica has sent so long ago: before any of ours that
+    /// may have been later.
+    fn sent_ago(&self, age: Duration, now: Now) -> CallSent {
+        let at = Now {
+            monotonic: now.monotonic.saturating_sub(age),
+            unix: now.unix.saturating_sub(age),
+        };
+        let before = self.recent.iter().rev();
+        let before = before.map(|(at, order)| (*at, *order));
+        let place = before.into_iter().find(|(then, _)| *then < at.monotonic);
+        CallSent {
+            order: place.map_or(1, |(_, order)| order),
+            at,
         }
     }
 }
@@ -340,6 +369,8 @@ fn fraction() -> f64 {
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
+/// Longer than a page that another replica has read is of use.
+const RECENT: Duration = Duration::from_secs(120);
 /// How many calls of the management API a gate makes in any minute. All gates and the customer's
 /// own calls share 1000.
 const CALLS_A_MINUTE: NonZeroUsize = NonZeroUsize::new(60).unwrap();

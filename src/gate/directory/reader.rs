@@ -40,6 +40,8 @@ pub(super) struct Reader {
     pub(super) opened: u64,
     /// When the next list is due.
     pub(super) next_at: Duration,
+    /// What was read before that is to be read again, whoever has read it.
+    pub(super) invalid_before: Option<Duration>,
     /// Apps to be looked up singly, between the lists.
     wanted: VecDeque<Arc<str>>,
 }
@@ -74,9 +76,11 @@ pub(super) enum Step {
 #[derive(Clone, Copy)]
 pub(super) struct AskedPage {
     reading: Reading,
-    limit: u32,
-    offset: u64,
+    pub(super) limit: u32,
+    pub(super) offset: u64,
     sent: CallSent,
+    /// What another replica has read before that is none.
+    since: Option<Duration>,
 }
 
 // === impl Directory ===
@@ -162,6 +166,7 @@ impl Directory {
                 limit,
                 offset,
                 sent: known.sent(now),
+                since: known.reader.invalid_before,
             }));
         }
         while let Some(slug) = known.reader.wanted.pop_front() {
@@ -198,9 +203,20 @@ impl Directory {
         reader.rest(now.monotonic, now);
     }
 
-    fn take_page(&self, asked: AskedPage, claim: u64, answer: Result<Page<ApiAuthApp>, NoAnswer>) {
+    /// Takes a page, which another replica has asked for so long ago, if one has.
+    fn take_page(
+        &self,
+        mut asked: AskedPage,
+        claim: u64,
+        answer: Result<Page<ApiAuthApp>, NoAnswer>,
+        age: Option<Duration>,
+    ) {
         let now = self.clock.now();
         let mut known = self.known();
+        if let Some(age) = age {
+            asked.sent = known.sent_ago(age, now);
+            known.budget.give_back();
+        }
         // A page that comes too late for its claim still says something of its apps.
         let is_next = known.reader.claim.is_held_by(claim);
         let page = match answer {
@@ -273,6 +289,17 @@ impl Directory {
     }
 }
 
+// === impl AskedPage ===
+
+impl AskedPage {
+    /// How old the page of another replica may be.
+    fn max_age(&self) -> Duration {
+        let sent = self.sent.at.monotonic;
+        let since = self.since.map(|since| sent.saturating_sub(since));
+        since.unwrap_or(Duration::MAX)
+    }
+}
+
 // === impl Reader ===
 
 impl Reader {
@@ -287,6 +314,7 @@ impl Reader {
             is_list_empty: false,
             opened: 0,
             next_at: Duration::ZERO,
+            invalid_before: None,
             wanted: VecDeque::new(),
         }
     }
@@ -412,12 +440,11 @@ impl Step {
     ) {
         match self {
             Self::Page(asked) => {
-                let list = client.api_keys().list_api_auth_apps();
-                let page = list.include_inactive(true).page(asked.limit, asked.offset);
-                let page = page.without_retries().within(deadline).send().await;
+                let max_age = asked.max_age();
+                let (page, age) = asked.send(&client, max_age, deadline).await;
                 let answer = page.map_err(NoAnswer::Failed);
                 if let Some(directory) = directory.upgrade() {
-                    directory.take_page(asked, claim, answer);
+                    directory.take_page(asked, claim, answer, age);
                 }
             }
             Self::App(asked) => asked.send().await,

@@ -47,7 +47,7 @@ impl Stage {
     fn new(unused_max: usize) -> Self {
         Self {
             apps: Apps::new(unused_max),
-            limiter: Limiter::new(&Limits::local()),
+            limiter: Limiter::new(&Limits::local(), None),
             seconds: 1_000,
             order: 0,
             reading: Reading { number: 1 },

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::counters::{ClockReading, CounterState, Level, NEVER, Receipt};
+use super::counters::shared::{Asking, Held, SharedState, Sharing, SubjectId};
+use super::counters::{ClockReading, CounterState, Level, LimitCounter, NEVER, Receipt, Shortage};
 use super::fields::{INLINE_RULES, RuleState, RuleStates, seconds_up};
 use super::limits::{Enforcement, Limits};
 use super::rule::{Mode, Rule, RuleKey, RuleSpec};
@@ -23,6 +24,8 @@ pub(crate) struct Limiter {
     fixed: Option<Vec<RuleSpec>>,
     subjects: Subjects,
     registry: Mutex<Registry>,
+    /// With whom all this is counted, if with anybody.
+    sharing: Option<Arc<Sharing>>,
 }
 
 /// Who counts the requests of an app's keys.
@@ -45,6 +48,10 @@ pub(crate) enum ChargeOutcome {
     Limited(Box<LimitRefusal>),
     /// A matching rule counts by address and there is none. Nothing was charged.
     MissingAddress,
+    /// A store has to be [asked](Limiter::ask) first. Nothing was charged.
+    Ask,
+    /// A store would have to be asked, and cannot. Nothing was charged.
+    Unavailable,
 }
 
 /// A request that one or more rules refuse. It has consumed nothing.
@@ -65,6 +72,8 @@ pub(super) struct MatchedRule<'a> {
     place: u32,
     rule: &'a Arc<Rule>,
     state: StateRef<'a>,
+    /// Of a request that has waited for a store: what the store calls the subject.
+    shared: Option<SubjectId>,
 }
 
 /// A rule that a request was charged by, and as whom. Keeps neither the rule nor its counters.
@@ -72,6 +81,8 @@ pub(super) struct ChargedRule {
     rule: Weak<Rule>,
     /// `None` for the rule's own counter.
     subject: Option<LimitSubject>,
+    /// What a store calls it.
+    shared: Option<SubjectId>,
 }
 
 enum StateRef<'a> {
@@ -87,7 +98,8 @@ pub(super) type MatchedRules<'a> = SmallVec<[MatchedRule<'a>; INLINE_RULES]>;
 // === impl Limiter ===
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, sharing: Option<Sharing>) -> Self {
+        let sharing = sharing.map(Arc::new);
         Self {
             limits: limits.clone(),
             fixed: limits
@@ -95,7 +107,8 @@ impl Limiter {
                 .as_deref()
                 .and_then(|rules| limits.specs(rules)),
             subjects: Subjects::new(limits.capacity),
-            registry: Mutex::new(Registry::new(limits.algorithm)),
+            registry: Mutex::new(Registry::new(limits.algorithm, sharing.clone())),
+            sharing,
         }
     }
 
@@ -105,11 +118,15 @@ impl Limiter {
         match (self.limits.enforcement, &self.fixed, scheme) {
             (Enforcement::Off, ..) => CountedBy::Nobody,
             (Enforcement::Gateway, ..) => CountedBy::Gateway,
-            (Enforcement::Local, Some(fixed), _) => CountedBy::FixedRules(fixed),
-            (Enforcement::Local, None, Some(scheme)) => CountedBy::Scheme(scheme),
+            (Enforcement::Local | Enforcement::Shared, Some(fixed), _) => {
+                CountedBy::FixedRules(fixed)
+            }
+            (Enforcement::Local | Enforcement::Shared, None, Some(scheme)) => {
+                CountedBy::Scheme(scheme)
+            }
             // The gateway would refuse.
-            (Enforcement::Local, None, None) if self.limits.shadow => CountedBy::Nobody,
-            (Enforcement::Local, None, None) => CountedBy::Gateway,
+            (_, None, None) if self.limits.shadow => CountedBy::Nobody,
+            (_, None, None) => CountedBy::Gateway,
         }
     }
 
@@ -143,12 +160,14 @@ impl Limiter {
     }
 
     /// Charges every rule that matches what the request costs, or none of them anything. A request
-    /// that costs nothing passes where one that costs a unit would.
+    /// that costs nothing passes where one that costs a unit would. `held` is what it has waited for,
+    /// if it has.
     pub(crate) fn admit(
         &self,
         rules: &RuleSet,
         caller: &Caller<'_>,
         cost: u32,
+        held: Option<&mut Held>,
         now: Now,
     ) -> ChargeOutcome {
         let mut matching = rules.matching(caller.resource);
@@ -156,18 +175,16 @@ impl Limiter {
             return ChargeOutcome::Charged(RuleStates::default());
         };
         let now = ClockReading::from(now);
-        let resource = self.fingerprint(caller);
         match matching.next() {
-            None if first.1.departed.is_empty() && cost > 0 => {
-                if let Some(outcome) = self.charge_alone(rules, first, caller, resource, cost, now)
-                {
+            None if first.1.departed.is_empty() && cost > 0 && held.is_none() => {
+                if let Some(outcome) = self.charge_alone(rules, first, caller, cost, now) {
                     return outcome;
                 }
-                self.look_and_charge(rules, &[first], caller, resource, cost, now)
+                self.look_and_charge(rules, &[first], caller, cost, None, now)
             }
             second => {
                 let all: Matching<'_> = [first].into_iter().chain(second).chain(matching).collect();
-                self.look_and_charge(rules, &all, caller, resource, cost, now)
+                self.look_and_charge(rules, &all, caller, cost, held, now)
             }
         }
     }
@@ -187,27 +204,38 @@ impl Limiter {
         rules: &RuleSet,
         (place, RuleEntry { rule, .. }): (u32, &RuleEntry),
         caller: &Caller<'_>,
-        resource: u64,
         cost: u32,
         now: ClockReading,
     ) -> Option<ChargeOutcome> {
         if rule.lacks_address(caller) {
             return Some(ChargeOutcome::MissingAddress);
         }
-        let subject = rule.subject(caller, resource);
-        let charged = match &subject {
-            None => rule.counter.charge(&rule.shared, now, cost),
-            Some(subject) => self
-                .subjects
-                .with_own(subject, |state| rule.counter.charge(state, now, cost))?,
+        let subject = rule.subject(caller, self.fingerprint(caller));
+        let charge = |state: &CounterState| {
+            let charged = rule.counter.charge(state, now, cost, true);
+            // A request that waits asks for itself.
+            let behind = match charged {
+                Err(Shortage::Ask) => None,
+                _ => behind(rule, state, now),
+            };
+            (charged, behind)
         };
+        let (charged, behind) = match &subject {
+            None => charge(&rule.shared),
+            Some(subject) => self.subjects.with_own(subject, |state| charge(state))?,
+        };
+        if let Some(state) = behind {
+            self.ask_behind(rule, &state, caller, now);
+        }
         Some(match charged {
             Ok((level, _)) => {
                 let mut states = RuleStates::default();
                 states.add(RuleState::new(place, level, rule.counter.period(now)));
                 ChargeOutcome::Charged(states)
             }
-            Err(wait) => {
+            Err(Shortage::Ask) => ChargeOutcome::Ask,
+            Err(Shortage::Unavailable) => ChargeOutcome::Unavailable,
+            Err(Shortage::Wait(wait)) => {
                 let level = || {
                     let own = subject.and_then(|subject| self.subjects.known(&subject));
                     let state = own.as_deref().unwrap_or(&rule.shared);
@@ -229,8 +257,8 @@ impl Limiter {
         rules: &RuleSet,
         matching: &[(u32, &RuleEntry)],
         caller: &Caller<'_>,
-        resource: u64,
         cost: u32,
+        held: Option<&mut Held>,
         now: ClockReading,
     ) -> ChargeOutcome {
         if matching
@@ -239,16 +267,64 @@ impl Limiter {
         {
             return ChargeOutcome::MissingAddress;
         }
-        let matched = self.find_states(matching, caller, resource, now);
-        let needed = cost.max(1);
-        for (index, rule) in matched.iter().enumerate() {
-            if let Err(wait) = rule.look(now, needed) {
-                return refuse(rules, &matched, (index, wait), needed, now);
+        let resource = self.fingerprint(caller);
+        let matched = self.find_states(matching, caller, resource, held.is_some(), now);
+        let outcome = look_and_charge(rules, &matched, cost, held, now);
+        // A request that waits asks for itself.
+        if self.sharing.is_some() && !matches!(outcome, ChargeOutcome::Ask) {
+            for MatchedRule { rule, state, .. } in &matched {
+                if let Some(state) = behind(rule, state, now) {
+                    self.ask_behind(rule, &state, caller, now);
+                }
             }
         }
-        match cost {
-            0 => ChargeOutcome::Charged(levels(&matched, now)),
-            _ => charge_all(rules, &matched, cost, now),
+        outcome
+    }
+
+    /// Asks the store for what such a request lacks. It has waited before where something is `held`.
+    pub(crate) fn ask(
+        &self,
+        rules: &RuleSet,
+        caller: &Caller<'_>,
+        cost: u32,
+        held: Option<Held>,
+        now: Now,
+    ) -> Asking {
+        let now = ClockReading::from(now);
+        let matching: Matching<'_> = rules.matching(caller.resource).collect();
+        let matched = self.find_states(&matching, caller, self.fingerprint(caller), true, now);
+        let needed = cost.max(1);
+        let missing = matched
+            .iter()
+            .filter(|rule| rule.look(now, needed, held.as_ref()) == Err(Shortage::Ask));
+        let missing: SmallVec<[_; INLINE_RULES]> = missing.collect();
+        let deadline = match &self.sharing {
+            Some(sharing) => sharing.store.deadline(),
+            None => Duration::ZERO,
+        };
+        let mut asking = Asking::new(held, deadline);
+        for rule in missing {
+            if let (Some((counter, state)), Some(subject)) =
+                (rule.rule.counter.shared_with(&rule.state), rule.shared)
+            {
+                asking.add(counter, state, subject, needed, now);
+            }
+        }
+        asking
+    }
+
+    /// Asks the store for more, or how it is, for nobody in particular.
+    #[cold]
+    fn ask_behind(
+        &self,
+        rule: &Rule,
+        state: &Arc<SharedState>,
+        caller: &Caller<'_>,
+        now: ClockReading,
+    ) {
+        let subject = rule.shared_subject(caller, self.limits.per_resource);
+        if let (LimitCounter::Shared(counter), Some(subject)) = (&rule.counter, subject) {
+            counter.ask_behind(state, subject, now);
         }
     }
 
@@ -261,23 +337,36 @@ impl Limiter {
     ) -> Vec<ChargedRule> {
         let matching: Matching<'_> = rules.matching(caller.resource).collect();
         let resource = self.fingerprint(caller);
-        let matched = self.find_states(&matching, caller, resource, now.into());
-        let charged = matched.iter().map(|MatchedRule { rule, .. }| ChargedRule {
-            rule: Arc::downgrade(rule),
-            subject: rule.subject(caller, resource),
-        });
+        let matched = self.find_states(&matching, caller, resource, true, now.into());
+        let charged = matched
+            .iter()
+            .map(|MatchedRule { rule, shared, .. }| ChargedRule {
+                rule: Arc::downgrade(rule),
+                subject: rule.subject(caller, resource),
+                shared: *shared,
+            });
         charged.collect()
     }
 
     /// Charges rules that have charged a request before, whether so much is left or not.
     pub(super) fn book_debt(&self, charged: &[ChargedRule], units: u32, now: Now) {
         let now = ClockReading::from(now);
-        for ChargedRule { rule, subject } in charged {
+        for ChargedRule {
+            rule,
+            subject,
+            shared,
+        } in charged
+        {
             // Where it is gone, so is all that it has counted.
             let Some(rule) = rule.upgrade() else { continue };
-            let own = subject.and_then(|subject| self.subjects.state(&subject, &rule.shared, now));
+            let own = subject.and_then(|subject| self.state(&rule, &subject, now));
             let state = own.as_deref().unwrap_or(&rule.shared);
-            rule.counter.book_debt(state, now, units);
+            match (rule.counter.shared_with(state), *shared) {
+                (Some((counter, state)), Some(subject)) => {
+                    counter.book_debt(state, subject, units, now);
+                }
+                _ => rule.counter.book_debt(state, now, units),
+            }
         }
     }
 
@@ -286,24 +375,51 @@ impl Limiter {
         self.subjects.len()
     }
 
+    /// What to count this subject in. One that finds no room has a state for this request alone where
+    /// a store counts: the store knows what was counted of it, and of no other.
+    fn state(
+        &self,
+        rule: &Rule,
+        subject: &LimitSubject,
+        now: ClockReading,
+    ) -> Option<Arc<CounterState>> {
+        let state = self.subjects.state(subject, &rule.shared, now);
+        match rule.counter {
+            LimitCounter::Shared(_) if self.subjects.with_own(subject, |_| ()).is_none() => {
+                Some(Arc::new(rule.counter.unused()))
+            }
+            _ => state,
+        }
+    }
+
     /// What was counted for the caller, by every rule that matches and by those in whose place it is.
     fn find_states<'a>(
         &self,
         matching: &[(u32, &'a RuleEntry)],
         caller: &Caller<'_>,
         resource: u64,
+        named: bool,
         now: ClockReading,
     ) -> MatchedRules<'a> {
+        let per_resource = self.limits.per_resource;
         let find = |place, rule: &'a Arc<Rule>| {
             let shared = StateRef::Shared(&rule.shared);
             let state = match rule.subject(caller, resource) {
                 None => shared,
                 Some(subject) => self
-                    .subjects
-                    .state(&subject, &rule.shared, now)
+                    .state(rule, &subject, now)
                     .map_or(shared, StateRef::Own),
             };
-            MatchedRule { place, rule, state }
+            let shared = match named {
+                true => rule.shared_subject(caller, per_resource),
+                false => None,
+            };
+            MatchedRule {
+                place,
+                rule,
+                state,
+                shared,
+            }
         };
         let mut matched = MatchedRules::new();
         for (place, entry) in matching {
@@ -331,7 +447,7 @@ impl Limiter {
         now: ClockReading,
     ) -> MatchedRules<'a> {
         let matching: Matching<'_> = rules.matching(caller.resource).collect();
-        self.find_states(&matching, caller, self.fingerprint(caller), now)
+        self.find_states(&matching, caller, self.fingerprint(caller), false, now)
     }
 
     /// How many rules are remembered.
@@ -358,26 +474,65 @@ fn levels(matched: &[MatchedRule<'_>], now: ClockReading) -> RuleStates {
     states
 }
 
+/// What stands in a store's place is looked at before any store is asked.
+fn look_and_charge(
+    rules: &RuleSet,
+    matched: &[MatchedRule<'_>],
+    cost: u32,
+    held: Option<&mut Held>,
+    now: ClockReading,
+) -> ChargeOutcome {
+    let needed = cost.max(1);
+    let mut missing = None;
+    for (index, rule) in matched.iter().enumerate() {
+        match (rule.look(now, needed, held.as_deref()), &missing) {
+            (Ok(()), _) => {}
+            (Err(Shortage::Wait(wait)), _) => {
+                return refuse(rules, matched, (index, wait), needed, now);
+            }
+            (Err(Shortage::Unavailable), _) => missing = Some(ChargeOutcome::Unavailable),
+            (Err(Shortage::Ask), None) => missing = Some(ChargeOutcome::Ask),
+            (Err(Shortage::Ask), Some(_)) => {}
+        }
+    }
+    match (missing, cost) {
+        (Some(missing), _) => missing,
+        (None, 0) => ChargeOutcome::Charged(levels(matched, now)),
+        (None, _) => charge_all(rules, matched, cost, held, now),
+    }
+}
+
+/// The state of a rule for which a store should be asked behind the request.
+fn behind(rule: &Rule, state: &CounterState, now: ClockReading) -> Option<Arc<SharedState>> {
+    let (counter, state) = rule.counter.shared_with(state)?;
+    counter.asks_behind(state, now).then(|| Arc::clone(state))
+}
+
 /// Charges all of them, or gives back what the first of them were charged. `cost` is not 0.
 pub(super) fn charge_all(
     rules: &RuleSet,
     matched: &[MatchedRule<'_>],
     cost: u32,
+    mut held: Option<&mut Held>,
     now: ClockReading,
 ) -> ChargeOutcome {
     let mut states = RuleStates::default();
     let mut receipts = SmallVec::<[Receipt; INLINE_RULES]>::new();
     for (index, rule) in matched.iter().enumerate() {
-        match rule.rule.counter.charge(&rule.state, now, cost) {
+        match rule.charge(now, cost, held.as_deref_mut()) {
             Ok((level, receipt)) => {
                 states.add(rule.rule_state(level, now));
                 receipts.push(receipt);
             }
-            Err(wait) => {
+            Err(shortage) => {
                 for (earlier, receipt) in matched.iter().zip(receipts) {
                     earlier.rule.counter.refund(&earlier.state, receipt, cost);
                 }
-                return refuse(rules, matched, (index, wait), cost, now);
+                return match shortage {
+                    Shortage::Wait(wait) => refuse(rules, matched, (index, wait), cost, now),
+                    Shortage::Ask => ChargeOutcome::Ask,
+                    Shortage::Unavailable => ChargeOutcome::Unavailable,
+                };
             }
         }
     }
@@ -398,7 +553,10 @@ fn refuse(
         let wait = if index == decided_by {
             Some(wait)
         } else {
-            rule.look(now, cost).err()
+            match rule.look(now, cost, None) {
+                Err(Shortage::Wait(wait)) => Some(wait),
+                _ => None,
+            }
         };
         let level = match wait {
             None => rule.level(now),
@@ -457,8 +615,35 @@ impl LimitRefusal {
 // === impl MatchedRule ===
 
 impl MatchedRule<'_> {
-    pub(super) fn look(&self, now: ClockReading, cost: u32) -> Result<(), Duration> {
-        self.rule.counter.look(&self.state, now, cost)
+    /// Whether a request of this cost would pass, with what it holds if it has waited.
+    pub(super) fn look(
+        &self,
+        now: ClockReading,
+        cost: u32,
+        held: Option<&Held>,
+    ) -> Result<(), Shortage> {
+        if let (Some(held), Some(subject)) = (held, self.shared)
+            && let Some(said) = held.says(subject, cost, now.monotonic)
+        {
+            return said.map_err(Shortage::Wait);
+        }
+        let waits = held.is_none_or(Held::may_wait);
+        self.rule.counter.look(&self.state, now, cost, waits)
+    }
+
+    fn charge(
+        &self,
+        now: ClockReading,
+        cost: u32,
+        held: Option<&mut Held>,
+    ) -> Result<(Level, Receipt), Shortage> {
+        let waits = held.as_deref().is_none_or(Held::may_wait);
+        if let (Some(held), Some(subject)) = (held, self.shared)
+            && let Some(lease) = held.spend(subject, cost, now.monotonic)
+        {
+            return Ok((self.level(now), Receipt::Of(lease)));
+        }
+        self.rule.counter.charge(&self.state, now, cost, waits)
     }
 
     fn level(&self, now: ClockReading) -> Level {

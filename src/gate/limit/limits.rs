@@ -54,7 +54,8 @@ pub struct Limits {
     pub(super) enforcement: Enforcement,
     pub(super) capacity: usize,
     pub(super) algorithm: Algorithm,
-    replicas: NonZeroU32,
+    pub(super) replicas: Option<NonZeroU32>,
+    pub(super) when_away: WhenAway,
     pub(super) rules: Option<Arc<[RateLimitRule]>>,
     pub(crate) shadow: bool,
     pub(super) per_resource: bool,
@@ -64,8 +65,28 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Enforcement {
     Local,
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "only a store can share")
+    )]
+    Shared,
     Gateway,
     Off,
+}
+
+/// What becomes of requests while the store that counts for all replicas is away: where it failed so
+/// often that nobody waits for it. For `Limits::shared`, with the feature `redis`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenAway {
+    /// Each replica applies its share of every limit: the limit divided by the most replicas seen alive
+    /// in the last two minutes, rounded down. Where that is less than 1, requests are answered 503.
+    #[default]
+    Share,
+    /// Requests that a rule is for are answered 503.
+    Refuse,
+    /// They pass. What passed is counted, and told to the store when it is back.
+    Admit,
 }
 
 /// How requests are counted in a rolling window.
@@ -172,11 +193,55 @@ impl Limits {
             enforcement: Enforcement::Local,
             capacity: DEFAULT_CAPACITY,
             algorithm: Algorithm::default(),
-            replicas: NonZeroU32::MIN,
+            replicas: None,
+            when_away: WhenAway::default(),
             rules: None,
             shadow: false,
             per_resource: false,
         }
+    }
+
+    /// All replicas count together, in the store that the layer's builder is
+    /// [given](crate::WachtAuthLayerBuilder::store): a limit holds for all of them, however requests
+    /// are spread.
+    ///
+    /// A replica asks the store for units of a limit, for one key or address at a time, and spends
+    /// them from memory. On a key that is used much, a request costs what it does under
+    /// [`local`](Self::local), and the store sees some tens of calls a second. The first request of a
+    /// key waits for one round trip, no request waits longer than the store's
+    /// [deadline](crate::store::RedisStoreBuilder::deadline).
+    ///
+    /// Over all replicas, [`SlidingWindow`](Algorithm::SlidingWindow) and calendar units never admit
+    /// more than the limit in any window, [`Gcra`](Algorithm::Gcra) never more than twice the limit
+    /// less one. Steady demand above the limit gets at least 95 % of it for windows of 10 s and more,
+    /// and at least 90 % for shorter ones. Windows under 1 s are not worth a round trip: there each
+    /// replica has its share, as while the store is [away](Self::when_away).
+    ///
+    /// All replicas need the same management key, the same store and the same
+    /// [algorithm](Self::algorithm): what is counted is named by a hash with the management key, so
+    /// that nobody who reads the store learns of keys and addresses. After a new management key
+    /// all limits start with nothing used.
+    ///
+    /// What a [`Charge`](crate::Charge) books is booked in the store. Replicas that hold units at that
+    /// moment may spend those first, within a quarter of a second.
+    #[cfg(feature = "redis")]
+    pub fn shared() -> Self {
+        Self {
+            enforcement: Enforcement::Shared,
+            ..Self::local()
+        }
+    }
+
+    /// What becomes of requests while the store is away. Default: [`WhenAway::Share`]. Only for
+    /// [`shared`](Self::shared).
+    ///
+    /// What the store has refused stays refused for as long as it said. A share counts all that this
+    /// replica has spent in the last window, before the store went away, too, so at most twice the
+    /// limit is admitted in any window around the change.
+    #[cfg(feature = "redis")]
+    pub fn when_away(mut self, when_away: WhenAway) -> Self {
+        self.when_away = when_away;
+        self
     }
 
     /// The gateway counts: every request is a check of its own, and nothing is answered from the
@@ -254,6 +319,8 @@ impl Limits {
     }
 
     /// This process is one of `count`, and each applies an equal share of every limit. Default: 1.
+    /// Where replicas [count together](Self::shared) it is what to go by as long as the store has not
+    /// said how many there are.
     ///
     /// A share is the limit divided by `count`, rounded down, so all shares together are never
     /// more than the limit. It is what the header fields and the names of rules show. Requests
@@ -291,7 +358,7 @@ impl Limits {
     /// # Ok(()) }
     /// ```
     pub fn replicas(mut self, count: NonZeroU32) -> Self {
-        self.replicas = count;
+        self.replicas = Some(count);
         self
     }
 
@@ -472,6 +539,12 @@ impl Limits {
         self
     }
 
+    /// Whether a store counts for all replicas.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.enforcement == Enforcement::Shared
+    }
+
     /// Whether every request is its own check at the gateway.
     pub(crate) fn is_gateway(&self) -> bool {
         self.enforcement == Enforcement::Gateway
@@ -479,14 +552,14 @@ impl Limits {
 
     /// Why these limits cannot be applied, in whatever order their options were given.
     pub(crate) fn problem(&self) -> Option<String> {
-        if self.enforcement != Enforcement::Local {
+        if !matches!(self.enforcement, Enforcement::Local | Enforcement::Shared) {
             return None;
         }
         let rules = self.rules.as_deref().unwrap_or_default();
         rules.iter().find_map(|rule| {
             let why = match RuleSpec::mirror(rule) {
                 None => "cannot be counted",
-                Some(spec) => match spec.share(self.replicas) {
+                Some(spec) => match self.share(spec) {
                     None => "is smaller than the number of replicas",
                     Some(_) => return None,
                 },
@@ -502,7 +575,7 @@ impl Limits {
     /// cannot be counted here. Without any, the gateway's default of 1000 requests a minute per
     /// app applies.
     pub(crate) fn specs(&self, rules: &[RateLimitRule]) -> Option<Vec<RuleSpec>> {
-        let share = |spec: RuleSpec| spec.share(self.replicas);
+        let share = |spec: RuleSpec| self.share(spec);
         if rules.is_empty() {
             return share(RuleSpec::default()).map(|default| vec![default]);
         }
@@ -510,6 +583,16 @@ impl Limits {
             .iter()
             .map(|rule| RuleSpec::mirror(rule).and_then(share));
         mirrored.collect()
+    }
+}
+
+impl Limits {
+    /// Of a rule, what this process counts: its share, or all of it where the replicas count together.
+    fn share(&self, spec: RuleSpec) -> Option<RuleSpec> {
+        match (self.enforcement, self.replicas) {
+            (Enforcement::Shared, _) | (_, None) => Some(spec),
+            (_, Some(replicas)) => spec.share(replicas),
+        }
     }
 }
 

@@ -13,13 +13,13 @@
 //!    request came first, those before it are refunded.
 //! 5. [`charge`]: what is charged to a request after it has passed.
 //! 6. [`subjects`]: the states of keys and addresses, as many as fit.
-//! 7. [`counters`]: how one state is looked at and charged.
+//! 7. [`counters`]: how one state is looked at and charged, and what is asked of a store.
 //! 8. [`fields`]: what is left, as header fields.
 //! 9. [`lookups`]: look-ups of unknown keys, which are limited per address.
 
 mod admit;
 mod charge;
-mod counters;
+pub(crate) mod counters;
 mod fields;
 mod limits;
 mod lookups;
@@ -34,9 +34,10 @@ mod tests;
 
 pub(crate) use self::admit::{ChargeOutcome, CountedBy, LimitRefusal, Limiter};
 pub use self::charge::Charge;
+pub(crate) use self::counters::shared::{Asking, Held};
 pub(crate) use self::fields::RateLimitFields;
 pub use self::fields::RateLimitHeaders;
-pub use self::limits::{Algorithm, Limits};
+pub use self::limits::{Algorithm, Limits, WhenAway};
 pub use self::lookups::UnknownKeyLimit;
 pub(crate) use self::lookups::{FailedLookups, LookupSource};
 pub(crate) use self::rule::{Mode, RuleSpec};

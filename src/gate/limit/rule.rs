@@ -1,11 +1,14 @@
 //! One limit of a scheme: in the gate's own terms, and with its counters.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counters::shared::SubjectId;
 use super::counters::{CalendarUnit, ClockReading, CounterState, LimitCounter, Moment, Window};
-use super::subjects::{Caller, LimitSubject};
+use super::limits::Algorithm;
+use super::subjects::{Caller, KeySubject, LimitSubject};
 use crate::gate::request::resource::normal_form;
 use crate::models::{RateLimitMode, RateLimitRule, RateLimitUnit};
 
@@ -174,6 +177,52 @@ impl Rule {
         })
     }
 
+    /// Whom the caller is counted as by all replicas, where a store counts.
+    pub(super) fn shared_subject(
+        &self,
+        caller: &Caller<'_>,
+        per_resource: bool,
+    ) -> Option<SubjectId> {
+        let LimitCounter::Shared(counter) = &self.counter else {
+            return None;
+        };
+        let (key, address, resource) = match self.key.mode {
+            Mode::App => (None, None, None),
+            Mode::Key => (Some(caller.key), None, Some(caller.resource)),
+            Mode::KeyAndIp => (Some(caller.key), caller.address, Some(caller.resource)),
+            Mode::AppAndIp | Mode::Ip => (None, caller.address, None),
+        };
+        // Each part of a length of its own kind but the last, so no two callers are alike.
+        let mut text = Vec::with_capacity(96);
+        match key {
+            None => {}
+            Some(KeySubject::ApiKey(id)) => {
+                text.push(b'k');
+                text.extend(id.to_be_bytes());
+            }
+            Some(KeySubject::Token(digest)) => {
+                text.push(b't');
+                text.extend(digest.0);
+            }
+        }
+        match address {
+            None => {}
+            Some(IpAddr::V4(address)) => {
+                text.push(b'4');
+                text.extend(address.octets());
+            }
+            Some(IpAddr::V6(address)) => {
+                text.push(b'6');
+                text.extend(address.octets());
+            }
+        }
+        if let Some(resource) = resource.filter(|_| per_resource) {
+            text.push(b'r');
+            text.extend(resource.as_bytes());
+        }
+        Some(counter.subject(&text))
+    }
+
     /// Whether all that a rule unused since `since` has counted is certainly forgotten.
     pub(super) fn is_idle(&self, since: Moment, now: ClockReading) -> bool {
         match self.key.mode {
@@ -207,6 +256,40 @@ impl RuleKey {
             max_requests: spec.max_requests,
             endpoints,
         }
+    }
+
+    /// The rule in bytes, the same in all replicas, and of no other rule.
+    pub(super) fn to_bytes(&self, algorithm: Algorithm) -> Vec<u8> {
+        let mut text = Vec::with_capacity(64);
+        text.extend(self.deployment.to_be_bytes());
+        let mut word = |word: &str| {
+            text.extend((word.len() as u64).to_be_bytes());
+            text.extend(word.as_bytes());
+        };
+        word(self.app.as_deref().unwrap_or(""));
+        word(self.mode.as_str());
+        match self.window {
+            Window::Rolling(length) => {
+                word(match algorithm {
+                    Algorithm::Gcra => "gcra",
+                    Algorithm::SlidingWindow => "sliding",
+                });
+                word(&length.as_nanos().to_string());
+            }
+            Window::Calendar(CalendarUnit::Day) => word("day"),
+            Window::Calendar(CalendarUnit::Month) => word("month"),
+        }
+        word(&self.max_requests.to_string());
+        match &self.endpoints {
+            None => word("*"),
+            Some(endpoints) => {
+                for endpoint in endpoints {
+                    word("only");
+                    word(endpoint);
+                }
+            }
+        }
+        text
     }
 
     pub(super) fn matches(&self, resource: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::counters::shared::{Counting, SharedCounter, Sharing};
 use super::counters::{Calendars, ClockReading, LimitCounter, Moment, Window};
 use super::fields::{Labels, RateLimitFields, RateLimitHeaders, RuleStates};
 use super::limits::Algorithm;
@@ -38,6 +39,8 @@ pub(super) struct DepartedRule {
 pub(super) struct Registry {
     rules: HashMap<RuleKey, RegisteredRule>,
     algorithm: Algorithm,
+    /// With whom they are counted, if with anybody.
+    sharing: Option<Arc<Sharing>>,
     calendars: Calendars,
     next_number: u64,
     /// The size at which to look for rules that can go.
@@ -133,10 +136,11 @@ impl RuleEntry {
 // === impl Registry ===
 
 impl Registry {
-    pub(super) fn new(algorithm: Algorithm) -> Self {
+    pub(super) fn new(algorithm: Algorithm, sharing: Option<Arc<Sharing>>) -> Self {
         Self {
             rules: HashMap::new(),
             algorithm,
+            sharing,
             calendars: Calendars::default(),
             next_number: 0,
             prune_at: SMALL_REGISTRY,
@@ -149,7 +153,7 @@ impl Registry {
             known.unused_since = None;
             return Arc::clone(&known.rule);
         }
-        let counter = self.counter(key.max_requests, key.window);
+        let counter = self.counter(&key);
         let rule = Arc::new(Rule {
             number: self.next_number,
             key: key.clone(),
@@ -165,7 +169,23 @@ impl Registry {
         rule
     }
 
-    fn counter(&self, max_requests: u32, window: Window) -> LimitCounter {
+    fn counter(&self, key: &RuleKey) -> LimitCounter {
+        let RuleKey {
+            max_requests,
+            window,
+            ..
+        } = *key;
+        if let Some(sharing) = &self.sharing {
+            let rolling = match self.algorithm {
+                Algorithm::Gcra => Counting::Gcra,
+                Algorithm::SlidingWindow => Counting::Sliding,
+            };
+            let name = key.to_bytes(self.algorithm);
+            let calendars = &self.calendars;
+            let shared =
+                SharedCounter::new(sharing, &name, max_requests, window, rolling, calendars);
+            return LimitCounter::Shared(Arc::new(shared));
+        }
         match (window, self.algorithm) {
             (Window::Calendar(unit), _) => {
                 LimitCounter::calendar(max_requests, unit, &self.calendars)

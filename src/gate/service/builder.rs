@@ -15,6 +15,8 @@ use crate::gate::request::client_ip::ClientIp;
 use crate::gate::service::layer::WachtAuthLayer;
 use crate::gate::state::{Settings, State};
 use crate::gate::verdict::CachePolicy;
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 
 /// Makes a [`WachtAuthLayer`] whose shared state is not the default one: with another cache, other
 /// limits, addresses from behind a proxy, a clock for tests.
@@ -33,7 +35,7 @@ use crate::gate::verdict::CachePolicy;
 /// | – [`negative_ttl`](CachePolicy::negative_ttl): a key the gateway does not know | 10 s |
 /// | – [`capacity_bytes`](CachePolicy::capacity_bytes) | 64 MiB |
 /// | [`watch`](Self::watch): a [`Watch`] for what ends elsewhere | off |
-/// | [`limits`](Self::limits): who counts | [`Limits::local`]; also [`gateway`](Limits::gateway), [`off`](Limits::off) |
+/// | [`limits`](Self::limits): who counts | [`Limits::local`]; also [`gateway`](Limits::gateway), [`off`](Limits::off), and `shared` with the feature `redis` |
 /// | – [`algorithm`](Limits::algorithm): how rolling windows are counted | [`Gcra`](crate::Algorithm::Gcra) |
 /// | – [`replicas`](Limits::replicas): processes that share each limit | 1 |
 /// | – [`rules`](Limits::rules): fixed rules for every app | the app's own scheme |
@@ -47,6 +49,7 @@ use crate::gate::verdict::CachePolicy;
 /// | [`deadline`](Self::deadline): for all that one request waits for | 2 s |
 /// | [`known_keys_in_flight`](Self::known_keys_in_flight): checks at the same time, refreshes apart | 512 |
 /// | [`unknown_keys_in_flight`](Self::unknown_keys_in_flight): the same for keys never seen good | 128 |
+/// | `store`, with the feature `redis`: what other replicas are told of | none |
 /// | [`clock`](Self::clock): for tests | the system's |
 ///
 /// ```
@@ -201,6 +204,17 @@ impl WachtAuthLayerBuilder {
         self
     }
 
+    /// Shares with other replicas through this store: what is revoked and invalidated in one is
+    /// known in all. Default: none.
+    ///
+    /// The store also becomes that of the client and of its clones, whose calls are told to the
+    /// other replicas from then on.
+    #[cfg(feature = "redis")]
+    pub fn store(mut self, store: RedisStore) -> Self {
+        self.settings.store = Some(store);
+        self
+    }
+
     /// The layer, with a state of its own. Nothing is spawned and nothing is asked yet.
     ///
     /// ```
@@ -226,10 +240,19 @@ impl WachtAuthLayerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) where no request could ever be judged: the client cannot be used, or fixed
-    /// rules cannot be applied, alone or by so many replicas.
+    /// [`Error::Config`](crate::Error::Config) where no request could ever be judged: the client cannot be used, fixed
+    /// rules cannot be applied, alone or by so many replicas, or limits are to be shared without a store.
     pub fn build(self) -> Result<WachtAuthLayer> {
         self.settings.client.transport()?;
+        #[cfg(feature = "redis")]
+        if let Some(store) = &self.settings.store {
+            store.join(&self.settings.client)?;
+        }
+        #[cfg(feature = "redis")]
+        if self.settings.limits.is_shared() && self.settings.store.is_none() {
+            let problem = "shared limits need a store: `.store(RedisStore::connect(..)?)`";
+            return Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into());
+        }
         match self.settings.limits.problem() {
             Some(problem) => Err(ConfigError::new(ConfigErrorKind::RateLimits, problem).into()),
             None => Ok(self.build_unchecked()),

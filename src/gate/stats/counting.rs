@@ -104,6 +104,7 @@ impl Metrics {
             invalid_keys: self.invalid_keys(),
             verdicts: self.verdicts(),
             watch: levels.watch,
+            store: levels.store,
         }
     }
 

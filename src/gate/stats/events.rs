@@ -1,5 +1,6 @@
 //! What there is to count, and the levels that go with it.
 
+use crate::client::StoreStats;
 use crate::gate::limit::Mode;
 use crate::gate::stats::figures::WatchStats;
 
@@ -52,6 +53,7 @@ pub(crate) struct Levels {
     pub(crate) limiter_subjects: usize,
     pub(crate) is_breaker_open: bool,
     pub(crate) watch: Option<WatchStats>,
+    pub(crate) store: Option<StoreStats>,
 }
 
 // === impl GatewayResult ===

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::client::StoreStats;
 use crate::gate::refusal::RejectionKind;
 
 /// What a gate holds and what it has done so far, from
@@ -78,6 +79,8 @@ pub struct AuthStats {
     pub verdicts: VerdictStats,
     /// What the [`Watch`](crate::Watch) does; `None` where there is none.
     pub watch: Option<WatchStats>,
+    /// What is shared with other replicas, if the client has a store.
+    pub store: Option<StoreStats>,
 }
 
 /// What a [`Watch`](crate::Watch) has done, and how soon it sees now what ends elsewhere.

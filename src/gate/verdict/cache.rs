@@ -13,7 +13,7 @@ use foldhash::quality::RandomState;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 
-use crate::clock::Now;
+use crate::clock::{Now, nanoseconds};
 use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::verdict::hot_cache::{HotCache, one_in};
 use crate::gate::verdict::identity::PrincipalKind;
@@ -66,6 +66,8 @@ pub(crate) struct VerdictCache {
     /// Where lists of keys are read.
     index: Option<Arc<KeyIndex>>,
     evictions: Arc<Evictions>,
+    /// Monotonic nanoseconds: what was asked before that is verified again.
+    again: AtomicCount,
 }
 
 /// How many keys had to make room for others.
@@ -138,6 +140,7 @@ impl VerdictCache {
             open_checks: OpenChecks::default(),
             index,
             evictions,
+            again: AtomicCount::new(0),
         }
     }
 
@@ -237,6 +240,9 @@ impl VerdictCache {
             return false;
         }
         let mut is_first = false;
+        if nanoseconds(check.sent().at.monotonic) < self.again.load(Ordering::Relaxed) {
+            verdict.verify_again(now.monotonic);
+        }
         if self.policy.capacity_bytes > 0 {
             // A list may have been taken since the check was answered.
             let less = self.with_less(verdict);
@@ -324,6 +330,20 @@ impl VerdictCache {
             until: now.monotonic.saturating_add(ttl),
         };
         self.negative.insert(check.key, negative);
+    }
+
+    /// Something that speaks against any of them may have been missed: every key is checked again
+    /// at its next request, and used meanwhile. They come due one after the other, within the time
+    /// in which a verdict is used while it is refreshed.
+    #[cfg(any(feature = "redis", test))]
+    pub(crate) fn verify_all_again(&self, now: Now) {
+        self.again
+            .fetch_max(nanoseconds(now.monotonic), Ordering::SeqCst);
+        for (key, verdict) in self.positive.iter() {
+            let share = key.digest.place() as f64 / u64::MAX as f64;
+            let later = self.policy.stale_while_revalidate.mul_f64(share);
+            verdict.verify_again(now.monotonic.saturating_add(later));
+        }
     }
 
     // === What it holds ===

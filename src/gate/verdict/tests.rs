@@ -247,3 +247,40 @@ fn a_revocation_is_remembered_for_as_long_as_a_yes_that_it_contradicts_may_be_ab
     let endless = CachePolicy::default().fresh_for(Duration::MAX);
     assert_eq!(endless.revocation_lifetime(seconds(2)), Duration::MAX);
 }
+
+#[test]
+fn when_something_may_have_been_missed_every_verdict_is_due_within_the_time_for_refreshes() {
+    let policy = CachePolicy::default().fresh_for(Duration::from_secs(300));
+    let cache = VerdictCache::new(policy.clone(), DEADLINE, waiting(), None);
+    let keys: Vec<_> = (0..100)
+        .map(|number| key_of(&format!("key {number}")))
+        .collect();
+    let verdicts: Vec<_> = keys
+        .iter()
+        .map(|key| checked(&cache, *key, at(1)))
+        .collect();
+    let sent_before = cache.open_check(key(), at(1));
+    cache.verify_all_again(at(2));
+    let due = |now| {
+        let ages = verdicts
+            .iter()
+            .map(|verdict| verdict.age(&policy, false, now));
+        ages.inspect(|age| assert!(age.is_usable()))
+            .filter(|age| *age == Age::Stale)
+            .count()
+    };
+    // Spread over 30 s.
+    let [first, middle, last] = [3, 17, 32].map(|second| due(at(second)));
+    assert!(
+        first < 20 && (20..80).contains(&middle) && last == 100,
+        "{first} {middle} {last}"
+    );
+
+    // What had been asked before that came to be known is due when it comes.
+    let verdict = yes(&cache.revocations, key(), sent_before.sent());
+    cache.insert(&sent_before, &verdict, at(3));
+    assert_eq!(verdict.age(&policy, false, at(3)), Age::Stale);
+    // What is asked from then on is not.
+    let verdict = checked(&cache, key_of("another"), at(3));
+    assert_eq!(verdict.age(&policy, false, at(200)), Age::Fresh);
+}

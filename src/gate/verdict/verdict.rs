@@ -266,6 +266,14 @@ impl Verdict {
             .max(now.unix.saturating_sub(sent.unix))
     }
 
+    /// Has it checked again at the key's next request from then on; it is used meanwhile.
+    pub(super) fn verify_again(&self, at: Duration) {
+        let age = at.saturating_sub(self.sent().monotonic);
+        if nanoseconds(age) < self.due.load(Ordering::Relaxed) {
+            self.set_due(age);
+        }
+    }
+
     /// The right to send the one refresh of this verdict, for so long, if nobody has it.
     pub(crate) fn claim_refresh(&self, now: Now, lapses_after: Duration) -> Option<RefreshClaim> {
         let due_at = self.refresh_at.load(Ordering::Acquire);

@@ -12,26 +12,22 @@ use crate::gate::request::credential::KeyDigest;
 use crate::gate::waiting::Name;
 
 impl Verifier {
-    /// Lets the next request with this credential verify it anew.
-    pub(crate) fn forget_secret(&self, secret: &str) {
-        self.fence(Name::Digest(KeyDigest::of(secret)));
-    }
-
-    /// Lets the next request with this API key verify it anew.
-    pub(crate) fn forget_key_id(&self, key_id: i64) {
-        self.fence(Name::KeyId(key_id));
-    }
-
-    /// Lets the next request with any key of this app verify it anew, the app included.
-    pub(crate) fn forget_app(&self, slug: &str) {
-        self.directory.invalidate(slug);
-        self.fence(Name::App(slug));
-    }
-
-    /// Lets the next request with any key verify it anew, its app included.
-    pub(crate) fn forget_all(&self) {
-        self.directory.invalidate_all();
-        self.cache.forget_all();
+    /// Lets the next request with what the event names verify it anew, if it is an event that
+    /// forgets. An app, or everything, is asked about as well.
+    pub(crate) fn forget(&self, event: &ManagementEvent) {
+        match event {
+            ManagementEvent::ForgetDigest(digest) => self.fence(Name::Digest(KeyDigest(*digest))),
+            ManagementEvent::ForgetKeyId(key_id) => self.fence(Name::KeyId(*key_id)),
+            ManagementEvent::ForgetApp(slug) => {
+                self.directory.invalidate(slug);
+                self.fence(Name::App(slug));
+            }
+            ManagementEvent::ForgetAll => {
+                self.directory.invalidate_all();
+                self.cache.forget_all();
+            }
+            _ => {}
+        }
     }
 
     fn fence(&self, name: Name<'_>) {
@@ -63,12 +59,18 @@ impl Listener for Verifier {
             revocations.reopen(slug, settled.sent);
             self.fence(Name::App(slug));
         }
+        self.forget(event);
         match (revoked_by(event), settled.outcome) {
             (Some(name), Outcome::Done) => revocations.confirm(name, id, settled.answered, now),
             (Some(name), Outcome::Indeterminate) => revocations.keep(name, id, now),
             (Some(_), Outcome::Nothing) => revocations.undo(id),
             (None, _) => {}
         }
+    }
+
+    #[cfg(feature = "redis")]
+    fn missed(&self) {
+        self.cache.verify_all_again(self.clock.now());
     }
 }
 
@@ -82,7 +84,12 @@ fn revoked_by(event: &ManagementEvent) -> Option<Name<'_>> {
         ManagementEvent::RevokeKeyId(key_id) => Some(Name::KeyId(*key_id)),
         ManagementEvent::RevokeDigest(digest) => Some(Name::Digest(KeyDigest(*digest))),
         ManagementEvent::CloseApp(slug) => Some(Name::App(slug)),
-        ManagementEvent::OpenApp(_) | ManagementEvent::ChangeApp(_) => None,
+        ManagementEvent::OpenApp(_)
+        | ManagementEvent::ChangeApp(_)
+        | ManagementEvent::ForgetDigest(_)
+        | ManagementEvent::ForgetKeyId(_)
+        | ManagementEvent::ForgetApp(_)
+        | ManagementEvent::ForgetAll => None,
     }
 }
 
@@ -91,7 +98,11 @@ fn change(event: &ManagementEvent) -> Option<(&str, AppChange)> {
     match event {
         ManagementEvent::RevokeKey { .. }
         | ManagementEvent::RevokeKeyId(_)
-        | ManagementEvent::RevokeDigest(_) => None,
+        | ManagementEvent::RevokeDigest(_)
+        | ManagementEvent::ForgetDigest(_)
+        | ManagementEvent::ForgetKeyId(_)
+        | ManagementEvent::ForgetApp(_)
+        | ManagementEvent::ForgetAll => None,
         ManagementEvent::CloseApp(slug) => Some((slug, AppChange::Closed)),
         ManagementEvent::OpenApp(slug) => Some((slug, AppChange::Opened)),
         ManagementEvent::ChangeApp(slug) => Some((slug, AppChange::Changed)),

@@ -7,7 +7,6 @@
 //! `in_flight` has one verification per key, and `places` bounds how many checks are out at once.
 //! `events` takes what the gate's own client revokes and changes, `watched` what lists of keys say.
 
-pub(crate) mod breaker;
 pub(crate) mod check;
 pub(crate) mod in_flight;
 
@@ -27,9 +26,10 @@ use chrono::DateTime;
 use tracing::Span;
 
 use crate::api::gateway::CheckResponse;
+use crate::breaker::Breaker;
 use crate::client::{Error, WachtClient};
 use crate::clock::{Clock, Deadline, Now};
-use crate::gate::directory::{Directory, Ours, Reserved};
+use crate::gate::directory::{Directory, Gateway, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
@@ -39,7 +39,6 @@ use crate::gate::waiting::{Awaited, Background};
 use crate::log::{GATE, Notice, Said};
 
 use self::answer::{GatewayAnswer, IndeterminateKind};
-use self::breaker::Breaker;
 use self::check::Check;
 use self::in_flight::{Errand, InFlight};
 
@@ -355,6 +354,7 @@ impl Verifier {
             limiter_subjects: self.limiter.subjects(),
             is_breaker_open: !self.breaker.is_closed(),
             watch: self.directory.watch_figures(),
+            store: self.client.events().sink().map(|sink| sink.stats()),
         }
     }
 }
@@ -368,6 +368,16 @@ impl Background for Verifier {
             self.directory.app_in_use(whose.app);
         }
         self.directory.waited_for(now);
+    }
+}
+
+impl Gateway for Breaker {
+    fn is_failing(&self, now: Now) -> bool {
+        self.is_failing(now)
+    }
+
+    fn has_answered_since(&self, since: Duration) -> bool {
+        self.has_answered_since(since)
     }
 }
 

@@ -140,6 +140,11 @@ impl Calendar {
 // === impl Period ===
 
 impl Period {
+    /// Seconds since 1970.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
     pub(crate) fn length(&self) -> Duration {
         Duration::from_secs(self.end - self.start)
     }

@@ -5,11 +5,17 @@
 //!
 //! - [`gcra`]: rolling windows as governor counts them;
 //! - [`sliding`]: rolling windows that never admit more than the limit;
-//! - [`calendar`]: days and months.
+//! - [`calendar`]: days and months;
+//! - [`shared`]: any of these, counted for all replicas by a store.
 
 mod calendar;
 mod gcra;
 mod reading;
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "only a store makes any")
+)]
+pub(crate) mod shared;
 mod sliding;
 
 use std::sync::Arc;
@@ -20,6 +26,7 @@ use crate::clock::nanoseconds;
 use self::calendar::{Calendar, CalendarCounter, CalendarState};
 pub(super) use self::gcra::{GcraCounter, GcraState};
 pub(super) use self::reading::{ClockReading, Level, Moment, NEVER};
+use self::shared::{LeaseId, SharedCounter, SharedState};
 use self::sliding::{SlidingCounter, SlidingState};
 
 pub(crate) use self::calendar::CalendarUnit;
@@ -46,6 +53,7 @@ pub(super) enum LimitCounter {
     Gcra(GcraCounter),
     Sliding(SlidingCounter),
     Calendar(CalendarCounter),
+    Shared(Arc<SharedCounter>),
 }
 
 /// What has been counted for one subject, in the terms of the counter that made it.
@@ -55,6 +63,7 @@ pub(super) enum CounterState {
     // Boxed, so that it does not make the others as large as itself.
     Sliding(Box<SlidingState>),
     Calendar(CalendarState),
+    Shared(Arc<SharedState>),
 }
 
 /// What has been charged, to be given back by.
@@ -62,6 +71,18 @@ pub(super) enum CounterState {
 pub(super) enum Receipt {
     At(Moment),
     In(u32),
+    Of(LeaseId),
+}
+
+/// Why a request of some cost does not pass now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shortage {
+    /// It would after so long: [`NEVER`] where it costs more than the rule ever admits at once.
+    Wait(Duration),
+    /// Nobody knows before the store is asked.
+    Ask,
+    /// The store cannot be asked, and there is nothing else to go by.
+    Unavailable,
 }
 
 // === impl Window ===
@@ -113,18 +134,20 @@ impl LimitCounter {
             Self::Gcra(_) => CounterState::Gcra(GcraState::default()),
             Self::Sliding(_) => CounterState::Sliding(Box::default()),
             Self::Calendar(calendar) => CounterState::Calendar(calendar.unused()),
+            Self::Shared(shared) => CounterState::Shared(shared.unused()),
         }
     }
 
-    /// Whether a request of this cost, which is not 0, would pass now, and if not, how long until it
-    /// would: [`NEVER`] where it costs more than the rule ever admits at once.
+    /// Whether a request of this cost, which is not 0, would pass now. `waits` is whether it may wait
+    /// for a store.
     pub(super) fn look(
         &self,
         state: &CounterState,
         now: ClockReading,
         cost: u32,
-    ) -> Result<(), Duration> {
-        match (self, state) {
+        waits: bool,
+    ) -> Result<(), Shortage> {
+        let looked = match (self, state) {
             (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra.look(state, now.monotonic, cost),
             (Self::Sliding(sliding), CounterState::Sliding(state)) => {
                 sliding.look(state, now.monotonic, cost)
@@ -132,8 +155,12 @@ impl LimitCounter {
             (Self::Calendar(calendar), CounterState::Calendar(state)) => {
                 calendar.look(state, now, cost)
             }
+            (Self::Shared(shared), CounterState::Shared(state)) => {
+                return shared.look(state, now, cost, waits);
+            }
             _ => Err(WRONG_STATE_WAIT),
-        }
+        };
+        looked.map_err(Shortage::Wait)
     }
 
     /// Takes what one request costs, whole or not at all, and returns what is left. `cost` is not 0.
@@ -142,8 +169,9 @@ impl LimitCounter {
         state: &CounterState,
         now: ClockReading,
         cost: u32,
-    ) -> Result<(Level, Receipt), Duration> {
-        match (self, state) {
+        waits: bool,
+    ) -> Result<(Level, Receipt), Shortage> {
+        let charged = match (self, state) {
             (Self::Gcra(gcra), CounterState::Gcra(state)) => gcra
                 .charge(state, now.monotonic, cost)
                 .map(|level| (level, Receipt::At(now.monotonic))),
@@ -153,8 +181,12 @@ impl LimitCounter {
             (Self::Calendar(calendar), CounterState::Calendar(state)) => calendar
                 .charge(state, now, cost)
                 .map(|(level, period)| (level, Receipt::In(period))),
+            (Self::Shared(shared), CounterState::Shared(state)) => {
+                return shared.charge(state, now, cost, waits);
+            }
             _ => Err(WRONG_STATE_WAIT),
-        }
+        };
+        charged.map_err(Shortage::Wait)
     }
 
     /// Takes so many units, though there may be none left. What is owed then is paid for before
@@ -188,6 +220,9 @@ impl LimitCounter {
             (Self::Calendar(calendar), CounterState::Calendar(state), Receipt::In(period)) => {
                 calendar.refund(state, period, cost);
             }
+            (Self::Shared(shared), CounterState::Shared(state), receipt) => {
+                shared.refund(state, receipt, cost);
+            }
             _ => {}
         }
     }
@@ -199,6 +234,7 @@ impl LimitCounter {
                 sliding.level(state, now.monotonic)
             }
             (Self::Calendar(calendar), CounterState::Calendar(state)) => calendar.level(state, now),
+            (Self::Shared(shared), CounterState::Shared(state)) => shared.level(state, now),
             _ => Level {
                 remaining: 0,
                 more_in: WRONG_STATE_WAIT,
@@ -212,6 +248,7 @@ impl LimitCounter {
             Self::Gcra(gcra) => gcra.refill().max(gcra.window()).saturating_mul(2),
             Self::Sliding(sliding) => sliding.idle_after(),
             Self::Calendar(calendar) => nanoseconds(calendar.unit().longest()).saturating_mul(2),
+            Self::Shared(shared) => nanoseconds(shared.window()).saturating_mul(2),
         }
     }
 
@@ -221,6 +258,7 @@ impl LimitCounter {
             Self::Calendar(calendar) => nanoseconds(calendar.period(now).rest(now)),
             Self::Gcra(gcra) => gcra.refill().max(gcra.window()),
             Self::Sliding(sliding) => sliding.window(),
+            Self::Shared(shared) => nanoseconds(shared.rest(now)),
         };
         Moment(now.monotonic.0.saturating_add(window))
     }
@@ -229,7 +267,19 @@ impl LimitCounter {
     pub(super) fn period(&self, now: ClockReading) -> Option<Duration> {
         match self {
             Self::Calendar(calendar) => Some(calendar.period(now).length()),
+            Self::Shared(shared) => shared.period(now),
             Self::Gcra(_) | Self::Sliding(_) => None,
+        }
+    }
+
+    /// The two together, where a store counts.
+    pub(super) fn shared_with<'a>(
+        &'a self,
+        state: &'a CounterState,
+    ) -> Option<(&'a Arc<SharedCounter>, &'a Arc<SharedState>)> {
+        match (self, state) {
+            (Self::Shared(counter), CounterState::Shared(state)) => Some((counter, state)),
+            _ => None,
         }
     }
 }
@@ -243,6 +293,7 @@ impl CounterState {
             Self::Gcra(state) => state.when_full() <= now.monotonic,
             Self::Sliding(state) => state.is_idle(now.monotonic),
             Self::Calendar(state) => state.is_idle(now),
+            Self::Shared(state) => state.is_idle(now),
         }
     }
 
@@ -253,6 +304,8 @@ impl CounterState {
             Self::Gcra(state) => Self::Gcra(GcraState::full_at(forgot_at.max(state.when_full()))),
             Self::Sliding(state) => Self::Sliding(Box::new(state.successor(forgot_at))),
             Self::Calendar(state) => Self::Calendar(state.successor()),
+            // The store knows what was counted.
+            Self::Shared(state) => Self::Shared(Arc::new(state.successor())),
         }
     }
 }

@@ -14,7 +14,7 @@ struct Changing {
 
 impl Changing {
     fn new(algorithm: Algorithm, rules: &[RuleSpec]) -> Self {
-        let limiter = Limiter::new(&Limits::local().algorithm(algorithm));
+        let limiter = Limiter::new(&Limits::local().algorithm(algorithm), None);
         let rules = limiter.ruleset(1, &app("shop"), rules, None, START);
         Self {
             gate: TestGate { limiter, rules },

@@ -6,7 +6,7 @@ use proptest::sample::select;
 use super::*;
 
 fn gate(algorithm: Algorithm, rules: &[RuleSpec]) -> TestGate {
-    let limiter = Limiter::new(&Limits::local().algorithm(algorithm));
+    let limiter = Limiter::new(&Limits::local().algorithm(algorithm), None);
     let rules = limiter.ruleset(1, &app("shop"), rules, None, LEAP);
     TestGate { limiter, rules }
 }

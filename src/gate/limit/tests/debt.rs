@@ -12,7 +12,7 @@ struct Indebted(TestGate);
 
 impl Indebted {
     fn new((algorithm, window): (Algorithm, Window), max: u32) -> Self {
-        let limiter = Limiter::new(&Limits::local().algorithm(algorithm).capacity(1));
+        let limiter = Limiter::new(&Limits::local().algorithm(algorithm).capacity(1), None);
         let rules = [spec(Mode::Ip, max, window)];
         let rules = limiter.ruleset(1, &app("shop"), &rules, None, LEAP);
         Self(TestGate { limiter, rules })
@@ -150,7 +150,7 @@ fn who_owes_is_not_forgotten_for_others() {
 
 #[test]
 fn a_charge_keeps_neither_the_counters_nor_the_rules() {
-    let limiter = Arc::new(Limiter::new(&Limits::local()));
+    let limiter = Arc::new(Limiter::new(&Limits::local(), None));
     let rules = [spec(Mode::Key, 5, MINUTE), spec(Mode::App, 5, MINUTE)];
     let rules = limiter.ruleset(1, &app("shop"), &rules, None, START);
     let caller = Caller {

@@ -10,6 +10,8 @@ mod modes;
 mod races;
 mod room;
 mod schemes;
+#[cfg(feature = "redis")]
+mod shared;
 mod windows;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -75,7 +77,7 @@ struct TestGate {
 
 impl TestGate {
     fn new(rules: &[RuleSpec]) -> Self {
-        let limiter = Limiter::new(&Limits::local());
+        let limiter = Limiter::new(&Limits::local(), None);
         let rules = limiter.ruleset(1, &app("shop"), rules, None, START);
         Self { limiter, rules }
     }
@@ -101,9 +103,9 @@ impl TestGate {
         let find = || self.limiter.find(&self.rules, &caller, now);
         let (winner, loser) = (find(), find());
         let mut all = winner.iter().chain(&loser);
-        assert!(all.all(|rule| rule.look(now, cost).is_ok()));
-        assert!(charge_all(&self.rules, &winner, cost, now).is_charged());
-        expect_limited(charge_all(&self.rules, &loser, cost, now))
+        assert!(all.all(|rule| rule.look(now, cost, None).is_ok()));
+        assert!(charge_all(&self.rules, &winner, cost, None, now).is_charged());
+        expect_limited(charge_all(&self.rules, &loser, cost, None, now))
     }
 
     fn expect_admitted(&self, key: i64, ip: u32, resource: &str) -> RuleStates {
@@ -145,7 +147,7 @@ fn ask_for(
         resource,
         address: Some(IpAddr::from(Ipv4Addr::from_bits(ip))),
     };
-    limiter.admit(rules, &caller, cost, now)
+    limiter.admit(rules, &caller, cost, None, now)
 }
 
 impl ChargeOutcome {

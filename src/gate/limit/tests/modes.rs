@@ -60,7 +60,7 @@ fn tokens_and_api_keys_are_counted_apart() {
             address: None,
         };
         gate.limiter
-            .admit(&gate.rules, &caller, 1, START)
+            .admit(&gate.rules, &caller, 1, None, START)
             .is_charged()
     };
     assert!(ask(KeySubject::ApiKey(0)));
@@ -249,7 +249,7 @@ fn an_address_is_needed_only_where_a_matching_rule_counts_by_it() {
             resource,
             address: None,
         };
-        gate.limiter.admit(&gate.rules, &caller, 1, START)
+        gate.limiter.admit(&gate.rules, &caller, 1, None, START)
     };
     assert!(admit("/").is_charged());
     assert_eq!(admit("/pay"), ChargeOutcome::MissingAddress);
@@ -269,7 +269,7 @@ fn without_an_address_nothing_is_charged() {
         address: None,
     };
     for _ in 0..3 {
-        let outcome = gate.limiter.admit(&gate.rules, &caller, 1, START);
+        let outcome = gate.limiter.admit(&gate.rules, &caller, 1, None, START);
         assert_eq!(outcome, ChargeOutcome::MissingAddress);
     }
     gate.expect_admitted(1, 1, "/");

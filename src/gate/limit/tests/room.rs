@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn rules_nobody_holds_are_remembered_until_they_are_idle() {
     for mode in [Mode::App, Mode::Key] {
-        let limiter = Limiter::new(&Limits::local());
+        let limiter = Limiter::new(&Limits::local(), None);
         let rules = limiter.ruleset(1, &app("shop"), &[spec(mode, 1, MINUTE)], None, START);
         assert!(ask(&limiter, &rules, 1, 1, "/", START).is_charged());
         drop(rules);
@@ -33,7 +33,7 @@ fn rules_nobody_holds_are_remembered_until_they_are_idle() {
 fn a_flood_of_addresses_stays_within_capacity_and_frees_nobody() {
     const CAPACITY: usize = 1_000;
     const NETWORKS: u32 = 4_000;
-    let limiter = Limiter::new(&Limits::local().capacity(CAPACITY));
+    let limiter = Limiter::new(&Limits::local().capacity(CAPACITY), None);
     let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 2, MINUTE)], None, START);
     let admits = |ip, now| usize::from(ask(&limiter, &rules, 1, ip, "/", now).is_charged());
     assert_eq!(
@@ -67,7 +67,7 @@ fn a_flood_of_addresses_stays_within_capacity_and_frees_nobody() {
 #[test]
 fn the_more_networks_want_everything_the_less_each_gets() {
     const CAPACITY: usize = 10_000;
-    let limiter = Limiter::new(&Limits::local().capacity(CAPACITY));
+    let limiter = Limiter::new(&Limits::local().capacity(CAPACITY), None);
     let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 1, MINUTE)], None, START);
     let mut left = Vec::new();
     for network in 0..40_u32 {
@@ -78,7 +78,7 @@ fn the_more_networks_want_everything_the_less_each_gets() {
                 resource: "/",
                 address: Some(Ipv6Addr::from_bits(bits).into()),
             };
-            limiter.admit(&rules, &caller, 1, START);
+            limiter.admit(&rules, &caller, 1, None, START);
         }
         left.push(CAPACITY - limiter.subjects());
     }
@@ -91,7 +91,7 @@ fn the_more_networks_want_everything_the_less_each_gets() {
 
 #[test]
 fn room_found_later_does_not_refill_what_the_shared_counter_took() {
-    let limiter = Limiter::new(&Limits::local().capacity(1));
+    let limiter = Limiter::new(&Limits::local().capacity(1), None);
     let rules = limiter.ruleset(1, &app("shop"), &[spec(Mode::Ip, 2, MINUTE)], None, START);
     assert!(ask(&limiter, &rules, 1, 1, "/", START).is_charged());
     // Address 2 finds no room at 29 s, and room at 31 s, when address 1 has become idle.

@@ -6,7 +6,7 @@ use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
 fn gate(limits: &Limits, rules: &[RuleSpec], now: Now) -> TestGate {
-    let limiter = Limiter::new(limits);
+    let limiter = Limiter::new(limits, None);
     let rules = limiter.ruleset(1, &app("shop"), rules, None, now);
     TestGate { limiter, rules }
 }

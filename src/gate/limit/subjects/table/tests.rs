@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::super::room::PLACES;
 use super::super::subject::KeySubject;
 use super::*;
-use crate::gate::limit::counters::LimitCounter;
+use crate::gate::limit::counters::{LimitCounter, Shortage};
 
 /// Each of a network of its own.
 fn subject(number: u32) -> LimitSubject {
@@ -48,13 +48,13 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
     for number in 0..1_000 {
         let state = subjects.state(&subject(number), &overflow, at(1)).unwrap();
         let gcra = if number < 100 { &long } else { &short };
-        gcra.charge(&state, at(1), 1).unwrap();
+        gcra.charge(&state, at(1), 1, true).unwrap();
     }
     let later = at(1_000);
     for number in 1_000..20_000 {
         let state = subjects.state(&subject(number), &overflow, later).unwrap();
         short
-            .charge(&state, at(1_000 + u64::from(number)), 1)
+            .charge(&state, at(1_000 + u64::from(number)), 1, true)
             .unwrap();
     }
     let remembered = subjects.len();
@@ -67,7 +67,7 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
     for number in 0..100 {
         let state = subjects.state(&subject(number), &overflow, later).unwrap();
         assert!(
-            long.look(&state, later, 1).is_err(),
+            long.look(&state, later, 1, true).is_err(),
             "{number} was forgotten"
         );
     }
@@ -99,14 +99,17 @@ fn a_request_with_an_older_reading_of_the_clock_gains_nothing() {
     let overflow = counter(1, 1).unused();
     let gcra = counter(1, 100);
     let first = subjects.state(&subject(0), &overflow, at(1)).unwrap();
-    gcra.charge(&first, at(1), 1).unwrap();
+    gcra.charge(&first, at(1), 1, true).unwrap();
     drop(first);
     // Newcomers at 101 find the first one idle and have it forgotten.
     for number in 1..5_000 {
         drop(subjects.state(&subject(number), &overflow, at(101)));
     }
     let back = subjects.state(&subject(0), &overflow, at(100)).unwrap();
-    assert_eq!(gcra.look(&back, at(100), 1), Err(Duration::from_nanos(1)));
+    assert_eq!(
+        gcra.look(&back, at(100), 1, true),
+        Err(Shortage::Wait(Duration::from_nanos(1)))
+    );
 }
 
 #[test]
@@ -114,10 +117,10 @@ fn a_newcomer_inherits_what_it_would_have_been_counted_in() {
     let subjects = Subjects::new(1);
     let gcra = counter(1, 100);
     let overflow = counter(1, 1).unused();
-    gcra.charge(&overflow, at(1), 1).unwrap();
+    gcra.charge(&overflow, at(1), 1, true).unwrap();
     let state = subjects.state(&subject(1), &overflow, at(2)).unwrap();
-    assert!(gcra.look(&state, at(2), 1).is_err());
-    assert!(gcra.look(&state, at(101), 1).is_ok());
+    assert!(gcra.look(&state, at(2), 1, true).is_err());
+    assert!(gcra.look(&state, at(101), 1, true).is_ok());
 }
 
 #[test]
@@ -198,7 +201,7 @@ fn overflow_states_are_bounded_and_forgotten_when_they_are_idle() {
     let last = gcra.unused();
     let charge = |number, now| {
         let state = subjects.state(&subject(number), &last, at(now));
-        state.is_some_and(|state| gcra.charge(&state, at(now), 1).is_ok())
+        state.is_some_and(|state| gcra.charge(&state, at(now), 1, true).is_ok())
     };
     let states = || -> usize {
         let shards = subjects.shards.iter();
@@ -211,7 +214,7 @@ fn overflow_states_are_bounded_and_forgotten_when_they_are_idle() {
                 ..subject(number)
             };
             if let Some(state) = subjects.state(&other, &last, at(1)) {
-                let _ = gcra.charge(&state, at(1), 1);
+                let _ = gcra.charge(&state, at(1), 1, true);
             }
         }
         assert!(states() <= PLACES, "{}", states());

@@ -1,0 +1,207 @@
+//! What one replica knows of one subject that all replicas count.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::super::reading::{ClockReading, Moment};
+use super::demand::Demand;
+use super::pool::{LeaseId, Pool};
+use super::spent::{LastSecond, Spent, SpentWindow};
+use super::store::GrantId;
+
+#[derive(Debug)]
+pub(crate) struct SharedState {
+    pub(super) pool: Pool,
+    pub(super) said: Said,
+    window: SpentWindow,
+    known: Mutex<Known>,
+}
+
+/// Behind a lock, because no hit needs it.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Of each place of the pool.
+    pub(super) leases: [Option<Lease>; 2],
+    pub(super) demand: Demand,
+    pub(super) spent: Spent,
+    pub(super) last_second: LastSecond,
+    /// Units spent without having been granted, which the store has not been told of.
+    pub(super) untold: u32,
+    /// How many of them the asking that is out tells.
+    pub(super) telling: u32,
+    /// The day or month in which that was.
+    pub(super) untold_period: u64,
+    /// Units booked after a request had passed, which the store has not been told of.
+    pub(super) debt: u32,
+    /// Of the store, as far as this subject goes; 0 before it has answered.
+    pub(super) epoch: u64,
+    /// How many breaks of the link the store has been told the consequences of.
+    pub(super) breaks: u64,
+    /// Whether the store has answered since the last of them.
+    pub(super) was_heard: bool,
+    /// Whether it is among those who tell when the store is back.
+    pub(super) is_spender: bool,
+    pub(super) refusal: Option<Refusal>,
+    /// Ends when the asking that is out has been answered.
+    pub(super) asking: Option<watch::Receiver<()>>,
+    /// How many requests wait for it.
+    pub(super) waiting: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    pub(super) id: LeaseId,
+    pub(super) grant: GrantId,
+    pub(super) units: u32,
+    /// How many of them have been recorded as spent.
+    pub(super) recorded: u32,
+}
+
+/// What the store has refused, and until when it would again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal {
+    pub(super) need: u32,
+    pub(super) until: Moment,
+}
+
+/// What the store said last of all replicas. Two words, of which one may be newer than the other:
+/// nothing is decided by them.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    left: AtomicU32,
+    more_at: AtomicU64,
+}
+
+impl SharedState {
+    pub(super) fn new(window: &SpentWindow) -> Self {
+        Self {
+            pool: Pool::default(),
+            said: Said::default(),
+            window: window.clone(),
+            known: Mutex::new(Known {
+                leases: [None; 2],
+                demand: Demand::default(),
+                spent: window.nothing(),
+                last_second: LastSecond::default(),
+                untold: 0,
+                telling: 0,
+                untold_period: 0,
+                debt: 0,
+                epoch: 0,
+                breaks: 0,
+                was_heard: false,
+                is_spender: false,
+                refusal: None,
+                asking: None,
+                waiting: 0,
+            }),
+        }
+    }
+
+    /// Whether it says no more than a new one.
+    pub(in super::super) fn is_idle(self: &Arc<Self>, now: ClockReading) -> bool {
+        // An asking that is out, or a lease that has not ended, holds it.
+        if Arc::strong_count(self) > 1 {
+            return false;
+        }
+        let known = self.known();
+        known.debt == 0
+            && known.refused(now.monotonic, u32::MAX).is_none()
+            && self.window.in_last(&known.spent, now) == 0
+    }
+
+    /// A state for another subject of the same rule.
+    pub(in super::super) fn successor(&self) -> Self {
+        Self::new(&self.window)
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Said {
+    pub(super) fn set(&self, left: u32, more_at: Moment) {
+        self.left.store(left, Ordering::Relaxed);
+        self.more_at.store(more_at.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn left(&self) -> u32 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn more_at(&self) -> u64 {
+        self.more_at.load(Ordering::Relaxed)
+    }
+}
+
+impl Known {
+    /// How long a request of this cost would be refused still.
+    pub(super) fn refused(&self, now: Moment, cost: u32) -> Option<Duration> {
+        let refusal = self.refusal.filter(|refusal| cost >= refusal.need)?;
+        let wait = refusal
+            .until
+            .0
+            .checked_sub(now.0)
+            .filter(|wait| *wait > 0)?;
+        Some(Duration::from_nanos(wait))
+    }
+
+    /// Records what has been spent of the leases since the last time.
+    pub(super) fn record_spent(&mut self, pool: &Pool, window: &SpentWindow, now: ClockReading) {
+        for lease in self.leases.iter_mut().flatten() {
+            let spent = lease.units.saturating_sub(pool.left_of(lease.id));
+            // What was put back meanwhile stays recorded: too much at most.
+            let more = spent.saturating_sub(lease.recorded);
+            lease.recorded = lease.recorded.max(spent);
+            self.demand.note(more);
+            self.last_second.note(more, now.monotonic);
+            window.record(&mut self.spent, more, now);
+        }
+    }
+
+    /// Ends the lease in this place. What is left of it, and who granted it.
+    pub(super) fn end(
+        &mut self,
+        place: u8,
+        pool: &Pool,
+        window: &SpentWindow,
+        now: ClockReading,
+    ) -> Option<(u32, GrantId)> {
+        let lease = self.leases[usize::from(place)].take()?;
+        let left = pool.end(lease.id);
+        let more = lease
+            .units
+            .saturating_sub(left)
+            .saturating_sub(lease.recorded);
+        self.demand.note(more);
+        self.last_second.note(more, now.monotonic);
+        window.record(&mut self.spent, more, now);
+        (left > 0).then_some((left, lease.grant))
+    }
+
+    /// Units spent by a share in the current day or month, or the last window.
+    pub(super) fn add_untold(&mut self, units: u32, period: u64) {
+        if self.untold_period != period {
+            (self.untold, self.telling, self.untold_period) = (0, 0, period);
+        }
+        self.untold = self.untold.saturating_add(units);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_as_small_as_the_docs_say() {
+        assert!(
+            size_of::<SharedState>() <= 448,
+            "{}",
+            size_of::<SharedState>()
+        );
+    }
+}

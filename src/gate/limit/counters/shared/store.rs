@@ -1,0 +1,111 @@
+//! What a limit asks of whoever counts for all replicas.
+
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::super::reading::Moment;
+
+/// Counts units for all replicas.
+pub(crate) trait LeaseStore: Send + Sync + fmt::Debug {
+    /// Grants units, or none, and counts what it is told.
+    fn ask(&self, request: LeaseRequest) -> Answer<Result<Grant, NoGrant>>;
+
+    /// Takes back what was not spent, as far as it is still known who granted it.
+    fn give_back(&self, request: LeaseRequest, units: u32, of: GrantId) -> Answer<()>;
+
+    /// Whether it failed so often that nobody should wait for it.
+    fn is_away(&self) -> bool;
+
+    /// How many replicas share it: the most seen alive lately. `None` where it was never seen.
+    fn replicas(&self) -> Option<NonZeroU32>;
+
+    /// How often a connection broke, and when the last one did.
+    fn breaks(&self) -> Breaks;
+
+    /// How long a request waits for it at most.
+    fn deadline(&self) -> Duration;
+}
+
+pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Whom a rule counts, as all replicas call it and nobody else can read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SubjectId(pub(crate) [u8; 16]);
+
+/// How the store counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counting {
+    Gcra,
+    Sliding,
+    Day,
+    Month,
+}
+
+/// What is asked and told about one subject.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeaseRequest {
+    pub(crate) subject: SubjectId,
+    pub(crate) counting: Counting,
+    pub(crate) max: u32,
+    /// Of a calendar's rule, the longest.
+    pub(crate) window: Duration,
+    pub(crate) lease: Duration,
+    /// So many units or none; at most `want`.
+    pub(crate) need: u32,
+    pub(crate) want: u32,
+    /// Units spent without having been granted, to be counted whatever is left.
+    pub(crate) told: u32,
+    /// The epoch this replica knows, 0 for none; in another one `spent` is counted, too.
+    pub(crate) epoch: u64,
+    pub(crate) spent: u32,
+    /// When the day or month of `told` and `spent` began, in seconds since 1970; else 0.
+    pub(crate) period: u64,
+    /// Units booked after a request had passed.
+    pub(crate) debt: u32,
+}
+
+/// What the store grants; no unit where there are not as many as needed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grant {
+    pub(crate) units: u32,
+    /// What the subject has left, of all replicas.
+    pub(crate) left: u32,
+    /// When there is more, or as much as was needed; `None` for never.
+    pub(crate) more_in: Option<Duration>,
+    /// How long they may be spent, from when they were asked for.
+    pub(crate) lease: Duration,
+    pub(crate) id: GrantId,
+    /// From when it was asked to when it answered.
+    pub(crate) took: Duration,
+}
+
+/// Who granted, and when by its own clock: only that one takes units back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GrantId {
+    pub(crate) connection: u64,
+    pub(crate) epoch: u64,
+    pub(crate) at: u64,
+}
+
+/// The store did not answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoGrant {
+    /// Whether it may have counted what it was told all the same.
+    pub(crate) may_have_counted: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Breaks {
+    pub(crate) count: u64,
+    /// [`Moment`] zero where none has broken.
+    pub(crate) last: u64,
+}
+
+impl Breaks {
+    pub(crate) fn last(self) -> Moment {
+        Moment(self.last)
+    }
+}
