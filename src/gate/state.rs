@@ -180,14 +180,14 @@ fn sharing(
     client: &WachtClient,
     limits: &Limits,
     clock: &Clock,
-) -> Option<Sharing> {
+) -> Option<Arc<Sharing>> {
     if !limits.is_shared() {
         return None;
     }
     // The builder has joined it before, and says what is wrong otherwise.
     let replica = store.join(client).ok()?;
     let secret = client.secret_for("names of limits").ok()?;
-    let store = Leases::new(store.link(), replica, clock.clone());
+    let store = Leases::new(store.link(), replica);
     Some(Sharing::new(
         Arc::new(store),
         SubjectSecret::new(secret),

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -14,9 +12,9 @@ use super::events::Replica;
 use super::link::{ConnectionId, Link};
 use super::script::{Arg, Script, Slot};
 use super::{Reply, StoreError};
-use crate::clock::{Clock, nanoseconds};
 use crate::gate::limit_store::{
-    Answer, Breaks, Counting, Grant, GrantId, LeaseRequest, LeaseStore, NoGrant, SubjectId,
+    Answer, Counting, Entered, Entry, Grant, GrantId, LeaseRequest, LeaseStore, NoGrant,
+    RegisterBook, RegisterId, Registers, SubjectId,
 };
 
 /// The limits of one gate in the store.
@@ -25,34 +23,31 @@ pub(crate) struct Leases(Arc<Inner>);
 struct Inner {
     link: Arc<Link>,
     replica: Arc<Replica>,
-    /// By which breaks are told in the gate's own time.
-    clock: Clock,
     /// So many calls at once: at the opening of a day all subjects ask, of all replicas.
     calls: Semaphore,
-    breaks: Mutex<Breaks>,
 }
 
 static GCRA: Script = Script::new(concat!(
+    include_str!("scripts/register.lua"),
     include_str!("scripts/ask.lua"),
     include_str!("scripts/gcra.lua")
 ));
 static SLIDING: Script = Script::new(concat!(
+    include_str!("scripts/register.lua"),
     include_str!("scripts/ask.lua"),
     include_str!("scripts/sliding.lua")
 ));
 static CALENDAR: Script = Script::new(concat!(
+    include_str!("scripts/register.lua"),
     include_str!("scripts/ask.lua"),
     include_str!("scripts/calendar.lua")
 ));
-
 impl Leases {
-    pub(crate) fn new(link: &Arc<Link>, replica: Arc<Replica>, clock: Clock) -> Self {
+    pub(crate) fn new(link: &Arc<Link>, replica: Arc<Replica>) -> Self {
         Self(Arc::new(Inner {
             link: Arc::clone(link),
             replica,
-            clock,
             calls: Semaphore::new(MOST_CALLS),
-            breaks: Mutex::default(),
         }))
     }
 }
@@ -76,12 +71,18 @@ impl LeaseStore for Leases {
         NonZeroU32::new(self.0.replica.members().most_alive()?)
     }
 
-    fn breaks(&self) -> Breaks {
-        *self.0.breaks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn registers(&self) -> &Registers {
+        self.0.replica.registers()
     }
 
     fn deadline(&self) -> Duration {
         self.0.link.deadline()
+    }
+}
+
+impl RegisterBook for Leases {
+    fn enter(&self, part: usize, entry: Entry) -> Answer<Result<Entered, NoGrant>> {
+        self.0.replica.enter(part, entry)
     }
 }
 
@@ -95,18 +96,12 @@ impl Inner {
         let Ok(Ok(_turn)) = turn else {
             return Err(unsent);
         };
-        let slot = self.slot(request.subject);
+        let keys = self.keys(request.subject);
         let args = args(request, None);
-        let answer = self
-            .link
-            .run(script(request.counting), &[&slot], &args)
-            .await;
-        let answer = answer.and_then(grant);
-        answer.map_err(|error| {
-            self.notice_break(error);
-            NoGrant {
-                may_have_counted: error.sent_over.is_some(),
-            }
+        let script = script(request.counting);
+        let answer = self.link.run(script, &[&keys[0], &keys[1]], &args).await;
+        answer.and_then(grant).map_err(|error| NoGrant {
+            may_have_counted: error.sent_over.is_some(),
         })
     }
 
@@ -116,31 +111,24 @@ impl Inner {
         let Ok(_turn) = self.calls.acquire().await else {
             return;
         };
-        let slot = self.slot(request.subject);
+        let keys = self.keys(request.subject);
         let args = args(request, Some((units, of)));
         let connection = ConnectionId(of.connection);
         let script = script(request.counting);
-        if let Err(error) = self.link.run_on(connection, script, &[&slot], &args).await {
-            self.notice_break(error);
-        }
+        let keys = [&keys[0], &keys[1]];
+        // Lost where it does not arrive.
+        let _ = self.link.run_on(connection, script, &keys, &args).await;
     }
 
-    fn slot(&self, SubjectId(id): SubjectId) -> Slot {
-        let number = u128::from_be_bytes(id);
-        self.link.slot("limit", &format!("{number:032x}"))
-    }
-
-    /// After a break another server may answer, which does not know of the last second.
-    fn notice_break(&self, error: StoreError) {
-        let is_break = matches!(
-            error.kind,
-            StoreErrorKind::Unreachable | StoreErrorKind::ReadOnly | StoreErrorKind::NotReady
-        );
-        if is_break {
-            let mut breaks = self.breaks.lock().unwrap_or_else(PoisonError::into_inner);
-            breaks.count += 1;
-            breaks.last = nanoseconds(self.clock.now().monotonic);
-        }
+    /// The subject, and the register of its part.
+    fn keys(&self, subject: SubjectId) -> [Slot; 2] {
+        let part = self.replica.registers().part_of(subject);
+        let number = u128::from_be_bytes(subject.0);
+        let kind = format!("limit:{number:032x}");
+        [
+            self.link.slot(&kind, &part.to_string()),
+            self.replica.register(part),
+        ]
     }
 }
 
@@ -153,9 +141,8 @@ fn script(counting: Counting) -> &'static Script {
 }
 
 /// In the order that `ask.lua` lists them.
-fn args(request: &LeaseRequest, back: Option<(u32, GrantId)>) -> [Arg<'static>; 13] {
+fn args(request: &LeaseRequest, back: Option<(u32, GrantId)>) -> [Arg<'static>; 15] {
     let number = |units: u32| Arg::Int(units.into());
-    let wide = |number: u64| Arg::Int(i64::try_from(number).unwrap_or(i64::MAX));
     let window = match request.counting {
         Counting::Gcra | Counting::Sliding => micros(request.window),
         Counting::Day => Arg::Bytes(b"day"),
@@ -170,13 +157,19 @@ fn args(request: &LeaseRequest, back: Option<(u32, GrantId)>) -> [Arg<'static>; 
         number(request.want),
         number(request.told),
         wide(request.epoch),
+        wide(request.seen),
         number(request.spent),
+        number(request.recent),
         wide(request.period),
         number(request.debt),
         number(units),
         wide(of.map_or(0, |of| of.at)),
         wide(of.map_or(0, |of| of.epoch)),
     ]
+}
+
+fn wide(number: u64) -> Arg<'static> {
+    Arg::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn micros(time: Duration) -> Arg<'static> {
@@ -186,7 +179,7 @@ fn micros(time: Duration) -> Arg<'static> {
 fn grant(reply: Reply) -> Result<Grant, StoreError> {
     let (connection, took) = (reply.connection, reply.took);
     let answer: Vec<i64> = reply.read()?;
-    let &[units, left, more, lease, epoch, at] = &answer[..] else {
+    let &[units, left, more, lease, epoch, at, since, is_complete] = &answer[..] else {
         return Err(StoreError {
             kind: StoreErrorKind::Refused,
             sent_over: Some(connection),
@@ -204,6 +197,8 @@ fn grant(reply: Reply) -> Result<Grant, StoreError> {
             epoch: wide(epoch),
             at: wide(at),
         },
+        register: RegisterId(wide(since)),
+        is_complete: is_complete == 1,
         took,
     })
 }

@@ -102,6 +102,14 @@ impl Link {
         }
     }
 
+    /// In how many parts that are not on one node what is counted is kept.
+    pub(super) fn parts(&self) -> usize {
+        match self.server {
+            Server::Single(_) | Server::Sentinel { .. } => 1,
+            Server::Cluster(_) => PARTS,
+        }
+    }
+
     /// The key of something of this kind. In a cluster `subject` decides on which node it is, so keys
     /// of one script have the same. Both may be anything but secrets.
     pub(crate) fn slot(&self, kind: &str, subject: &str) -> Slot {
@@ -394,6 +402,8 @@ impl fmt::Debug for Link {
     }
 }
 
+/// Some for each node of a cluster.
+const PARTS: usize = 32;
 /// Of more runtimes than this, those that asked last keep their connection.
 const MOST_CONNECTIONS: usize = 256;
 /// Sentinels are asked one after the other.

@@ -98,8 +98,7 @@ pub(super) type MatchedRules<'a> = SmallVec<[MatchedRule<'a>; INLINE_RULES]>;
 // === impl Limiter ===
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits, sharing: Option<Sharing>) -> Self {
-        let sharing = sharing.map(Arc::new);
+    pub(crate) fn new(limits: &Limits, sharing: Option<Arc<Sharing>>) -> Self {
         Self {
             limits: limits.clone(),
             fixed: limits
@@ -376,7 +375,8 @@ impl Limiter {
     }
 
     /// What to count this subject in. One that finds no room has a state for this request alone where
-    /// a store counts: the store knows what was counted of it, and of no other.
+    /// a store counts: the store knows what was counted of it, and of no other. Only its share is that
+    /// of all who find none.
     fn state(
         &self,
         rule: &Rule,
@@ -386,7 +386,8 @@ impl Limiter {
         let state = self.subjects.state(subject, &rule.shared, now);
         match rule.counter {
             LimitCounter::Shared(_) if self.subjects.with_own(subject, |_| ()).is_none() => {
-                Some(Arc::new(rule.counter.unused()))
+                let overflow = state.as_deref().unwrap_or(&rule.shared);
+                Some(Arc::new(overflow.without_room()))
             }
             _ => state,
         }

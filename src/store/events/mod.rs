@@ -14,6 +14,7 @@ mod members;
 mod outbox;
 mod pages;
 mod reader;
+mod register;
 mod seen;
 
 use std::collections::{BTreeMap, HashMap};
@@ -38,6 +39,7 @@ use crate::client::events::{
     EventSink, Events, ManagementEvent, Order, Outcome, SharedPages, StoreStats,
 };
 use crate::clock::Clock;
+use crate::gate::limit_store::Registers;
 
 /// This process among the replicas, for one client and its clones.
 pub(crate) struct Replica {
@@ -56,6 +58,7 @@ pub(crate) struct Replica {
     is_idle: AtomicBool,
     reader: Mutex<Reader>,
     members: Members,
+    registers: Registers,
 }
 
 /// The keys of what the replicas tell each other. In a cluster all are on one node.
@@ -117,6 +120,7 @@ impl Replica {
             is_idle: AtomicBool::new(true),
             reader: Mutex::new(Reader::new()),
             members: Members::new(),
+            registers: Registers::new(link.parts()),
         })
     }
 
@@ -170,6 +174,16 @@ impl Replica {
     /// What is known of other replicas.
     pub(crate) fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// Which servers count, of those that were met.
+    pub(crate) fn registers(&self) -> &Registers {
+        &self.registers
+    }
+
+    /// Which of the replicas it is.
+    fn id(&self) -> String {
+        format!("{:016x}", self.id)
     }
 
     fn own(&self) -> MutexGuard<'_, Own> {

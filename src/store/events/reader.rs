@@ -143,7 +143,10 @@ impl Replica {
             reader.next_look = now + LOOKS;
         }
         match self.look_at_store(LOOK_WITHIN).await {
-            Ok(look) => self.looked(&look),
+            Ok(look) => {
+                self.visit_registers();
+                self.looked(&look)
+            }
             Err(_) => {
                 // The link says so. Soon again: it may be back.
                 self.reader().next_look = Duration::ZERO;
@@ -155,7 +158,7 @@ impl Replica {
     /// Asks the store how far the stream is, and says that this replica is alive.
     pub(super) async fn look_at_store(&self, within: Duration) -> Result<Look, StoreError> {
         let keys = [&self.keys.ledger, &self.keys.stream, &self.keys.members];
-        let (id, born) = (format!("{:016x}", self.id), random());
+        let (id, born) = (self.id(), random());
         let args = [
             Arg::Bytes(id.as_bytes()),
             Arg::Int(ALIVE_FOR),

@@ -1,7 +1,7 @@
--- What every counter is told. It stands before each of them: one script is this and one of
--- `gcra.lua`, `sliding.lua` and `calendar.lua`.
+-- What every counter is told. It stands before each of them: one script is `register.lua`, this, and
+-- one of `gcra.lua`, `sliding.lua` and `calendar.lua`.
 --
--- Times are microseconds, by the store's clock. KEYS[1] is the subject. ARGV:
+-- Times are microseconds, by the store's clock. KEYS[1] is the subject, KEYS[2] the register. ARGV:
 --  1 max       units in a window
 --  2 window    its length, or `day` or `month`
 --  3 lease     how long granted units may be spent
@@ -9,37 +9,65 @@
 --  5 want      grant at most so many
 --  6 told      units that were spent without having been granted: counted, whatever is left
 --  7 epoch     that the replica knows, or 0
---  8 spent     what it spent in the last window: counted, too, if the epoch is another
---  9 period    of a calendar's `told` and `spent`: the start of their window in seconds, or 0
--- 10 debt      units booked after the request: may pass the limit, and are paid off first
--- 11 back      units given back
--- 12 granted   when they were granted
--- 13 of        the epoch that granted them
--- 14 now       the time, for tests; otherwise there is none
+--  8 seen      when it was granted units last; 0 if it has told this register what it spent before
+--  9 spent     what it spent in the last window beside what is told
+-- 10 recent    how much of that was granted within the four seconds before `seen`
+-- 11 period    of a calendar's `told` and `spent`: the start of their window in seconds, or 0
+-- 12 debt      units booked after the request: may pass the limit, and are paid off first
+-- 13 back      units given back
+-- 14 granted   when they were granted
+-- 15 of        the epoch that granted them
+-- 16 now       the time, for tests; otherwise there is none
 --
 -- Answer: units granted, units left, time until there are more (of a refusal: until `need` of them
 -- are there, or -1 for never), how long what was granted may be spent from when it was asked for,
--- the epoch, and the time.
+-- the epoch, the time, the register, and whether it grants.
 local max, window, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local need, want = tonumber(ARGV[4]), tonumber(ARGV[5])
-local told, known, spent = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local period, debt = tonumber(ARGV[9]), tonumber(ARGV[10])
-local back, granted, of = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
-local now = tonumber(ARGV[14])
+local told, known, seen = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local spent, recent, period = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local debt, back = tonumber(ARGV[12]), tonumber(ARGV[13])
+local granted, of = tonumber(ARGV[14]), tonumber(ARGV[15])
+local now = tonumber(ARGV[16])
 local is_test = now ~= nil
 if not is_test then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
 end
 
--- What a store that has forgotten the subject is told of it: an epoch is the time at which it was
--- first counted, raised where the clock was seen to step back.
-local function unknown_to(epoch)
-  return known ~= 0 and known ~= epoch and spent or 0
+local since, all_known, all = register_at(KEYS[2], now)
+
+-- An epoch is the millisecond in which the subject was first counted, and how often the clock has
+-- stepped back since then; in microseconds.
+local function begin_epoch()
+  return now - now % 1000
 end
 
-local function granted_of(free)
-  if free < need then return 0 end
+-- Up to when this server knew what had been counted of the subject, when it opened the register: up to
+-- when it knew of all subjects, or when this one was counted last.
+local function known_up_to(last, before)
+  return math.max(all_known, last < since and last or before)
+end
+
+-- What is missing here of what the replica has spent: all of it if the subject was forgotten, or if it
+-- was granted something more than four seconds after what was known.
+local function missing(epoch, known_to)
+  if known == 0 then return 0 end
+  if math.floor(known / 1000) ~= math.floor(epoch / 1000) then return spent end
+  if seen == 0 then return 0 end
+  if seen > known_to + 4000000 then return spent end
+  -- Times of before the clock has stepped back say nothing.
+  return (seen > known_to or known ~= epoch) and recent or 0
+end
+
+-- Nothing is granted that others may have spent before this register was opened: until all have told,
+-- or all of that is older than the window that is looked back at.
+local function grants(from)
+  return all or since <= from
+end
+
+local function granted_of(free, from)
+  if free < need or not grants(from) then return 0 end
   return math.min(want, free)
 end
 

@@ -21,10 +21,13 @@ local function around(second)
 end
 
 local start, ends = around(now / 1000000)
-local epoch, last, entered, used = now, now, start, 0
+local epoch, last, known_to, entered, used = begin_epoch(), now, now, start, 0
 local state = redis.call('GET', KEYS[1])
-if state then epoch, last, entered, used = struct.unpack('<dddd', state) end
-local changed = false
+if state then
+  epoch, last, known_to, entered, used = struct.unpack('<ddddd', state)
+  known_to = known_up_to(last, known_to)
+end
+local lost, changed = missing(epoch, known_to), false
 if now < last then
   epoch, changed = epoch + 1, true
 end
@@ -46,18 +49,20 @@ if back > 0 and of == epoch and granted >= start * 1000000 then
   used, changed = math.max(0, used - back), true
 end
 local counted = debt
-if period == start then counted = counted + told + unknown_to(epoch) end
+if period == start then counted = counted + told + lost end
 if counted > 0 then
   -- Nobody owes more than a window holds.
   used, changed = math.max(used, math.min(used + counted, 2 * max)), true
 end
 
-local units = granted_of(math.max(0, max - used))
+-- A lease ends with its window, so nothing of an older one is spent in this.
+local from = start * 1000000
+local units = granted_of(math.max(0, max - used), from)
 used = used + units
 if units > 0 or changed then
   local _, next_end = around(ends)
   local until_paid = used > max and next_end * 1000000 - now or rest
-  save(struct.pack('<dddd', epoch, now, start, used), until_paid + 1000000)
+  save(struct.pack('<ddddd', epoch, now, known_to, start, used), until_paid + 1000000)
 end
 
 local more = 0
@@ -66,4 +71,4 @@ if units < need then
 elseif used > 0 then
   more = rest
 end
-return {units, math.max(0, max - used), more, math.min(lease, rest), epoch, now}
+return {units, math.max(0, max - used), more, math.min(lease, rest), epoch, now, since, grants(from) and 1 or 0}

@@ -4,10 +4,13 @@
 -- units, which a double could not hold at ten million a second.
 local rate = max / (window + lease)
 -- With it: when no more than half was used last, and how much was taken back whole lately.
-local epoch, at, used, half, whole = now, now, 0, now, 0
+local epoch, at, known_to, used, half, whole = begin_epoch(), now, now, 0, now, 0
 local state = redis.call('GET', KEYS[1])
-if state then epoch, at, used, half, whole = struct.unpack('<ddddd', state) end
-local changed = false
+if state then
+  epoch, at, known_to, used, half, whole = struct.unpack('<dddddd', state)
+  known_to = known_up_to(at, known_to)
+end
+local lost, changed = missing(epoch, known_to), false
 if now < at then
   -- The clock has stepped back. No time has passed.
   epoch, at, half, changed = epoch + 1, now, now, true
@@ -31,19 +34,20 @@ if back > 0 and of == epoch then
   if used <= max / 2 then half = now end
   changed = true
 end
-local counted = told + unknown_to(epoch) + debt
+local counted = told + lost + debt
 if counted > 0 then
   -- Nobody owes more than a window refills.
   used = math.max(used, math.min(used + counted, 2 * max))
   changed = true
 end
 
-local units = granted_of(math.floor(max - used))
+local from = now - window - lease
+local units = granted_of(math.floor(max - used), from)
 used = used + units
 if units > 0 or changed then
   -- At least a window, or a replica would tell what it has spent in it once more; and until the
   -- bucket is full.
-  save(struct.pack('<ddddd', epoch, now, used, half, whole), (window + lease) * math.max(1.125, used / max))
+  save(struct.pack('<dddddd', epoch, now, known_to, used, half, whole), (window + lease) * math.max(1.125, used / max))
 end
 
 local left = math.max(0, math.floor(max - used))
@@ -53,4 +57,4 @@ if units < need then
 elseif left < max then
   more = math.ceil((used + left + 1 - max) / rate)
 end
-return {units, left, more, lease, epoch, now}
+return {units, left, more, lease, epoch, now, since, grants(from) and 1 or 0}

@@ -6,19 +6,19 @@
 local RUNS = 64
 local span = window + lease
 local cell = max <= RUNS and 1 or math.ceil(span / (RUNS - 1))
-local epoch, last, owed = now, now, 0
+local epoch, last, known_to, owed = begin_epoch(), now, now, 0
 local times, counts, first, n, used = {}, {}, 1, 0, 0
 local state = redis.call('GET', KEYS[1])
 if state then
-  n = (#state - 24) / 12
-  local all = {struct.unpack('<ddd' .. string.rep('dI4', n), state)}
-  epoch, last, owed = all[1], all[2], all[3]
+  n = (#state - 32) / 12
+  local all = {struct.unpack('<dddd' .. string.rep('dI4', n), state)}
+  epoch, last, known_to, owed = all[1], all[2], known_up_to(all[2], all[3]), all[4]
   for i = 1, n do
-    times[i], counts[i] = all[2 * i + 2], all[2 * i + 3]
+    times[i], counts[i] = all[2 * i + 3], all[2 * i + 4]
     used = used + counts[i]
   end
 end
-local changed = false
+local lost, changed = missing(epoch, known_to), false
 if now < last then
   -- The clock has stepped back. No time has passed.
   for i = 1, n do times[i] = times[i] - (last - now) end
@@ -65,17 +65,18 @@ if back > 0 and of == epoch and granted + span > now then
     end
   end
 end
-local counted = told + unknown_to(epoch)
+local counted = told + lost
 if counted > 0 then enter(now, math.min(counted, 2 * max)) end
 if debt > 0 then
   owed, changed = math.min(owed + debt, max), true
 end
 pay(now)
 
-local units = owed > 0 and 0 or granted_of(max - used)
+local from = now - span
+local units = owed > 0 and 0 or granted_of(max - used, from)
 if units > 0 then enter(now, units) end
 if changed then
-  local packed = {struct.pack('<ddd', epoch, now, owed)}
+  local packed = {struct.pack('<dddd', epoch, now, known_to, owed)}
   for i = first, n do packed[#packed + 1] = struct.pack('<dI4', times[i], counts[i]) end
   save(table.concat(packed), span * (owed > 0 and 2.25 or 1.125))
 end
@@ -84,11 +85,11 @@ local more = 0
 if units < need and need > max then
   more = -1
 elseif used + owed > 0 then
-  local free, missing = max - used, units < need and need + owed or math.max(0, max - used) + 1
+  local free, needed = max - used, units < need and need + owed or math.max(0, max - used) + 1
   for i = first, n do
-    if free < missing then
+    if free < needed then
       free, more = free + counts[i], times[i] + span - now
     end
   end
 end
-return {units, owed > 0 and 0 or math.max(0, max - used), more, lease, epoch, now}
+return {units, owed > 0 and 0 or math.max(0, max - used), more, lease, epoch, now, since, grants(from) and 1 or 0}

@@ -4,7 +4,10 @@ mod attacks;
 mod bounds;
 mod calendar;
 mod memory;
+mod register;
 mod story;
+
+use std::cell::Cell;
 
 use redis::{Connection, Script};
 
@@ -17,6 +20,8 @@ pub struct Counter {
     max: i64,
     window: String,
     lease: i64,
+    /// Whether all have told the server what they had spent.
+    is_complete: Cell<bool>,
 }
 
 /// What one call says beside the rule.
@@ -26,7 +31,9 @@ pub struct Ask {
     pub want: i64,
     pub told: i64,
     pub known: i64,
+    pub seen: i64,
     pub spent: i64,
+    pub recent: i64,
     pub period: i64,
     pub debt: i64,
     /// Units, when they were granted, by which epoch.
@@ -42,6 +49,8 @@ pub struct Answer {
     pub lease: i64,
     pub epoch: i64,
     pub now: i64,
+    pub register: i64,
+    pub is_complete: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +77,17 @@ impl Kind {
 }
 
 const GCRA: &str = concat!(
+    include_str!("../../../src/store/scripts/register.lua"),
     include_str!("../../../src/store/scripts/ask.lua"),
     include_str!("../../../src/store/scripts/gcra.lua")
 );
 const SLIDING: &str = concat!(
+    include_str!("../../../src/store/scripts/register.lua"),
     include_str!("../../../src/store/scripts/ask.lua"),
     include_str!("../../../src/store/scripts/sliding.lua")
 );
 const CALENDAR: &str = concat!(
+    include_str!("../../../src/store/scripts/register.lua"),
     include_str!("../../../src/store/scripts/ask.lua"),
     include_str!("../../../src/store/scripts/calendar.lua")
 );
@@ -93,6 +105,7 @@ impl Counter {
             max,
             window: window.to_string(),
             lease: lease_of(window),
+            is_complete: Cell::new(false),
         }
     }
 
@@ -103,6 +116,7 @@ impl Counter {
             max,
             window: unit.to_owned(),
             lease: 250_000,
+            is_complete: Cell::new(false),
         }
     }
 
@@ -116,17 +130,21 @@ impl Counter {
     }
 
     fn ask_at(&self, redis: &mut Connection, ask: Ask, now: &str) -> Answer {
-        let mut call = self.script.key(&self.key);
+        if !self.is_complete.replace(true) {
+            let (since, _) = enter(redis, "1", 0, 0, false, now);
+            let (_, is_complete) = enter(redis, "1", 1, since, true, now);
+            assert!(is_complete, "it is the only one");
+        }
+        let mut call = self.script.prepare_invoke();
+        call.key(&self.key).key(REGISTER);
         call.arg(self.max).arg(&self.window).arg(self.lease);
         call.arg(ask.need).arg(ask.want).arg(ask.told);
-        call.arg(ask.known)
-            .arg(ask.spent)
-            .arg(ask.period)
-            .arg(ask.debt);
+        call.arg(ask.known).arg(ask.seen).arg(ask.spent);
+        call.arg(ask.recent).arg(ask.period).arg(ask.debt);
         call.arg(ask.back.0).arg(ask.back.1).arg(ask.back.2);
         call.arg(now);
-        let answer: [i64; 6] = call.invoke(redis).unwrap();
-        let [units, left, more, lease, epoch, now] = answer;
+        let answer: [i64; 8] = call.invoke(redis).unwrap();
+        let [units, left, more, lease, epoch, now, register, is_complete] = answer;
         Answer {
             units,
             left,
@@ -134,6 +152,8 @@ impl Counter {
             lease,
             epoch,
             now,
+            register,
+            is_complete: is_complete == 1,
         }
     }
 
@@ -141,6 +161,31 @@ impl Counter {
         redis::cmd("DEL").arg(&self.key).exec(redis).unwrap();
     }
 }
+
+/// A replica that knows of so many looks at the register, or enters itself.
+pub fn enter(
+    redis: &mut Connection,
+    replica: &str,
+    there: i64,
+    told: i64,
+    is_late: bool,
+    now: &str,
+) -> (i64, bool) {
+    let script = Script::new(ENTER);
+    let mut call = script.key(REGISTER);
+    call.arg(replica)
+        .arg(there)
+        .arg(told)
+        .arg(i64::from(is_late));
+    let (since, is_complete): (i64, i64) = call.arg(now).invoke(redis).unwrap();
+    (since, is_complete == 1)
+}
+
+pub const REGISTER: &str = "counts";
+const ENTER: &str = concat!(
+    include_str!("../../../src/store/scripts/register.lua"),
+    include_str!("../../../src/store/scripts/enter.lua")
+);
 
 /// At least `need` units, at most `want`.
 pub fn units(need: i64, want: i64) -> Ask {

@@ -297,6 +297,14 @@ impl CounterState {
         }
     }
 
+    /// A state for one request of somebody who finds no room, whose share is counted in this one.
+    pub(super) fn without_room(&self) -> Self {
+        match self {
+            Self::Shared(state) => Self::Shared(Arc::new(state.without_room())),
+            Self::Gcra(_) | Self::Sliding(_) | Self::Calendar(_) => self.successor(Moment(0)),
+        }
+    }
+
     /// A state for somebody who may have been charged in this one, and whose own may have been
     /// forgotten up to `forgot_at`.
     pub(super) fn successor(&self, forgot_at: Moment) -> Self {
@@ -304,8 +312,7 @@ impl CounterState {
             Self::Gcra(state) => Self::Gcra(GcraState::full_at(forgot_at.max(state.when_full()))),
             Self::Sliding(state) => Self::Sliding(Box::new(state.successor(forgot_at))),
             Self::Calendar(state) => Self::Calendar(state.successor()),
-            // The store knows what was counted.
-            Self::Shared(state) => Self::Shared(Arc::new(state.successor())),
+            Self::Shared(state) => Self::Shared(Arc::new(state.successor(forgot_at))),
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use super::super::reading::{ClockReading, Moment};
 use super::pool::LeaseId;
+use super::registers::{Meeting, RegisterId};
 use super::state::{Known, Lease, Refusal, SharedState};
 use super::store::{Grant, GrantId, LeaseRequest, SubjectId};
 use super::{SharedCounter, after};
@@ -16,6 +17,8 @@ use super::{SharedCounter, after};
 pub(super) enum Filed {
     Lease(Put),
     Refused(Moment),
+    /// Nobody is granted units before all replicas have told what they have spent.
+    Incomplete,
     Nothing,
 }
 
@@ -38,20 +41,41 @@ impl SharedCounter {
     ) -> Filed {
         let lease = request.lease;
         self.note_round_trip(grant.took, lease, now);
+        let registers = self.sharing.store.registers();
+        let part = registers.part_of(request.subject);
         let mut known = state.known();
+        let meeting = registers.meet(part, grant.register, request.register);
+        if meeting == Meeting::Over {
+            // Who counts by now does not know of it.
+            return Filed::Nothing;
+        }
         known.untold = known.untold.saturating_sub(known.telling);
         known.debt = known.debt.saturating_sub(request.debt);
-        if known.epoch != grant.id.epoch {
-            // What it has granted in another epoch it does not know of.
-            if known.epoch != 0 {
-                self.end_all(&mut known, state, now);
-            }
-            known.epoch = grant.id.epoch;
+        let is_forgotten = known.epoch != 0 && !grant.id.is_of(known.epoch);
+        let mut has_told = true;
+        if meeting == Meeting::New || is_forgotten {
+            // What was spent of older leases since it was asked has not been told. Of these no more
+            // is spent.
+            self.end_all(&mut known, state, now);
+            let untold = known.leased.saturating_sub(request.leased);
+            let untold = u32::try_from(untold).unwrap_or(u32::MAX);
+            known.add_untold(untold, self.spent_window.start(now));
+            has_told = untold == 0;
+        }
+        if has_told {
+            known.told = grant.register;
+        }
+        known.register = grant.register;
+        known.epoch = grant.id.epoch;
+        if grant.units > 0 {
+            known.seen = grant.id.at;
         }
         let more_at = grant.more_in.map(|wait| after(now.monotonic, wait));
         let never = Moment(u64::MAX);
         state.said.set(grant.left, more_at.unwrap_or(never));
-        known.was_heard = true;
+        if !grant.is_complete {
+            return Filed::Incomplete;
+        }
         let is_refused = grant.units < request.need;
         // A grant that was the last says as much as a refusal.
         let refused = match (is_refused, grant.left) {
@@ -163,9 +187,13 @@ impl SharedCounter {
             want: 0,
             told: 0,
             epoch,
+            seen: 0,
             spent: 0,
+            recent: 0,
             period: 0,
             debt: 0,
+            register: RegisterId::default(),
+            leased: 0,
         }
     }
 }

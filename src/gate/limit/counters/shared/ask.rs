@@ -4,17 +4,20 @@
 //! it stays until the lease ends, and gives back what nobody has spent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::super::reading::ClockReading;
 use super::answer::Filed;
+use super::registers::RegisterId;
 use super::state::{Known, SharedState};
 use super::store::{LeaseRequest, SubjectId};
 use super::waiting::{Answered, Asked, Reserved};
-use super::{SharedCounter, Sharing};
+use super::{SharedCounter, Sharing, after};
 use crate::clock::nanoseconds;
 
 /// What an asking is for.
@@ -60,13 +63,10 @@ impl SharedCounter {
             counter: Arc::clone(self),
             state: Arc::clone(state),
             request,
+            errand,
             over: AskingOver(Arc::clone(state)),
         };
-        let waits = match errand {
-            Errand::Request(_) => Some(tx),
-            Errand::Behind | Errand::Tell => None,
-        };
-        runtime.spawn(task.run(waits, answered));
+        runtime.spawn(task.run(tx, answered));
         Some(Asked::Own(subject, rx))
     }
 
@@ -109,17 +109,13 @@ impl SharedCounter {
         now: ClockReading,
     ) -> LeaseRequest {
         known.record_spent(&state.pool, &self.spent_window, now);
-        let breaks = self.sharing.store.breaks();
         let period = self.spent_window.start(now);
-        if known.breaks != breaks.count {
-            // Another server may answer now, and may not know of the last second.
-            if known.was_heard {
-                let lost = known.last_second.before(breaks.last());
-                known.add_untold(lost, period);
-                self.end_all(known, state, now);
-            }
-            known.breaks = breaks.count;
-            known.was_heard = false;
+        let registers = self.sharing.store.registers();
+        let register = registers.current(registers.part_of(subject));
+        if known.register != register {
+            // Who counts by now is told of all that was spent of these, and has granted none of them.
+            self.end_all(known, state, now);
+            known.register = register;
         }
         let expected = known.demand.expected(now.monotonic, nanoseconds(lease));
         let (need, waiting) = match errand {
@@ -159,9 +155,16 @@ impl SharedCounter {
             want,
             told,
             epoch: known.epoch,
+            seen: match known.told == register {
+                true => 0,
+                false => known.seen,
+            },
             spent: spent.saturating_sub(told),
+            recent: known.recent.until(known.seen),
             period,
             debt: known.debt,
+            register,
+            leased: known.leased,
         }
     }
 }
@@ -171,25 +174,24 @@ struct AskingTask {
     counter: Arc<SharedCounter>,
     state: Arc<SharedState>,
     request: LeaseRequest,
+    errand: Errand,
     over: AskingOver,
 }
 
 impl AskingTask {
-    async fn run(self, waits: Option<oneshot::Sender<Answered>>, answered: watch::Sender<()>) {
+    async fn run(self, waits: oneshot::Sender<Answered>, answered: watch::Sender<()>) {
         let Self {
             counter,
             state,
             request,
+            errand,
             over,
         } = self;
         let (counter, state, request) = (&counter, &state, &request);
         let answer = counter.sharing.store.ask(*request).await;
         let now = ClockReading::from(counter.sharing.clock.now());
         let put = match answer {
-            Ok(grant) => {
-                counter.sharing.tell_after_break(now);
-                counter.put(state, request, &grant, now)
-            }
+            Ok(grant) => counter.put(state, request, &grant, now),
             Err(no_grant) => {
                 let mut known = state.known();
                 if no_grant.may_have_counted {
@@ -207,11 +209,18 @@ impl AskingTask {
                 units: request.need,
             })),
             Filed::Refused(until) => Some(Answered::Refused(*until)),
+            Filed::Incomplete => Some(Answered::Incomplete(Arc::clone(counter))),
             Filed::Nothing => None,
         };
-        if let (Some(waits), Some(said)) = (waits, said) {
-            // Units go back into the pool where nobody waits any more.
-            let _ = waits.send(said);
+        match errand {
+            Errand::Request(_) => {
+                // Units go back into the pool where nobody waits any more.
+                let _ = said.map(|said| waits.send(said));
+            }
+            Errand::Behind if matches!(put, Filed::Incomplete) => {
+                drop(counter.complete(request.subject));
+            }
+            Errand::Behind | Errand::Tell => {}
         }
         drop(over);
         drop(answered);
@@ -225,21 +234,64 @@ impl AskingTask {
     }
 }
 
+impl SharedCounter {
+    /// Does what can be done so that the store grants units again; whether it does. Otherwise the rule
+    /// goes by shares for a moment.
+    pub(super) fn complete(self: &Arc<Self>, subject: SubjectId) -> JoinHandle<bool> {
+        let counter = Arc::clone(self);
+        // A task of its own: a caller who hangs up does not hold up the others.
+        tokio::spawn(async move {
+            let store = &counter.sharing.store;
+            let registers = store.registers();
+            let part = registers.part_of(subject);
+            let is_complete = registers.complete(part, &**store).await;
+            if !is_complete && let Some(lease) = counter.lease {
+                let now = ClockReading::from(counter.sharing.clock.now());
+                let until = after(now.monotonic, lease);
+                counter.incomplete_until.store(until.0, Ordering::Relaxed);
+            }
+            is_complete
+        })
+    }
+}
+
 impl Sharing {
-    /// The store answers. If that is for the first time since a break, it may have forgotten, and all
-    /// tell what they have spent before others are granted it again.
-    fn tell_after_break(&self, now: ClockReading) {
-        let breaks = self.store.breaks();
-        let Some(spenders) = self.spenders.after_break(breaks.count) else {
-            return;
-        };
-        for spender in spenders {
-            if let Some((counter, state)) = spender.upgrade()
-                && state.known().breaks != breaks.count
+    /// Tells the server that has opened this register what was spent of the subjects in this part.
+    /// Whether it has heard all.
+    pub(super) async fn tell(&self, part: usize, register: RegisterId) -> bool {
+        let registers = self.store.registers();
+        let mut spenders = self.spenders.all();
+        spenders.retain(|spender| registers.part_of(spender.subject) == part);
+        for spenders in spenders.chunks(AT_ONCE) {
+            let mut untold: Vec<_> = spenders
+                .iter()
+                .filter_map(|spender| Some((spender.upgrade()?, spender.subject)))
+                .collect();
+            // An asking that is out already may have been written before something was spent.
+            for _ in 0..MOST_TRIES {
+                let now = ClockReading::from(self.clock.now());
+                untold.retain(|((_, state), _)| !state.has_told(register, now));
+                let mut askings: Vec<_> = untold
+                    .iter()
+                    .filter_map(|((counter, state), subject)| {
+                        counter.ask(state, *subject, Errand::Tell, now)?;
+                        state.known().asking.clone()
+                    })
+                    .collect();
+                for asking in &mut askings {
+                    // Its sender says nothing and goes.
+                    let _ = asking.changed().await;
+                }
+            }
+            let now = ClockReading::from(self.clock.now());
+            if untold
+                .iter()
+                .any(|((_, state), _)| !state.has_told(register, now))
             {
-                let _ = counter.ask(&state, spender.subject, Errand::Tell, now);
+                return false;
             }
         }
+        true
     }
 }
 
@@ -252,3 +304,7 @@ impl Drop for AskingOver {
         self.0.pool.set_asking(false);
     }
 }
+
+/// Subjects that are told of at once.
+const AT_ONCE: usize = 16;
+const MOST_TRIES: usize = 3;

@@ -8,12 +8,13 @@
 //! 3. [`state`]: what else is known of a subject: demand, what was spent, what was refused;
 //! 4. [`waiting`], [`ask`], [`answer`]: who waits, one asking a subject at a time, and what came of it;
 //! 5. [`spent`], [`demand`]: what was spent lately, and what can be expected;
-//! 6. [`spenders`]: who tells what it spent when the store is back.
+//! 6. [`registers`], [`spenders`]: whether who counts has been told what was spent before, and by whom.
 
 mod answer;
 mod ask;
 mod demand;
 mod pool;
+mod registers;
 mod spenders;
 mod spent;
 mod state;
@@ -37,12 +38,14 @@ use crate::gate::limit::limits::{Limits, WhenAway};
 use crate::log::Notice;
 
 pub(crate) use self::pool::LeaseId;
+#[cfg(feature = "redis")]
+pub(crate) use self::registers::{Entered, Entry, RegisterBook, RegisterId, Registers};
 use self::spenders::Spenders;
 use self::spent::SpentWindow;
 use self::state::Known;
 pub(crate) use self::state::SharedState;
 #[cfg(feature = "redis")]
-pub(crate) use self::store::{Answer, Breaks, Grant, GrantId, LeaseRequest, NoGrant};
+pub(crate) use self::store::{Answer, Grant, GrantId, LeaseRequest, NoGrant};
 pub(crate) use self::store::{Counting, LeaseStore, SubjectId};
 pub(crate) use self::subject::SubjectSecret;
 pub(crate) use self::waiting::{Asking, Held};
@@ -76,6 +79,9 @@ pub(crate) struct SharedCounter {
     /// Since when every round trip took so long that leases are of little use; 0 where the last one
     /// did not.
     slow_since: AtomicU64,
+    /// Until when requests do not wait for a store that grants nothing before it has been told what
+    /// was spent.
+    incomplete_until: AtomicU64,
     /// While nobody waits for the store: when it is asked the next time to see.
     probe_at: AtomicU64,
 }
@@ -86,8 +92,8 @@ impl Sharing {
         secret: SubjectSecret,
         limits: &Limits,
         clock: Clock,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        let sharing = Arc::new(Self {
             store,
             secret,
             clock,
@@ -95,7 +101,9 @@ impl Sharing {
             replicas: limits.replicas,
             no_share: Notice::default(),
             spenders: Spenders::default(),
-        }
+        });
+        sharing.store.registers().add(&sharing);
+        sharing
     }
 }
 
@@ -129,6 +137,7 @@ impl SharedCounter {
             lease: (longest >= SHORTEST_SHARED)
                 .then(|| (longest / 20).clamp(SHORTEST_LEASE, LONGEST_LEASE)),
             slow_since: AtomicU64::new(0),
+            incomplete_until: AtomicU64::new(0),
             probe_at: AtomicU64::new(0),
         }
     }
@@ -153,7 +162,8 @@ impl SharedCounter {
         if state.pool.has(now.monotonic, cost) {
             return Ok(());
         }
-        self.look_without(&mut state.known(), state, now, cost, waits)
+        self.may_go_by_share(state, now, cost, waits)?;
+        self.look_at_share(&state.of_share().known(), state.of_share(), now, cost)
     }
 
     /// Spends what a request costs.
@@ -167,8 +177,10 @@ impl SharedCounter {
         if let Some(lease) = state.pool.take(now.monotonic, cost) {
             return Ok((self.leased_level(state, now), Receipt::Of(lease)));
         }
-        let mut known = state.known();
-        self.look_without(&mut known, state, now, cost, waits)?;
+        self.may_go_by_share(state, now, cost, waits)?;
+        let counted = state.of_share();
+        let mut known = counted.known();
+        self.look_at_share(&known, counted, now, cost)?;
         let period = self.spent_window.start(now);
         self.spent_window.record(&mut known.spent, cost, now);
         known.add_untold(cost, period);
@@ -182,7 +194,7 @@ impl SharedCounter {
             Receipt::Of(lease) => state.pool.put_back(lease, cost),
             // Counted by share: it stays counted here, and is not told.
             Receipt::At(_) => {
-                let mut known = state.known();
+                let mut known = state.of_share().known();
                 known.untold = known.untold.saturating_sub(cost);
             }
             Receipt::In(_) => {}
@@ -195,7 +207,8 @@ impl SharedCounter {
             return self.leased_level(state, now);
         }
         let share = self.share().unwrap_or(0);
-        let left = share.saturating_sub(self.spent(&state.known(), state, now));
+        let counted = state.of_share();
+        let left = share.saturating_sub(self.spent(&counted.known(), counted, now));
         self.level_of(left.max(state.pool.left(now.monotonic)), state, now)
     }
 
@@ -260,10 +273,9 @@ impl SharedCounter {
         }
     }
 
-    /// What becomes of a request for which there are no granted units.
-    fn look_without(
+    /// Whether a request for which there are no granted units may go by this replica's share.
+    fn may_go_by_share(
         &self,
-        known: &mut Known,
         state: &SharedState,
         now: ClockReading,
         cost: u32,
@@ -273,12 +285,22 @@ impl SharedCounter {
             return Err(Shortage::Wait(NEVER));
         }
         // What the store has refused it would refuse again, away or not.
-        if let Some(wait) = known.refused(now.monotonic, cost) {
+        if let Some(wait) = state.known().refused(now.monotonic, cost) {
             return Err(Shortage::Wait(wait));
         }
-        if waits && !self.is_on_shares(now) {
-            return Err(Shortage::Ask);
+        match waits && !self.is_on_shares(now) {
+            true => Err(Shortage::Ask),
+            false => Ok(()),
         }
+    }
+
+    fn look_at_share(
+        &self,
+        known: &Known,
+        state: &SharedState,
+        now: ClockReading,
+        cost: u32,
+    ) -> Result<(), Shortage> {
         match self.sharing.when_away {
             WhenAway::Admit if self.sharing.store.is_away() => return Ok(()),
             WhenAway::Refuse if self.sharing.store.is_away() => return Err(Shortage::Unavailable),
@@ -306,6 +328,7 @@ impl SharedCounter {
         let slow_for = now.monotonic.0.saturating_sub(slow_since);
         self.lease.is_none()
             || slow_since != 0 && slow_for >= SLOW_FOR
+            || now.monotonic.0 < self.incomplete_until.load(Ordering::Relaxed)
             || self.sharing.store.is_away()
     }
 

@@ -1,6 +1,5 @@
-//! Whoever may have something to tell a store that comes back.
+//! Whoever may have spent units of leases in the last window.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::SharedCounter;
@@ -9,11 +8,7 @@ use super::store::SubjectId;
 
 /// All subjects that the store has been asked about and that are not forgotten.
 #[derive(Debug, Default)]
-pub(super) struct Spenders {
-    all: Mutex<Vec<Spender>>,
-    /// Up to which break of the link they have been told to tell.
-    told: AtomicU64,
-}
+pub(super) struct Spenders(Mutex<Vec<Spender>>);
 
 #[derive(Clone, Debug)]
 pub(super) struct Spender {
@@ -29,7 +24,7 @@ impl Spenders {
         state: &Arc<SharedState>,
         subject: SubjectId,
     ) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // As seldom as the memory grows.
         if all.len() == all.capacity() {
             all.retain(|spender| spender.state.strong_count() > 0);
@@ -41,13 +36,9 @@ impl Spenders {
         });
     }
 
-    /// Those there are, once after each break.
-    pub(super) fn after_break(&self, count: u64) -> Option<Vec<Spender>> {
-        if self.told.swap(count, Ordering::Relaxed) == count {
-            return None;
-        }
-        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(all.clone())
+    pub(super) fn all(&self) -> Vec<Spender> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
     }
 }
 

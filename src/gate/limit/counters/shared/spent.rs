@@ -26,6 +26,19 @@ pub(super) enum Spent {
     },
 }
 
+impl Spent {
+    /// Of somebody who may have spent all of this.
+    pub(super) fn successor(&self, forgot_at: Moment) -> Self {
+        match self {
+            Self::Rolling(log) => Self::Rolling(log.successor(forgot_at)),
+            Self::Since { start, units } => Self::Since {
+                start: *start,
+                units: *units,
+            },
+        }
+    }
+}
+
 impl SpentWindow {
     pub(super) fn nothing(&self) -> Spent {
         match self {
@@ -100,33 +113,38 @@ impl SpentWindow {
     }
 }
 
-/// What was spent of leases in the last second or two: a store that fails over may have lost it.
+/// What was spent of the leases that were granted last, by the clock of the store: one that takes
+/// another's place may have heard of the others only.
 #[derive(Debug, Default)]
-pub(super) struct LastSecond {
-    second: u64,
+pub(super) struct Recent {
+    slot: u64,
     units: u32,
     before: u32,
 }
 
-impl LastSecond {
-    pub(super) fn note(&mut self, units: u32, now: Moment) {
-        let second = now.0 / SECOND;
-        match second - self.second.min(second) {
-            0 => {}
-            1 => (self.before, self.units) = (self.units, 0),
-            _ => (self.before, self.units) = (0, 0),
+impl Recent {
+    /// Units of a lease that was granted then, in microseconds.
+    pub(super) fn note(&mut self, units: u32, granted: u64) {
+        let slot = granted / SLOT;
+        match slot.checked_sub(self.slot) {
+            Some(0) => {}
+            Some(1) => (self.slot, self.before, self.units) = (slot, self.units, 0),
+            Some(_) => (self.slot, self.before, self.units) = (slot, 0, 0),
+            // The older one of two leases, or the clock has stepped back: rather too recent.
+            None => {}
         }
-        self.second = second;
         self.units = self.units.saturating_add(units);
     }
 
-    /// What was spent in the second before this, and since.
-    pub(super) fn before(&self, broken: Moment) -> u32 {
-        match self.second + 2 >= broken.0 / SECOND {
-            true => self.units.saturating_add(self.before),
-            false => 0,
+    /// Units of what was granted in the four seconds before this moment, or a little earlier.
+    pub(super) fn until(&self, seen: u64) -> u32 {
+        match (seen / SLOT).saturating_sub(self.slot) {
+            0 => self.units.saturating_add(self.before),
+            1 => self.units,
+            _ => 0,
         }
     }
 }
 
-const SECOND: u64 = 1_000_000_000;
+/// In microseconds.
+const SLOT: u64 = 4_000_000;

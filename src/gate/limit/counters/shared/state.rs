@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::super::reading::{ClockReading, Moment};
 use super::demand::Demand;
 use super::pool::{LeaseId, Pool};
-use super::spent::{LastSecond, Spent, SpentWindow};
+use super::registers::RegisterId;
+use super::spent::{Recent, Spent, SpentWindow};
 use super::store::GrantId;
 
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct SharedState {
     pub(super) pool: Pool,
     pub(super) said: Said,
     window: SpentWindow,
+    /// Where there is no room for one of its own: what its share is counted in.
+    overflow: Option<Arc<Self>>,
     known: Mutex<Known>,
 }
 
@@ -27,7 +30,9 @@ pub(super) struct Known {
     pub(super) leases: [Option<Lease>; 2],
     pub(super) demand: Demand,
     pub(super) spent: Spent,
-    pub(super) last_second: LastSecond,
+    pub(super) recent: Recent,
+    /// All units of leases that were spent so far.
+    pub(super) leased: u64,
     /// Units spent without having been granted, which the store has not been told of.
     pub(super) untold: u32,
     /// How many of them the asking that is out tells.
@@ -38,10 +43,11 @@ pub(super) struct Known {
     pub(super) debt: u32,
     /// Of the store, as far as this subject goes; 0 before it has answered.
     pub(super) epoch: u64,
-    /// How many breaks of the link the store has been told the consequences of.
-    pub(super) breaks: u64,
-    /// Whether the store has answered since the last of them.
-    pub(super) was_heard: bool,
+    /// When it granted units last, by its clock.
+    pub(super) seen: u64,
+    /// The register that leases are from, and the one that was told what was spent before it.
+    pub(super) register: RegisterId,
+    pub(super) told: RegisterId,
     /// Whether it is among those who tell when the store is back.
     pub(super) is_spender: bool,
     pub(super) refusal: Option<Refusal>,
@@ -81,18 +87,21 @@ impl SharedState {
             pool: Pool::default(),
             said: Said::default(),
             window: window.clone(),
+            overflow: None,
             known: Mutex::new(Known {
                 leases: [None; 2],
                 demand: Demand::default(),
                 spent: window.nothing(),
-                last_second: LastSecond::default(),
+                recent: Recent::default(),
+                leased: 0,
                 untold: 0,
                 telling: 0,
                 untold_period: 0,
                 debt: 0,
                 epoch: 0,
-                breaks: 0,
-                was_heard: false,
+                seen: 0,
+                register: RegisterId::default(),
+                told: RegisterId::default(),
                 is_spender: false,
                 refusal: None,
                 asking: None,
@@ -113,9 +122,40 @@ impl SharedState {
             && self.window.in_last(&known.spent, now) == 0
     }
 
-    /// A state for another subject of the same rule.
-    pub(in super::super) fn successor(&self) -> Self {
-        Self::new(&self.window)
+    /// Whether who has opened this register knows all that was spent before.
+    pub(super) fn has_told(&self, register: RegisterId, now: ClockReading) -> bool {
+        let mut known = self.known();
+        let has_leases = known.leases.iter().any(Option::is_some);
+        if !has_leases && self.window.in_last(&known.spent, now) == 0 {
+            (known.register, known.told) = (register, register);
+        }
+        known.told == register
+    }
+
+    /// A state for somebody whose share may have been counted in this one. What the store granted it
+    /// knows.
+    pub(in super::super) fn successor(&self, forgot_at: Moment) -> Self {
+        let mut state = Self::new(&self.window);
+        let spent = self.known().spent.successor(forgot_at);
+        state
+            .known
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .spent = spent;
+        state
+    }
+
+    /// A state for one request, whose share is counted in this one.
+    pub(in super::super) fn without_room(self: &Arc<Self>) -> Self {
+        Self {
+            overflow: Some(Arc::clone(self)),
+            ..Self::new(&self.window)
+        }
+    }
+
+    /// What its share is counted in.
+    pub(super) fn of_share(&self) -> &Self {
+        self.overflow.as_deref().unwrap_or(self)
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
@@ -158,7 +198,8 @@ impl Known {
             let more = spent.saturating_sub(lease.recorded);
             lease.recorded = lease.recorded.max(spent);
             self.demand.note(more);
-            self.last_second.note(more, now.monotonic);
+            self.recent.note(more, lease.grant.at);
+            self.leased += u64::from(more);
             window.record(&mut self.spent, more, now);
         }
     }
@@ -178,7 +219,8 @@ impl Known {
             .saturating_sub(left)
             .saturating_sub(lease.recorded);
         self.demand.note(more);
-        self.last_second.note(more, now.monotonic);
+        self.recent.note(more, lease.grant.at);
+        self.leased += u64::from(more);
         window.record(&mut self.spent, more, now);
         (left > 0).then_some((left, lease.grant))
     }

@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::super::reading::Moment;
+use super::registers::{RegisterBook, RegisterId, Registers};
 
 /// Counts units for all replicas.
-pub(crate) trait LeaseStore: Send + Sync + fmt::Debug {
+pub(crate) trait LeaseStore: RegisterBook + fmt::Debug {
     /// Grants units, or none, and counts what it is told.
     fn ask(&self, request: LeaseRequest) -> Answer<Result<Grant, NoGrant>>;
 
@@ -22,8 +22,8 @@ pub(crate) trait LeaseStore: Send + Sync + fmt::Debug {
     /// How many replicas share it: the most seen alive lately. `None` where it was never seen.
     fn replicas(&self) -> Option<NonZeroU32>;
 
-    /// How often a connection broke, and when the last one did.
-    fn breaks(&self) -> Breaks;
+    /// Those that this replica has met.
+    fn registers(&self) -> &Registers;
 
     /// How long a request waits for it at most.
     fn deadline(&self) -> Duration;
@@ -58,13 +58,22 @@ pub(crate) struct LeaseRequest {
     pub(crate) want: u32,
     /// Units spent without having been granted, to be counted whatever is left.
     pub(crate) told: u32,
-    /// The epoch this replica knows, 0 for none; in another one `spent` is counted, too.
+    /// The epoch this replica knows, 0 for none, and when it was granted units last, 0 if it has told
+    /// this register. By these the store knows what it has forgotten of the next two.
     pub(crate) epoch: u64,
+    pub(crate) seen: u64,
+    /// Units spent in the last window beside what is told.
     pub(crate) spent: u32,
+    /// Of these, what was granted within four seconds before that.
+    pub(crate) recent: u32,
     /// When the day or month of `told` and `spent` began, in seconds since 1970; else 0.
     pub(crate) period: u64,
     /// Units booked after a request had passed.
     pub(crate) debt: u32,
+    /// The register that was known when this was written. Not sent.
+    pub(crate) register: RegisterId,
+    /// All units of leases that had been spent by then. Not sent.
+    pub(crate) leased: u64,
 }
 
 /// What the store grants; no unit where there are not as many as needed.
@@ -78,6 +87,9 @@ pub(crate) struct Grant {
     /// How long they may be spent, from when they were asked for.
     pub(crate) lease: Duration,
     pub(crate) id: GrantId,
+    pub(crate) register: RegisterId,
+    /// Whether units are granted at all: otherwise others have still to tell what they have spent.
+    pub(crate) is_complete: bool,
     /// From when it was asked to when it answered.
     pub(crate) took: Duration,
 }
@@ -97,15 +109,10 @@ pub(crate) struct NoGrant {
     pub(crate) may_have_counted: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Breaks {
-    pub(crate) count: u64,
-    /// [`Moment`] zero where none has broken.
-    pub(crate) last: u64,
-}
-
-impl Breaks {
-    pub(crate) fn last(self) -> Moment {
-        Moment(self.last)
+impl GrantId {
+    /// Whether it is of this epoch of the subject, or of the one before or after the store's clock was
+    /// seen to step back.
+    pub(super) fn is_of(self, epoch: u64) -> bool {
+        self.epoch / 1_000 == epoch / 1_000
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 
@@ -14,14 +14,49 @@ use crate::dev::ManualClock;
 #[derive(Debug)]
 pub(in crate::gate::limit) struct FakeStore {
     clock: Clock,
-    logs: Mutex<HashMap<SubjectId, Vec<(u64, u32)>>>,
+    server: Mutex<Server>,
+    saved: Mutex<(HashMap<SubjectId, Subject>, u64)>,
     pub(in crate::gate::limit) asked: Mutex<Vec<LeaseRequest>>,
     pub(in crate::gate::limit) given_back: AtomicU32,
-    /// What it does instead of answering.
-    pub(in crate::gate::limit) fault: Mutex<Fault>,
+    /// How many there are, as all of them know; 0 if they do not.
     pub(in crate::gate::limit) replicas: AtomicU32,
-    epoch: AtomicU64,
-    breaks: AtomicU64,
+    /// What happens to whom instead of an answer.
+    faults: Mutex<Vec<Fault>>,
+    ids: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Server {
+    subjects: HashMap<SubjectId, Subject>,
+    register: u64,
+    since: u64,
+    entered: HashSet<usize>,
+    is_complete: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Subject {
+    epoch: u64,
+    last: u64,
+    /// Up to when it was known by who counts now, when he began.
+    known_to: u64,
+    log: Vec<Counted>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    nanoseconds: u64,
+    /// By which it is told apart from all others.
+    microseconds: u64,
+    units: u32,
+}
+
+/// The store as one replica reaches it.
+#[derive(Debug)]
+pub(in crate::gate::limit) struct FakeLink {
+    store: Arc<FakeStore>,
+    replica: usize,
+    registers: Registers,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,31 +65,37 @@ pub(in crate::gate::limit) enum Fault {
     None,
     Away,
     Hangs,
+    /// It counts, and its answer is lost.
+    HangsAfterwards,
     Takes(Duration),
 }
 
 impl FakeStore {
     pub(in crate::gate::limit) fn new(clock: &ManualClock) -> Arc<Self> {
-        Arc::new(Self {
+        let store = Arc::new(Self {
             clock: clock.into(),
-            logs: Mutex::default(),
+            server: Mutex::default(),
+            saved: Mutex::default(),
             asked: Mutex::default(),
             given_back: AtomicU32::new(0),
-            fault: Mutex::default(),
             replicas: AtomicU32::new(0),
-            epoch: AtomicU64::new(1),
-            breaks: AtomicU64::new(0),
-        })
+            faults: Mutex::default(),
+            ids: AtomicU64::new(1),
+        });
+        store.restart();
+        // Nobody has spent anything before.
+        store.server.lock().unwrap().is_complete = true;
+        store
     }
 
-    pub(in crate::gate::limit) fn sharing(self: &Arc<Self>, limits: &Limits) -> Sharing {
-        let store: Arc<dyn LeaseStore> = Arc::clone(self) as _;
-        Sharing::new(
-            store,
-            SubjectSecret::new([7; 32]),
-            limits,
-            self.clock.clone(),
-        )
+    pub(in crate::gate::limit) fn join(self: &Arc<Self>) -> Arc<FakeLink> {
+        let mut faults = self.faults.lock().unwrap();
+        faults.push(Fault::None);
+        Arc::new(FakeLink {
+            store: Arc::clone(self),
+            replica: faults.len() - 1,
+            registers: Registers::new(1),
+        })
     }
 
     pub(in crate::gate::limit) fn now(&self) -> Now {
@@ -62,14 +103,38 @@ impl FakeStore {
     }
 
     pub(in crate::gate::limit) fn set(&self, fault: Fault) {
-        *self.fault.lock().unwrap() = fault;
+        self.faults.lock().unwrap().fill(fault);
+    }
+
+    /// For one replica alone.
+    pub(in crate::gate::limit) fn set_for(&self, replica: usize, fault: Fault) {
+        self.faults.lock().unwrap()[replica] = fault;
     }
 
     /// Forgets everything, as a server does that is restarted empty.
     pub(in crate::gate::limit) fn restart(&self) {
-        self.logs.lock().unwrap().clear();
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        self.breaks.fetch_add(1, Ordering::SeqCst);
+        *self.server.lock().unwrap() = Server {
+            register: self.next_id(),
+            since: nanoseconds(self.now().monotonic),
+            ..Server::default()
+        };
+    }
+
+    /// What a server that is restarted, or that takes its place, will know.
+    pub(in crate::gate::limit) fn save(&self) {
+        let subjects = self.server.lock().unwrap().subjects.clone();
+        *self.saved.lock().unwrap() = (subjects, nanoseconds(self.now().monotonic) / 1_000);
+    }
+
+    /// Forgets what was counted since it was saved.
+    pub(in crate::gate::limit) fn fail_over(&self) {
+        self.restart();
+        let (mut saved, at) = self.saved.lock().unwrap().clone();
+        for subject in saved.values_mut() {
+            // A replica had looked at it within the last second before.
+            subject.known_to = subject.last.max(at.saturating_sub(1_000_000));
+        }
+        self.server.lock().unwrap().subjects = saved;
     }
 
     pub(in crate::gate::limit) fn calls(&self) -> usize {
@@ -80,59 +145,109 @@ impl FakeStore {
         *self.asked.lock().unwrap().last().unwrap()
     }
 
+    fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::SeqCst)
+    }
+
     fn grant(&self, request: &LeaseRequest, took: Duration) -> Grant {
         let now = nanoseconds(self.now().monotonic);
-        let epoch = self.epoch.load(Ordering::SeqCst);
         let span = nanoseconds(request.window + request.lease);
-        let mut logs = self.logs.lock().unwrap();
-        let log = logs.entry(request.subject).or_default();
-        log.retain(|(at, _)| at + span > now);
-        let unknown = match request.epoch == epoch || request.epoch == 0 {
-            true => 0,
-            false => request.spent,
+        let mut server = self.server.lock().unwrap();
+        let is_complete = server.is_complete || server.since + span <= now;
+        let register = RegisterId(server.register);
+        let new = || Subject {
+            epoch: self.next_id() * 1_000,
+            last: now / 1_000,
+            known_to: now / 1_000,
+            log: Vec::new(),
         };
-        log.push((now, request.told + unknown + request.debt));
-        let used: u32 = log.iter().map(|(_, units)| units).sum();
+        let subject = server.subjects.entry(request.subject).or_insert_with(new);
+        // No two calls are answered within one microsecond.
+        subject.last = (subject.last + 1).max(now / 1_000);
+        let at = subject.last;
+        let log = &mut subject.log;
+        log.retain(|entry| entry.nanoseconds + span > now);
+        let missing = match request.seen {
+            _ if request.epoch == 0 => 0,
+            _ if request.epoch != subject.epoch => request.spent,
+            0 => 0,
+            seen if seen > subject.known_to + 4_000_000 => request.spent,
+            seen if seen > subject.known_to => request.recent,
+            _ => 0,
+        };
+        let counted = |units| Counted {
+            nanoseconds: now,
+            microseconds: at,
+            units,
+        };
+        log.push(counted(request.told + missing + request.debt));
+        let used: u32 = log.iter().map(|entry| entry.units).sum();
         let free = request.max.saturating_sub(used);
-        let units = match free < request.need {
+        let units = match free < request.need || !is_complete {
             true => 0,
             false => free.min(request.want),
         };
-        log.push((now, units));
+        log.push(counted(units));
         let mut freed = free;
-        let more = log.iter().find(|(_, count)| {
-            freed += count;
+        let more = log.iter().find(|entry| {
+            freed += entry.units;
             freed >= request.need.max(1)
         });
         Grant {
             units,
             left: free - units,
-            more_in: more.map(|(at, _)| Duration::from_nanos(at + span - now)),
+            more_in: more.map(|entry| Duration::from_nanos(entry.nanoseconds + span - now)),
             lease: request.lease,
             id: GrantId {
                 connection: 1,
-                epoch,
-                at: now,
+                epoch: subject.epoch,
+                at,
             },
+            register,
+            is_complete,
             took,
         }
     }
 }
 
-impl LeaseStore for FakeStore {
+impl FakeLink {
+    pub(in crate::gate::limit) fn sharing(self: &Arc<Self>, limits: &Limits) -> Arc<Sharing> {
+        let store: Arc<dyn LeaseStore> = Arc::clone(self) as _;
+        let clock = self.store.clock.clone();
+        Sharing::new(store, SubjectSecret::new([7; 32]), limits, clock)
+    }
+
+    /// As a replica does once in a second.
+    pub(in crate::gate::limit) async fn look(&self) {
+        self.registers.visit(self).await;
+    }
+
+    fn fault(&self) -> Fault {
+        self.store.faults.lock().unwrap()[self.replica]
+    }
+}
+
+impl LeaseStore for FakeLink {
     fn ask(&self, request: LeaseRequest) -> Answer<Result<Grant, NoGrant>> {
-        self.asked.lock().unwrap().push(request);
-        let fault = *self.fault.lock().unwrap();
+        self.store.asked.lock().unwrap().push(request);
+        let fault = self.fault();
+        let unsent = NoGrant {
+            may_have_counted: false,
+        };
         let answer = match fault {
-            Fault::None => Ok(self.grant(&request, Duration::from_micros(100))),
-            Fault::Takes(took) => Ok(self.grant(&request, took)),
-            Fault::Away | Fault::Hangs => Err(NoGrant {
-                may_have_counted: false,
-            }),
+            Fault::None => Ok(self.store.grant(&request, Duration::from_micros(100))),
+            Fault::Takes(took) => Ok(self.store.grant(&request, took)),
+            Fault::Away | Fault::Hangs => Err(unsent),
+            Fault::HangsAfterwards => {
+                self.store.grant(&request, DEADLINE);
+                Err(NoGrant {
+                    may_have_counted: true,
+                })
+            }
         };
         Box::pin(async move {
             match fault {
-                Fault::Hangs => tokio::time::sleep(DEADLINE).await,
+                Fault::Hangs | Fault::HangsAfterwards => tokio::time::sleep(DEADLINE).await,
                 Fault::Takes(took) => tokio::time::sleep(took).await,
                 Fault::None | Fault::Away => {}
             }
@@ -141,32 +256,66 @@ impl LeaseStore for FakeStore {
     }
 
     fn give_back(&self, request: LeaseRequest, units: u32, of: GrantId) -> Answer<()> {
-        self.given_back.fetch_add(units, Ordering::SeqCst);
-        let mut logs = self.logs.lock().unwrap();
-        let mut entries = logs.entry(request.subject).or_default().iter_mut();
-        if let Some((_, count)) = entries.find(|(at, count)| *at == of.at && *count >= units) {
-            *count -= units;
+        self.store.given_back.fetch_add(units, Ordering::SeqCst);
+        let mut server = self.store.server.lock().unwrap();
+        let subject = server.subjects.get_mut(&request.subject);
+        if let Some(subject) = subject.filter(|subject| subject.epoch == of.epoch) {
+            // Behind what the replica had told with the same call.
+            let mut entries = subject.log.iter_mut().rev();
+            if let Some(entry) = entries.find(|entry| entry.microseconds == of.at) {
+                entry.units = entry.units.saturating_sub(units);
+            }
         }
         Box::pin(async {})
     }
 
     fn is_away(&self) -> bool {
-        *self.fault.lock().unwrap() == Fault::Away
+        self.fault() == Fault::Away
     }
 
     fn replicas(&self) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.replicas.load(Ordering::SeqCst))
+        NonZeroU32::new(self.store.replicas.load(Ordering::SeqCst))
     }
 
-    fn breaks(&self) -> Breaks {
-        Breaks {
-            count: self.breaks.load(Ordering::SeqCst),
-            last: nanoseconds(self.now().monotonic),
-        }
+    fn registers(&self) -> &Registers {
+        &self.registers
     }
 
     fn deadline(&self) -> Duration {
         DEADLINE
+    }
+}
+
+impl RegisterBook for FakeLink {
+    fn enter(&self, _: usize, entry: Entry) -> Answer<Result<Entered, NoGrant>> {
+        let fault = self.fault();
+        let unheard = Err(NoGrant {
+            may_have_counted: false,
+        });
+        let answer = match fault {
+            Fault::Away | Fault::Hangs => unheard,
+            Fault::None | Fault::Takes(_) | Fault::HangsAfterwards => {
+                let mut server = self.store.server.lock().unwrap();
+                if entry.told.0 == server.register && (!server.is_complete || entry.is_late) {
+                    server.entered.insert(self.replica);
+                    let replicas = self.store.replicas.load(Ordering::SeqCst) as usize;
+                    server.is_complete = server.entered.len() >= replicas;
+                }
+                match fault {
+                    Fault::HangsAfterwards => unheard,
+                    _ => Ok(Entered {
+                        register: RegisterId(server.register),
+                        is_complete: server.is_complete,
+                    }),
+                }
+            }
+        };
+        Box::pin(async move {
+            if matches!(fault, Fault::Hangs | Fault::HangsAfterwards) {
+                tokio::time::sleep(DEADLINE).await;
+            }
+            answer
+        })
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) enum Answered {
     Units(Reserved),
     /// Remembered until then.
     Refused(Moment),
+    /// None are granted before all replicas have told what they have spent.
+    Incomplete(Arc<SharedCounter>),
 }
 
 // === impl Asking ===
@@ -89,6 +91,10 @@ impl Asking {
                         Ok(Ok(Answered::Units(units))) => self.held.reserved.push(units),
                         Ok(Ok(Answered::Refused(until))) => {
                             self.held.refused.push((subject, until));
+                        }
+                        Ok(Ok(Answered::Incomplete(counter))) => {
+                            let complete = counter.complete(subject);
+                            let _ = tokio::time::timeout_at(until, complete).await;
                         }
                         // No answer.
                         Ok(Err(_)) | Err(_) => {}
