@@ -293,7 +293,7 @@ async fn keys_of_the_store_have_the_prefix_that_was_chosen() {
 async fn the_user_that_the_guide_names_is_enough() {
     let Some(redis) = Redis::start() else { return };
     const GUIDE: &str = include_str!("../../src/guide/replicas.md");
-    let rules = "~wacht:* +@scripting +@read +@write +@connection +time";
+    let rules = "~wacht:* +@scripting +@read +@write +@connection +time +info";
     assert!(GUIDE.contains(rules));
     let mut user = redis::cmd("ACL");
     user.arg(&["SETUSER", "gate", "on", ">a-password", "-@all"]);

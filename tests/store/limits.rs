@@ -244,6 +244,72 @@ async fn without_the_store_each_replica_has_its_share() {
     assert!((25..=30).contains(&rest), "{rest}: some may be on lease");
 }
 
+/// Replicas that know of each other, whose store is restarted when one of them has spent 30 of 40.
+/// How many the other one admits from then on.
+async fn after_a_restart(algorithm: Algorithm, mut server: Redis) -> u32 {
+    let wacht = DevGateway::start().await;
+    wacht.set_scheme("orders", [DevRule::per_key(40, "hour", 1)]);
+    let [key, another] = [(); 2].map(|()| wacht.issue_key("orders").issue());
+    let context = AuthContext::new("/");
+    let limits = || Limits::shared().algorithm(algorithm);
+    let [one, other] = [(); 2].map(|()| replica(&wacht, &server.url(), limits()));
+    for _ in 0..30 {
+        assert!(admits(&one, key.secret(), &context).await);
+    }
+    // One that was not asked about this key takes part as well.
+    eventually("both know of each other", async || {
+        let mut know_of_two = true;
+        for replica in [&one, &other] {
+            admits(replica, another.secret(), &context).await;
+            know_of_two &= replica.stats().store.unwrap().replicas == Some(2);
+        }
+        know_of_two
+    })
+    .await;
+    server.restart();
+    let mut admitted = 0;
+    eventually("the other one is told what there is", async || {
+        let is_admitted = admits(&other, key.secret(), &context).await;
+        admitted += u32::from(is_admitted);
+        !is_admitted
+    })
+    .await;
+    eventually("both go by the store", async || {
+        for replica in [&one, &other] {
+            admitted += u32::from(admits(replica, key.secret(), &context).await);
+        }
+        [&one, &other]
+            .iter()
+            .all(|replica| !replica.stats().store.unwrap().away)
+    })
+    .await;
+    admitted
+}
+
+#[tokio::test]
+async fn after_an_empty_restart_nothing_is_granted_that_another_has_spent() {
+    for algorithm in ALGORITHMS {
+        let Some(server) = Redis::start() else {
+            return;
+        };
+        let admitted = after_a_restart(algorithm, server).await;
+        // Its share of 20, and of the 10 that are left what it has not told of that.
+        assert!((10..=30).contains(&admitted), "{algorithm:?}: {admitted}");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_with_all_data_counts_nothing_twice() {
+    for algorithm in ALGORITHMS {
+        let durable = ["--appendonly", "yes", "--appendfsync", "always"];
+        let Some(server) = Redis::start_with(&durable) else {
+            return;
+        };
+        let admitted = after_a_restart(algorithm, server).await;
+        assert!((10..=30).contains(&admitted), "{algorithm:?}: {admitted}");
+    }
+}
+
 #[tokio::test]
 async fn while_the_store_is_away_as_the_options_say() {
     let wacht = DevGateway::start().await;

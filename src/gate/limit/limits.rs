@@ -213,8 +213,8 @@ impl Limits {
     ///
     /// Over all replicas, [`SlidingWindow`](Algorithm::SlidingWindow) and calendar units never admit
     /// more than the limit in any window, [`Gcra`](Algorithm::Gcra) never more than twice the limit
-    /// less one. Steady demand above the limit gets at least 95 % of it for windows of 10 s and more,
-    /// and at least 90 % for shorter ones. Windows under 1 s are not worth a round trip: there each
+    /// less one. Steady demand above the limit gets about 95 % of it for windows of 10 s and more,
+    /// and about 91 % for shorter ones. Windows under 1 s are not worth a round trip: there each
     /// replica has its share, as while the store is [away](Self::when_away).
     ///
     /// All replicas need the same management key, the same store and the same
@@ -237,7 +237,11 @@ impl Limits {
     ///
     /// What the store has refused stays refused for as long as it said. A share counts all that this
     /// replica has spent in the last window, before the store went away, too, so at most twice the
-    /// limit is admitted in any window around the change.
+    /// limit is admitted in any window around the change ([`Gcra`](Algorithm::Gcra): three times).
+    ///
+    /// A store that was restarted, or that has taken another's place, may have forgotten what was
+    /// spent. Shares hold until all replicas have told it, which is a second or two; two minutes
+    /// where one of them is gone.
     #[cfg(feature = "redis")]
     pub fn when_away(mut self, when_away: WhenAway) -> Self {
         self.when_away = when_away;
