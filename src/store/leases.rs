@@ -141,7 +141,7 @@ fn script(counting: Counting) -> &'static Script {
 }
 
 /// In the order that `ask.lua` lists them.
-fn args(request: &LeaseRequest, back: Option<(u32, GrantId)>) -> [Arg<'static>; 15] {
+fn args(request: &LeaseRequest, back: Option<(u32, GrantId)>) -> [Arg<'static>; 16] {
     let number = |units: u32| Arg::Int(units.into());
     let window = match request.counting {
         Counting::Gcra | Counting::Sliding => micros(request.window),
@@ -160,6 +160,7 @@ fn args(request: &LeaseRequest, back: Option<(u32, GrantId)>) -> [Arg<'static>; 
         wide(request.seen),
         number(request.spent),
         number(request.recent),
+        wide(request.heard.0),
         wide(request.period),
         number(request.debt),
         number(units),

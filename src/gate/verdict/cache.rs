@@ -96,6 +96,14 @@ const NEGATIVE_CAPACITY: u64 = 65_536;
 /// A stranger's key does not become ours by waiting.
 pub(crate) const STRANGER_TTL: Duration = Duration::from_secs(5 * 60);
 
+/// A yes as it was filed, and as whoever waited for it may use it.
+pub(crate) struct Filed {
+    /// Without what a list has taken from its key since the gateway looked.
+    pub(crate) verdict: Arc<Verdict>,
+    /// Whether it is the first of its app in the index.
+    pub(crate) is_first: bool,
+}
+
 impl VerdictCache {
     /// For checks whose answers become verdicts within `deadline`. With an `index`, what the cache
     /// holds is in there, too.
@@ -219,19 +227,24 @@ impl VerdictCache {
     }
 
     /// Files a yes, unless a younger no was filed while it was on its way. Whoever uses it then
-    /// has to look for a [`contradiction`](Verdict::contradiction) all the same. Says whether it is the
-    /// first of its app in the index.
-    pub(crate) fn insert(&self, check: &OpenCheck<'_>, verdict: &Arc<Verdict>, now: Now) -> bool {
+    /// has to look for a [`contradiction`](Verdict::contradiction) all the same.
+    pub(crate) fn insert(&self, check: &OpenCheck<'_>, verdict: Arc<Verdict>, now: Now) -> Filed {
         self.revocations.expire(now);
         let mut filing = check.file();
-        match filing.yes() {
-            OvertakenBy::Nothing => {}
-            OvertakenBy::Yes => return false,
+        // A list may have been taken since the gateway looked, and none is taken meanwhile.
+        let verdict = self.with_less(&verdict).unwrap_or(verdict);
+        let is_first = match filing.yes() {
+            OvertakenBy::Nothing => self.file(check, &verdict, now),
+            OvertakenBy::Yes => false,
             OvertakenBy::No => {
                 verdict.withdraw();
-                return false;
+                false
             }
-        }
+        };
+        Filed { verdict, is_first }
+    }
+
+    fn file(&self, check: &OpenCheck<'_>, verdict: &Arc<Verdict>, now: Now) -> bool {
         self.seen_good.add(&check.key, now);
         // One that is revoked is kept: while it is, nobody needs to ask, and if that is taken back
         // it is good again.
@@ -244,9 +257,6 @@ impl VerdictCache {
             verdict.verify_again(now.monotonic);
         }
         if self.policy.capacity_bytes > 0 {
-            // A list may have been taken since the check was answered.
-            let less = self.with_less(verdict);
-            let verdict = less.as_ref().unwrap_or(verdict);
             // Before moka has it, which may let go of it at once.
             let index = self.index.as_ref();
             is_first = index.is_some_and(|index| index.add(verdict, now));

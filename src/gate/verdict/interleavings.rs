@@ -454,7 +454,7 @@ fn a_check_that_an_invalidation_crosses_leaves_nothing_to_use_and_takes_no_place
             both(
                 move || fencing.end(|cache| fence(&cache.revocations)),
                 || {
-                    gate.cache.insert(&check, &verdict, at(1));
+                    gate.cache.insert(&check, Arc::clone(&verdict), at(1));
                     gate.hit(at(1));
                 },
             );
@@ -463,7 +463,7 @@ fn a_check_that_an_invalidation_crosses_leaves_nothing_to_use_and_takes_no_place
             gate.is_ended.store(false, Ordering::SeqCst);
             checked(&gate.cache, key(), at(1));
             assert!(gate.hit(at(1)));
-            gate.cache.insert(&check, &verdict, at(1));
+            gate.cache.insert(&check, Arc::clone(&verdict), at(1));
             assert!(gate.hit(at(1)));
         });
     }
@@ -500,7 +500,7 @@ fn the_later_of_a_yes_and_a_no_stands_whichever_is_filed_first() {
                         while !no_is_out.load(Ordering::SeqCst) {
                             thread::yield_now();
                         }
-                        gate.cache.insert(&yes_check, &verdict, at(3));
+                        gate.cache.insert(&yes_check, Arc::clone(&verdict), at(3));
                         drop(yes_check);
                         gate.hit(at(3));
                     },

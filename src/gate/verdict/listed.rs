@@ -64,20 +64,6 @@ impl VerdictCache {
         }
     }
 
-    /// What the gateway says that a key may do, by a check that was sent then, but for what a list has
-    /// taken from it since the gateway looked.
-    pub(crate) fn still_held(
-        &self,
-        app: &str,
-        key_id: i64,
-        sent: Now,
-        permissions: Permissions,
-    ) -> Permissions {
-        let index = self.index();
-        let less = index.and_then(|index| index.still_held(app, key_id, sent, &permissions));
-        less.unwrap_or(permissions)
-    }
-
     /// The same yes without what a list has taken from its key since the gateway looked, if it has any
     /// of that.
     pub(super) fn with_less(&self, verdict: &Verdict) -> Option<Arc<Verdict>> {

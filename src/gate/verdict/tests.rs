@@ -72,7 +72,7 @@ pub(super) fn yes(revocations: &Arc<Revocations>, key: VerdictKey, sent: Sent) -
 pub(super) fn checked(cache: &VerdictCache, key: VerdictKey, now: Now) -> Arc<Verdict> {
     let check = cache.open_check(key, now);
     let verdict = yes(&cache.revocations, key, check.sent());
-    cache.insert(&check, &verdict, now);
+    cache.insert(&check, Arc::clone(&verdict), now);
     verdict
 }
 
@@ -90,7 +90,7 @@ fn of_a_yes_and_a_no_the_one_that_was_asked_for_later_stands_whichever_comes_fir
                 let yes_check = cache.open_check(key(), at(yes_sent));
                 let no_check = cache.open_check(key(), at(no_sent));
                 let verdict = yes(&cache.revocations, key(), yes_check.sent());
-                let insert = || cache.insert(&yes_check, &verdict, at(3));
+                let insert = || cache.insert(&yes_check, Arc::clone(&verdict), at(3));
                 let refuse = || cache.refuse(&no_check, REASON, at(3), TTL);
                 if yes_first {
                     insert();
@@ -132,7 +132,7 @@ fn of_two_yeses_the_one_that_was_asked_for_later_stays() {
     let older = cache.open_check(key(), at(1));
     let younger = checked(&cache, key(), at(2));
     let verdict = yes(&cache.revocations, key(), older.sent());
-    cache.insert(&older, &verdict, at(3));
+    cache.insert(&older, Arc::clone(&verdict), at(3));
     let found = cache.positive(&key()).unwrap();
     assert!(Arc::ptr_eq(&found, &younger));
 }
@@ -143,10 +143,10 @@ fn a_yes_from_before_an_invalidation_is_not_kept_and_takes_no_place() {
     let before = cache.open_check(key(), at(1));
     cache.revocations.fence(Name::App(APP), at(1));
     let verdict = yes(&cache.revocations, key(), before.sent());
-    cache.insert(&before, &verdict, at(1));
+    cache.insert(&before, Arc::clone(&verdict), at(1));
     assert!(cache.positive(&key()).is_none());
     let younger = checked(&cache, key(), at(1));
-    cache.insert(&before, &verdict, at(1));
+    cache.insert(&before, Arc::clone(&verdict), at(1));
     let found = cache.positive(&key()).unwrap();
     assert!(Arc::ptr_eq(&found, &younger));
     assert!(is_good(&cache, at(1)));
@@ -226,7 +226,7 @@ fn an_answer_that_means_nothing_says_nothing_of_a_younger_yes() {
             }
         };
         let verdict = yes(&cache.revocations, key(), good.sent());
-        cache.insert(&good, &verdict, at(3));
+        cache.insert(&good, Arc::clone(&verdict), at(3));
         cache.indeterminate(&nothing, at(4), at(5).monotonic);
         assert_eq!(cache.negative(&key(), at(4)).is_none(), is_overtaken);
         // Nothing takes it the grace that a yes has in an outage.
@@ -278,7 +278,7 @@ fn when_something_may_have_been_missed_every_verdict_is_due_within_the_time_for_
 
     // What had been asked before that came to be known is due when it comes.
     let verdict = yes(&cache.revocations, key(), sent_before.sent());
-    cache.insert(&sent_before, &verdict, at(3));
+    cache.insert(&sent_before, Arc::clone(&verdict), at(3));
     assert_eq!(verdict.age(&policy, false, at(3)), Age::Stale);
     // What is asked from then on is not.
     let verdict = checked(&cache, key_of("another"), at(3));

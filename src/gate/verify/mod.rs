@@ -33,7 +33,7 @@ use crate::gate::directory::{Directory, Gateway, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
 use crate::gate::refusal::InvalidKeyReason;
 use crate::gate::stats::{AuthStats, GatewayResult, Levels, Metrics};
-use crate::gate::verdict::cache::{STRANGER_TTL, VerdictCache};
+use crate::gate::verdict::cache::{Filed, STRANGER_TTL, VerdictCache};
 use crate::gate::verdict::{End, Identity, OpenCheck, PrincipalKind, Verdict};
 use crate::gate::waiting::{Awaited, Background};
 use crate::log::{GATE, Notice, Said};
@@ -292,13 +292,6 @@ impl Verifier {
             false => self.directory.app(deployment, slug),
         };
         let permissions = response.permissions.into_iter().collect();
-        let permissions = match check.key.kind {
-            PrincipalKind::ApiKey => {
-                let (key_id, sent) = (identity.key_id, open.sent().at);
-                self.cache.still_held(slug, key_id, sent, permissions)
-            }
-            PrincipalKind::OauthAccessToken => permissions,
-        };
         let end = match check.key.kind {
             PrincipalKind::ApiKey => End::Unknown,
             PrincipalKind::OauthAccessToken => {
@@ -326,7 +319,8 @@ impl Verifier {
             open.sent(),
             &self.cache.revocations,
         ));
-        if self.cache.insert(open, &verdict, self.clock.now()) {
+        let Filed { verdict, is_first } = self.cache.insert(open, verdict, self.clock.now());
+        if is_first {
             self.directory.app_in_use(verdict.app.slug());
         }
         // Whoever uses it looks for what speaks against it.

@@ -9,15 +9,16 @@
 --  5 want      grant at most so many
 --  6 told      units that were spent without having been granted: counted, whatever is left
 --  7 epoch     that the replica knows, or 0
---  8 seen      when it was granted units last; 0 if it has told this register what it spent before
+--  8 seen      when it was granted units last
 --  9 spent     what it spent in the last window beside what is told
 -- 10 recent    how much of that was granted within the four seconds before `seen`
--- 11 period    of a calendar's `told` and `spent`: the start of their window in seconds, or 0
--- 12 debt      units booked after the request: may pass the limit, and are paid off first
--- 13 back      units given back
--- 14 granted   when they were granted
--- 15 of        the epoch that granted them
--- 16 now       the time, for tests; otherwise there is none
+-- 11 heard     the register that has been told what was spent before it
+-- 12 period    of a calendar's `told` and `spent`: the start of their window in seconds, or 0
+-- 13 debt      units booked after the request: may pass the limit, and are paid off first
+-- 14 back      units given back
+-- 15 granted   when they were granted
+-- 16 of        the epoch that granted them
+-- 17 now       the time, for tests; otherwise there is none
 --
 -- Answer: units granted, units left, time until there are more (of a refusal: until `need` of them
 -- are there, or -1 for never), how long what was granted may be spent from when it was asked for,
@@ -25,10 +26,10 @@
 local max, window, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local need, want = tonumber(ARGV[4]), tonumber(ARGV[5])
 local told, known, seen = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local spent, recent, period = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local debt, back = tonumber(ARGV[12]), tonumber(ARGV[13])
-local granted, of = tonumber(ARGV[14]), tonumber(ARGV[15])
-local now = tonumber(ARGV[16])
+local spent, recent, heard = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local period, debt, back = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local granted, of = tonumber(ARGV[15]), tonumber(ARGV[16])
+local now = tonumber(ARGV[17])
 local is_test = now ~= nil
 if not is_test then
   local time = redis.call('TIME')
@@ -54,7 +55,7 @@ end
 local function missing(epoch, known_to)
   if known == 0 then return 0 end
   if math.floor(known / 1000) ~= math.floor(epoch / 1000) then return spent end
-  if seen == 0 then return 0 end
+  if heard == since then return 0 end
   if seen > known_to + 4000000 then return spent end
   -- Times of before the clock has stepped back say nothing.
   return (seen > known_to or known ~= epoch) and recent or 0

@@ -34,6 +34,7 @@ pub struct Ask {
     pub seen: i64,
     pub spent: i64,
     pub recent: i64,
+    pub heard: i64,
     pub period: i64,
     pub debt: i64,
     /// Units, when they were granted, by which epoch.
@@ -140,7 +141,8 @@ impl Counter {
         call.arg(self.max).arg(&self.window).arg(self.lease);
         call.arg(ask.need).arg(ask.want).arg(ask.told);
         call.arg(ask.known).arg(ask.seen).arg(ask.spent);
-        call.arg(ask.recent).arg(ask.period).arg(ask.debt);
+        call.arg(ask.recent).arg(ask.heard);
+        call.arg(ask.period).arg(ask.debt);
         call.arg(ask.back.0).arg(ask.back.1).arg(ask.back.2);
         call.arg(now);
         let answer: [i64; 8] = call.invoke(redis).unwrap();

@@ -349,6 +349,27 @@ async fn a_store_that_takes_the_place_of_another_is_told_what_it_has_not_heard_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_finds_the_other_store_by_asking_tells_it_as_well() {
+    let replicas = Replicas::new(2, &sliding(), &[spec(Mode::Key, 100, MINUTE)]);
+    replicas.store.replicas.store(2, Ordering::SeqCst);
+    assert_eq!(replicas.admitted(0, 30).await, 30);
+    replicas.wait(LEASE).await;
+    replicas.wait(Duration::from_secs(10)).await;
+    replicas.store.save();
+    assert_eq!(replicas.admitted(0, 10).await, 10);
+    replicas.store.fail_over();
+    // By the share at most, of which 40 are spent.
+    assert_eq!(replicas.admitted(0, 100).await, 10);
+    replicas.look().await;
+    // What it has spent by its share it tells when it asks, and what it does not spend goes back.
+    replicas.ask(0, 0).await;
+    for _ in 0..3 {
+        replicas.wait(LEASE).await;
+    }
+    assert_eq!(replicas.admitted(1, 100).await, 50);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_old_store_grants_late_is_not_spent() {
     let replicas = Replicas::one(&[spec(Mode::Key, 10, MINUTE), spec(Mode::App, 90, MINUTE)]);
     replicas.store.replicas.store(1, Ordering::SeqCst);

@@ -52,7 +52,8 @@ impl SharedCounter {
         known.untold = known.untold.saturating_sub(known.telling);
         known.debt = known.debt.saturating_sub(request.debt);
         let is_forgotten = known.epoch != 0 && !grant.id.is_of(known.epoch);
-        let mut has_told = true;
+        known.told = grant.register;
+        known.is_all_told = true;
         if meeting == Meeting::New || is_forgotten {
             // What was spent of older leases since it was asked has not been told. Of these no more
             // is spent.
@@ -60,10 +61,7 @@ impl SharedCounter {
             let untold = known.leased.saturating_sub(request.leased);
             let untold = u32::try_from(untold).unwrap_or(u32::MAX);
             known.add_untold(untold, self.spent_window.start(now));
-            has_told = untold == 0;
-        }
-        if has_told {
-            known.told = grant.register;
+            known.is_all_told = untold == 0;
         }
         known.register = grant.register;
         known.epoch = grant.id.epoch;
@@ -190,6 +188,7 @@ impl SharedCounter {
             seen: 0,
             spent: 0,
             recent: 0,
+            heard: RegisterId::default(),
             period: 0,
             debt: 0,
             register: RegisterId::default(),

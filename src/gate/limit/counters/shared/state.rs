@@ -48,6 +48,8 @@ pub(super) struct Known {
     /// The register that leases are from, and the one that was told what was spent before it.
     pub(super) register: RegisterId,
     pub(super) told: RegisterId,
+    /// Unless more was spent of older leases before it had answered.
+    pub(super) is_all_told: bool,
     /// Whether it is among those who tell when the store is back.
     pub(super) is_spender: bool,
     pub(super) refusal: Option<Refusal>,
@@ -102,6 +104,7 @@ impl SharedState {
                 seen: 0,
                 register: RegisterId::default(),
                 told: RegisterId::default(),
+                is_all_told: true,
                 is_spender: false,
                 refusal: None,
                 asking: None,
@@ -128,8 +131,9 @@ impl SharedState {
         let has_leases = known.leases.iter().any(Option::is_some);
         if !has_leases && self.window.in_last(&known.spent, now) == 0 {
             (known.register, known.told) = (register, register);
+            known.is_all_told = true;
         }
-        known.told == register
+        known.told == register && known.is_all_told
     }
 
     /// A state for somebody whose share may have been counted in this one. What the store granted it

@@ -58,14 +58,16 @@ pub(crate) struct LeaseRequest {
     pub(crate) want: u32,
     /// Units spent without having been granted, to be counted whatever is left.
     pub(crate) told: u32,
-    /// The epoch this replica knows, 0 for none, and when it was granted units last, 0 if it has told
-    /// this register. By these the store knows what it has forgotten of the next two.
+    /// The epoch this replica knows, 0 for none, and when it was granted units last. By these the
+    /// store knows what it has forgotten of the next two.
     pub(crate) epoch: u64,
     pub(crate) seen: u64,
     /// Units spent in the last window beside what is told.
     pub(crate) spent: u32,
     /// Of these, what was granted within four seconds before that.
     pub(crate) recent: u32,
+    /// The register that has been told all of that.
+    pub(crate) heard: RegisterId,
     /// When the day or month of `told` and `spent` began, in seconds since 1970; else 0.
     pub(crate) period: u64,
     /// Units booked after a request had passed.

@@ -170,7 +170,7 @@ impl FakeStore {
         let missing = match request.seen {
             _ if request.epoch == 0 => 0,
             _ if request.epoch != subject.epoch => request.spent,
-            0 => 0,
+            _ if request.heard == register => 0,
             seen if seen > subject.known_to + 4_000_000 => request.spent,
             seen if seen > subject.known_to => request.recent,
             _ => 0,
