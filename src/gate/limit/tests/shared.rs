@@ -362,10 +362,11 @@ async fn who_finds_the_other_store_by_asking_tells_it_as_well() {
     assert_eq!(replicas.admitted(0, 100).await, 10);
     replicas.look().await;
     // What it has spent by its share it tells when it asks, and what it does not spend goes back.
-    replicas.ask(0, 0).await;
     for _ in 0..3 {
         replicas.wait(LEASE).await;
+        replicas.ask(0, 0).await;
     }
+    replicas.wait(LEASE).await;
     assert_eq!(replicas.admitted(1, 100).await, 50);
 }
 
