@@ -14,10 +14,11 @@ use std::env;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
+use tokio::time::Instant;
 use wacht_auth::dev::{DevGateway, DevKey, DevRule};
 
 use redis::Redis;
