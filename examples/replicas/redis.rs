@@ -35,11 +35,13 @@ impl Redis {
     }
 
     /// Ends it at once, with all that it holds.
+    #[allow(dead_code, reason = "some examples never do")]
     pub(crate) async fn kill(&mut self) -> io::Result<()> {
         self.process.kill().await
     }
 
     /// Starts it again at the same place, empty.
+    #[allow(dead_code, reason = "some examples never do")]
     pub(crate) async fn come_back(&mut self) -> io::Result<()> {
         self.process = run(self.address).await?;
         Ok(())

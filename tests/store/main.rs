@@ -12,6 +12,7 @@
 
 mod away;
 mod events;
+mod figures;
 mod limits;
 mod log;
 mod proxy;

@@ -8,11 +8,13 @@
 //! 3. [`state`]: what else is known of a subject: demand, what was spent, what was refused;
 //! 4. [`waiting`], [`ask`], [`answer`]: who waits, one asking a subject at a time, and what came of it;
 //! 5. [`spent`], [`demand`]: what was spent lately, and what can be expected;
-//! 6. [`spenders`]: who tells what it spent when the store is back.
+//! 6. [`out`]: how many leases are out, for those who only want to know;
+//! 7. [`spenders`]: who tells what it spent when the store is back.
 
 mod answer;
 mod ask;
 mod demand;
+mod out;
 mod pool;
 mod spenders;
 mod spent;
@@ -36,6 +38,7 @@ use crate::clock::{Clock, nanoseconds};
 use crate::gate::limit::limits::{Limits, WhenAway};
 use crate::log::Notice;
 
+use self::out::LeasesOut;
 pub(crate) use self::pool::LeaseId;
 use self::spenders::Spenders;
 use self::spent::SpentWindow;
@@ -58,6 +61,7 @@ pub(crate) struct Sharing {
     replicas: Option<NonZeroU32>,
     no_share: Notice,
     spenders: Spenders,
+    leases_out: Arc<LeasesOut>,
 }
 
 /// At most `max` units in a window, over all replicas.
@@ -95,7 +99,13 @@ impl Sharing {
             replicas: limits.replicas,
             no_share: Notice::default(),
             spenders: Spenders::default(),
+            leases_out: Arc::default(),
         }
+    }
+
+    /// How many leases are out, and how many units they were granted.
+    pub(in crate::gate::limit) fn leases_out(&self) -> (u64, u64) {
+        self.leases_out.count()
     }
 }
 
