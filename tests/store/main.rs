@@ -24,3 +24,4 @@ mod stage;
 mod stream;
 mod tls;
 mod topology;
+mod watch;

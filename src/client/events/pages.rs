@@ -12,12 +12,13 @@ pub(crate) trait SharedPages: Send + Sync {
         max_age: Duration,
     ) -> Pin<Box<dyn Future<Output = SharedPage> + Send + 'a>>;
 
-    /// Gives a page to the others, or, without one, the right to read it back.
+    /// Gives a page to the others, who find it for so long, or, without one, the right to read it back.
     fn put<'a>(
         &'a self,
         name: &'a str,
         turn: &'a Turn,
         page: Option<&'a [u8]>,
+        kept_for: Duration,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
@@ -28,8 +29,12 @@ pub(crate) trait SharedPages: Send + Sync {
     expect(dead_code, reason = "only a store makes them")
 )]
 pub(crate) enum SharedPage {
-    /// It was read so long ago.
-    Read { page: Vec<u8>, age: Duration },
+    /// It was read so long ago, by whoever had this turn.
+    Read {
+        page: Vec<u8>,
+        turn: Turn,
+        age: Duration,
+    },
     /// Nobody has it, and it is ours to read: others wait for it for a while.
     Ours(Turn),
     /// Another replica is reading it.

@@ -22,6 +22,7 @@ mod backoff;
 mod budget;
 mod claim;
 mod look_up;
+mod page;
 mod reader;
 mod rules;
 mod shared;

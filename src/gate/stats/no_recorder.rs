@@ -28,7 +28,7 @@ pub(crate) fn guard_problem(_problem: GuardProblem) {}
 /// How long calls of a store took.
 #[cfg(feature = "redis")]
 #[derive(Default)]
-pub(crate) struct StoreCalls;
+pub(crate) struct StoreCalls(());
 
 #[cfg(feature = "redis")]
 impl StoreCalls {

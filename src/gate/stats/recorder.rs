@@ -83,6 +83,7 @@ struct Watched {
     read: Counter,
     failed: Counter,
     confirmed: Counter,
+    shared: Counter,
     in_turn: Gauge,
     left_out: Gauge,
     longest_unseen: Gauge,
@@ -135,6 +136,7 @@ impl Recorder {
                     lists: watch.lists.max(before.lists),
                     failed: watch.failed.max(before.failed),
                     confirmations: watch.confirmations.max(before.confirmations),
+                    shared: watch.shared.max(before.shared),
                     ..watch
                 }
             }),
@@ -258,6 +260,7 @@ impl Watched {
             read: lists("read"),
             failed: lists("failed"),
             confirmed: lists("confirmed"),
+            shared: lists("shared"),
             in_turn: apps("in_turn"),
             left_out: apps("left_out"),
             longest_unseen: gauge(WATCH_LONGEST_UNSEEN, &[]),
@@ -269,6 +272,7 @@ impl Watched {
         self.failed.increment(to.failed - from.failed);
         self.confirmed
             .increment(to.confirmations - from.confirmations);
+        self.shared.increment(to.shared - from.shared);
         let move_gauge = |gauge: &Gauge, from: f64, to: f64| gauge.increment(to - from);
         let in_turn = |stats: &WatchStats| stats.apps.saturating_sub(stats.left_out) as f64;
         move_gauge(&self.in_turn, in_turn(from), in_turn(to));

@@ -326,7 +326,9 @@ impl Verifier {
             open.sent(),
             &self.cache.revocations,
         ));
-        if self.cache.insert(open, &verdict, self.clock.now()) {
+        let is_first = self.cache.insert(open, &verdict, self.clock.now());
+        self.directory.key_filed();
+        if is_first {
             self.directory.app_in_use(verdict.app.slug());
         }
         // Whoever uses it looks for what speaks against it.

@@ -17,7 +17,6 @@ impl Replica {
     async fn look_for_page(&self, name: &str, max_age: Duration) -> Result<SharedPage, StoreError> {
         let [page, reader] = self.page(name);
         let id = format!("{:016x}", self.id);
-        let max_age = max_age.min(KEPT_FOR);
         let args = [
             Arg::Bytes(id.as_bytes()),
             milliseconds(TURN),
@@ -25,13 +24,14 @@ impl Replica {
         ];
         let answer = self.link.run(&LOOK, &[&page, &reader], &args).await?;
         let took = answer.took;
-        let (what, of, page): (String, String, Vec<u8>) = answer.read()?;
+        let (what, turn, age, page): (String, String, String, Vec<u8>) = answer.read()?;
         Ok(match &*what {
             "read" => SharedPage::Read {
                 page,
-                age: Duration::from_millis(of.parse().unwrap_or(u64::MAX)).saturating_add(took),
+                turn: Turn(turn),
+                age: Duration::from_millis(age.parse().unwrap_or(u64::MAX)).saturating_add(took),
             },
-            "ours" => SharedPage::Ours(Turn(of)),
+            "ours" => SharedPage::Ours(Turn(turn)),
             _ => SharedPage::Theirs,
         })
     }
@@ -54,11 +54,12 @@ impl SharedPages for Replica {
         name: &'a str,
         Turn(turn): &'a Turn,
         page: Option<&'a [u8]>,
+        kept_for: Duration,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             let args = [
                 Arg::Bytes(turn.as_bytes()),
-                milliseconds(KEPT_FOR),
+                milliseconds(kept_for),
                 Arg::Bytes(page.unwrap_or_default()),
             ];
             let [page, reader] = self.page(name);
@@ -75,8 +76,5 @@ fn milliseconds(time: Duration) -> Arg<'static> {
 static LOOK: Script = Script::new(include_str!("../scripts/page_look.lua"));
 static PUT: Script = Script::new(include_str!("../scripts/page_put.lua"));
 
-/// Less than the shortest time between two readings of one replica, so that each reading of all of
-/// them is a new one.
-const KEPT_FOR: Duration = Duration::from_secs(45);
 /// A reader that has died is taken over after that.
 const TURN: Duration = Duration::from_secs(5);
