@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
 use redis::{Commands, Connection, cmd};
-use wacht_auth::dev::{DevGateway, DevKey};
+use wacht_auth::dev::{DevGateway, DevKey, ManualClock};
 use wacht_auth::{
     AuthContext, AuthHandle, Limits, RejectionKind, WachtAuthLayer, Watch, WatchStats,
 };
@@ -133,6 +134,40 @@ async fn what_a_key_loses_is_taken_from_it_where_nobody_has_asked() {
         assert!(may(replica, &key, "read").await);
     }
     assert!(replicas.iter().any(|replica| stats(replica).shared > 0));
+}
+
+#[tokio::test]
+async fn a_key_ends_to_the_moment_that_the_list_of_another_states() {
+    let Some(redis) = Redis::start() else { return };
+    let clock = ManualClock::new();
+    let wacht = wacht().await.clock(&clock);
+    // Less than a verdict is good for by itself.
+    let left = Duration::from_secs(20);
+    let end = clock.unix_time() + left;
+    let end = DateTime::from_timestamp_nanos(i64::try_from(end.as_nanos()).unwrap());
+    let key = wacht.issue_key("orders").expires_at(end).issue();
+    let by_hand = || {
+        let client = own_client(&wacht, wacht.management_key());
+        let layer = WachtAuthLayer::builder(client)
+            .limits(Limits::off())
+            .watch(Watch::every(SELDOM))
+            .store(patient(&redis.url()))
+            .clock(&clock);
+        layer.build().unwrap().app("orders").handle()
+    };
+    let [first, second] = [by_hand(), by_hand()];
+    assert!(admits(&first, &key).await);
+    eventually("its list is read", async || stats(&first).lists == 1).await;
+    assert!(admits(&second, &key).await);
+    eventually("it has the list of the first", async || {
+        stats(&second).shared == 1
+    })
+    .await;
+    let instant = Duration::from_millis(1);
+    clock.advance(left - instant);
+    assert!(admits(&second, &key).await);
+    clock.advance(instant);
+    assert!(!admits(&second, &key).await);
 }
 
 #[tokio::test]
