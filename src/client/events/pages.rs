@@ -45,8 +45,4 @@ pub(crate) enum SharedPage {
 
 /// The right to read a page for all.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(feature = "redis"),
-    expect(dead_code, reason = "only a store reads it")
-)]
 pub(crate) struct Turn(pub(crate) String);
