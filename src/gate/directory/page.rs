@@ -11,6 +11,7 @@ use crate::api::Page;
 use crate::api::api_keys::ApiAuthApp;
 use crate::client::Error;
 use crate::client::WachtClient;
+use crate::client::events::PageName;
 
 /// A page, and how long ago it was asked for by another replica, if it was.
 pub(super) type Answer = (Result<Page<ApiAuthApp>, Error>, Option<Duration>);
@@ -28,7 +29,10 @@ impl AskedPage {
         let name = format!("{}-{}", self.limit, self.offset);
         let shared = SharedRead {
             client,
-            name: &name,
+            page: PageName {
+                name: &name,
+                is_behind: false,
+            },
             max_age: max_age.min(KEPT_FOR),
             kept_for: KEPT_FOR,
         };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::client::WachtClient;
+use crate::client::events::PageName;
 use crate::client::events::SharedPage;
 use crate::client::events::SharedPages;
 use crate::client::events::Turn;
@@ -10,7 +11,7 @@ use crate::client::events::Turn;
 /// Something to be read, unless another replica has.
 pub(super) struct SharedRead<'a> {
     pub(super) client: &'a WachtClient,
-    pub(super) name: &'a str,
+    pub(super) page: PageName<'a>,
     /// What another has asked for before that is none.
     pub(super) max_age: Duration,
     /// How long others find it.
@@ -39,7 +40,7 @@ impl SharedRead<'_> {
 
     async fn look(&self, pages: &dyn SharedPages) -> Found {
         loop {
-            match pages.look(self.name, self.max_age).await {
+            match pages.look(self.page, self.max_age).await {
                 SharedPage::Read { page, turn, age } => {
                     // One that was made by nobody who has the management key, or for another turn, says
                     // nothing.
@@ -62,14 +63,14 @@ impl SharedRead<'_> {
             return;
         };
         let bytes = bytes.map(|bytes| self.client.sealed(&self.seal(turn), bytes));
-        let (name, kept_for) = (self.name, self.kept_for);
+        let (page, kept_for) = (self.page, self.kept_for);
         let pages = sink.pages();
-        pages.put(name, turn, bytes.as_deref(), kept_for).await;
+        pages.put(page, turn, bytes.as_deref(), kept_for).await;
     }
 
     /// What the seal is for: with the turn, so that an old page cannot be passed off as a new one.
     fn seal(&self, Turn(turn): &Turn) -> String {
-        format!("{} {turn}", self.name)
+        format!("{} {turn}", self.page.name)
     }
 }
 

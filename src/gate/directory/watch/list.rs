@@ -10,6 +10,7 @@ use crate::api::api_keys::KEY_PAGE_VERSION;
 use crate::api::api_keys::KeyList;
 use crate::client::Error;
 use crate::client::WachtClient;
+use crate::client::events::PageName;
 use crate::gate::directory::Directory;
 use crate::gate::directory::apps::CallSent;
 use crate::gate::directory::shared::Found;
@@ -54,7 +55,10 @@ impl AskedList {
         let name = self.name(client);
         let shared = SharedRead {
             client,
-            name: &name,
+            page: PageName {
+                name: &name,
+                is_behind: true,
+            },
             max_age: self.max_age,
             kept_for: self.kept_for,
         };

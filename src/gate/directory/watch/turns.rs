@@ -110,7 +110,8 @@ impl Turns {
     pub(super) fn set_period(&mut self, is_shared: bool, budget: &Budget, now: Now) {
         self.period = self.watch.interval;
         if is_shared {
-            let apps = u32::try_from(self.apps()).unwrap_or(u32::MAX);
+            let apps = self.apps() - self.left_out();
+            let apps = u32::try_from(apps).unwrap_or(u32::MAX);
             let gap = budget.gap(self.watch.calls_a_minute, now);
             self.period = self.period.max(gap.saturating_mul(apps));
         }
