@@ -31,10 +31,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use wacht_auth::dev::{DevGateway, DevKey, DevRule, Fault, On};
+use wacht_auth::store::RedisStore;
 use wacht_auth::{AuthHandle, Principal, RequirePermissionsLayer, WachtAuthLayer, Watch};
 
+use redis::Redis;
 use self_test::SelfTest;
 
+#[path = "../replicas/redis.rs"]
+mod redis;
 #[path = "../self_test/mod.rs"]
 mod self_test;
 
@@ -84,9 +88,13 @@ fn install_prometheus() -> Result<PrometheusHandle, Box<dyn Error>> {
     // In seconds. A check takes milliseconds when all is well, and 2 s at the deadline.
     const BUCKETS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
     let duration = Matcher::Full("wacht_auth.gateway.request.duration".to_owned());
+    // A call of the store takes less than one, and is not waited for after 50 ms.
+    const STORE: [f64; 8] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05];
+    let store_duration = Matcher::Full("wacht_auth.store.call.duration".to_owned());
     let recorder = PrometheusBuilder::new()
         .with_recommended_naming(true)
         .set_buckets_for_metric(duration, &BUCKETS)?
+        .set_buckets_for_metric(store_duration, &STORE)?
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
@@ -118,9 +126,24 @@ struct Keys {
     writer: DevKey,
 }
 
-async fn start() -> Result<(DevGateway, Keys, SocketAddr, PrometheusHandle), Box<dyn Error>> {
+/// What is served, for as long as this lives.
+struct Stage {
+    wacht: DevGateway,
+    /// `None` where this machine has no `redis-server`: then the store is away.
+    redis: Option<Redis>,
+    keys: Keys,
+    address: SocketAddr,
+}
+
+async fn start() -> Result<Stage, Box<dyn Error>> {
     let prometheus = install_prometheus()?;
     let wacht = DevGateway::start().await;
+    let redis = match redis::is_installed().await {
+        true => Some(Redis::start().await?),
+        false => None,
+    };
+    let nobody = || "redis://127.0.0.1:1".to_owned();
+    let store = RedisStore::connect(redis.as_ref().map_or_else(nobody, Redis::url))?;
     let limit = DevRule::per_key(LIMIT, "minute", 1);
     wacht.app("orders").scheme([limit]);
     let issue = |name: &str, permissions: &[&str]| {
@@ -134,6 +157,7 @@ async fn start() -> Result<(DevGateway, Keys, SocketAddr, PrometheusHandle), Box
     let watch = Watch::every(Duration::from_secs(5));
     let gate = WachtAuthLayer::builder(wacht.client())
         .watch(watch)
+        .store(store)
         .build()?;
     let gate = gate.app("orders");
     let app = service(gate, prometheus.clone())?;
@@ -141,12 +165,18 @@ async fn start() -> Result<(DevGateway, Keys, SocketAddr, PrometheusHandle), Box
     let address = listener.local_addr()?;
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, app).await });
-    Ok((wacht, keys, address, prometheus))
+    Ok(Stage {
+        wacht,
+        redis,
+        keys,
+        address,
+    })
 }
 
 async fn serve() -> Result<ExitCode, Box<dyn Error>> {
     install_log(io::stdout);
-    let (_wacht, keys, address, _) = start().await?;
+    let stage = start().await?;
+    let (keys, address) = (&stage.keys, stage.address);
     for (what, key) in [("a reader", &keys.reader), ("a writer", &keys.writer)] {
         eprintln!("# {what}, up to {LIMIT} times a minute");
         let header = format!("-H \"Authorization: Bearer {}\"", key.secret());
@@ -194,8 +224,16 @@ impl MakeWriter<'_> for Log {
 async fn try_out() -> Result<ExitCode, Box<dyn Error>> {
     let log = Log::default();
     install_log(log.clone());
-    let (wacht, keys, address, _) = start().await?;
+    let Stage {
+        wacht,
+        redis,
+        keys,
+        address,
+    } = start().await?;
     let mut test = SelfTest::of(address);
+    if redis.is_none() {
+        println!("left out: what a store answers, as there is no `redis-server` here");
+    }
     let reader = Some(keys.reader.secret());
     let unknown = |number: usize| format!("sk_test_{number:043}");
 
@@ -244,9 +282,18 @@ async fn try_out() -> Result<ExitCode, Box<dyn Error>> {
         ("wacht_auth_cache_evictions_total", &[], 0.0),
         ("wacht_auth_refreshes_total", &[], 0.0),
         ("wacht_auth_watch_apps", &["in_turn"], 1.0),
+        ("wacht_auth_store_leases", &[], 0.0),
+        ("wacht_auth_store_events_missed_total", &[], 0.0),
     ] {
         let what = format!("{} {}", &metric["wacht_auth_".len()..], labels.join(" "));
         test.row(&what, promised, sum(&scrape, metric, labels));
+    }
+
+    if redis.is_some() {
+        let answered = sum(&scrape, "wacht_auth_store_calls_total", &["answered"]);
+        test.row("calls of the store", true, answered > 0.0);
+        let timed = sum(&scrape, "wacht_auth_store_call_duration_seconds_count", &[]);
+        test.row("the time of each is told", true, timed >= answered);
     }
 
     dashboard(&mut test, &scrape)?;

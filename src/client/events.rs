@@ -25,7 +25,7 @@ mod tests;
 
 pub(crate) use self::event::ManagementEvent;
 pub(crate) use self::listener::{Listener, Order, Outcome, RevocationId, Settled};
-pub(crate) use self::pages::{SharedPage, SharedPages, Turn};
+pub(crate) use self::pages::{PageName, SharedPage, SharedPages, Turn};
 pub(crate) use self::sink::EventSink;
 #[cfg(feature = "redis")]
 pub(crate) use self::sink::EventStore;

@@ -84,6 +84,8 @@ mod grpc;
 pub use directory::Watch;
 #[cfg(feature = "redis")]
 pub(crate) use limit::counters::shared as limit_store;
+#[cfg(feature = "redis")]
+pub(crate) use stats::StoreCalls;
 
 pub use handle::AuthHandle;
 pub use limit::{Algorithm, Charge, Limits, RateLimitHeaders, UnknownKeyLimit, WhenAway};

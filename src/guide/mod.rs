@@ -69,6 +69,11 @@ pub mod load_balancer {}
 
 #[cfg_attr(any(not(doctest), feature = "redis"), doc = include_str!("replicas.md"))]
 #[cfg_attr(not(feature = "redis"), doc = "")]
+#[cfg_attr(not(feature = "redis"), doc = "[`Limits::shared`]: crate#features")]
+#[cfg_attr(
+    not(feature = "redis"),
+    doc = "[`RedisStoreBuilder::sentinel_password`]: crate#features"
+)]
 #[cfg_attr(
     not(feature = "redis"),
     doc = "[`RedisStoreBuilder::deadline`]: crate#features"
@@ -84,6 +89,11 @@ pub mod load_balancer {}
 #[cfg_attr(
     not(feature = "redis"),
     doc = "[`WachtClientBuilder::store`]: crate#features"
+)]
+#[cfg_attr(feature = "redis", doc = "[`Limits::shared`]: crate::Limits::shared")]
+#[cfg_attr(
+    feature = "redis",
+    doc = "[`RedisStoreBuilder::sentinel_password`]: crate::store::RedisStoreBuilder::sentinel_password"
 )]
 #[cfg_attr(
     feature = "redis",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::RedisStore;
 use super::link::Link;
-use super::server::Server;
+use super::server::{SentinelLogin, Server};
 use super::share::Scope;
 use crate::client::{ConfigError, ConfigErrorKind, Result};
 
@@ -31,6 +31,7 @@ pub struct RedisStoreBuilder {
     key_prefix: String,
     deadline: Duration,
     root_certificates: Option<Vec<u8>>,
+    sentinels: SentinelLogin,
     deployment: Option<i64>,
 }
 
@@ -41,6 +42,7 @@ impl RedisStoreBuilder {
             key_prefix: KEY_PREFIX.to_owned(),
             deadline: DEADLINE,
             root_certificates: None,
+            sentinels: SentinelLogin::default(),
             deployment: None,
         }
     }
@@ -76,6 +78,19 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Logs in to the sentinels with this password. Default: without one. The password in the URL is the
+    /// master's alone.
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinels.password = Some(password.into());
+        self
+    }
+
+    /// Logs in to the sentinels as this user. Default: the one that they call `default`.
+    pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
+        self.sentinels.user = Some(user.into());
+        self
+    }
+
     /// Makes the store. The network is not touched.
     ///
     /// ```
@@ -92,7 +107,8 @@ impl RedisStoreBuilder {
     /// [`Error::Config`](crate::Error::Config) of the kind
     /// [`Store`](ConfigErrorKind::Store): the URL is none of those that
     /// [`RedisStore::connect`] knows, the deadline is zero, the prefix is empty, has braces or is
-    /// longer than 100 bytes, or the certificates cannot be read.
+    /// longer than 100 bytes, the certificates cannot be read, or there is a login of sentinels, and none
+    /// in the URL.
     pub fn build(self) -> Result<RedisStore> {
         let problem = |what: &str| ConfigError::new(ConfigErrorKind::Store, what);
         if self.deadline.is_zero() {
@@ -105,7 +121,8 @@ impl RedisStoreBuilder {
                 problem("the key prefix of the store is empty, too long or has braces").into(),
             );
         }
-        let server = Server::parse(&self.url, self.root_certificates).map_err(problem)?;
+        let server =
+            Server::parse(&self.url, self.root_certificates, self.sentinels).map_err(problem)?;
         Ok(RedisStore {
             link: Arc::new(Link::new(server, self.key_prefix, self.deadline)),
             scope: Scope::of(self.deployment),

@@ -18,6 +18,7 @@ use super::server::{Server, Wire};
 use crate::breaker::Breaker;
 use crate::client::StoreUnavailable;
 use crate::clock::{Clock, Now, nanoseconds};
+use crate::gate::StoreCalls;
 use crate::log::{GATE, Notice};
 
 /// Tells one connection from all others of this process.
@@ -36,6 +37,7 @@ pub(crate) struct Link {
     answered: AtomicU64,
     failed: AtomicU64,
     nanoseconds: AtomicU64,
+    durations: StoreCalls,
     last_id: AtomicU64,
     /// One a runtime; the one that was used last comes last.
     opened: Mutex<Vec<Opened>>,
@@ -77,6 +79,7 @@ impl Link {
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             nanoseconds: AtomicU64::new(0),
+            durations: StoreCalls::default(),
             last_id: AtomicU64::new(0),
             opened: Mutex::default(),
         }
@@ -222,11 +225,12 @@ impl Link {
             Ok(answer) => answer.map_err(|error| StoreErrorKind::of(&error)),
             Err(_) => Err(StoreErrorKind::TimedOut),
         };
+        let took = now.monotonic.saturating_sub(sent.monotonic);
         match answer {
             Ok(value) => {
                 connection.silent_since.store(0, Ordering::Relaxed);
                 self.heard(now);
-                let took = now.monotonic.saturating_sub(sent.monotonic);
+                self.durations.answered(took);
                 self.answered.fetch_add(1, Ordering::Relaxed);
                 self.nanoseconds
                     .fetch_add(nanoseconds(took), Ordering::Relaxed);
@@ -237,6 +241,7 @@ impl Link {
                 })
             }
             Err(kind) => {
+                self.durations.failed(took);
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 let is_silent = kind == StoreErrorKind::TimedOut && connection.is_silent(sent, now);
                 if is_silent || kind.asks_for_another_connection() {

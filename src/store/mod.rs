@@ -82,7 +82,9 @@ impl RedisStore {
     /// With `rediss` in place of `redis` the connections are encrypted, those to sentinels too, and
     /// the server has to show a certificate that the machine trusts, or
     /// [one of your own](RedisStoreBuilder::root_certificates). `valkey` and `valkeys` mean the same.
-    /// Redis has to be of version 7.0 or later; any Valkey is.
+    /// Redis has to be of version 7.0 or later. Any Valkey is, as it began with Redis 7.2; the tests know Redis
+    /// alone. User and password are the server's; sentinels may have
+    /// [others](RedisStoreBuilder::sentinel_password).
     ///
     /// TLS goes by rustls' cryptography of the process; where none was chosen, the crate's own becomes it.
     ///

@@ -20,10 +20,18 @@ pub(super) enum Server {
     Cluster(Box<ClusterClient>),
     Sentinel {
         name: String,
-        /// With the credentials of the master, of which sentinels have none.
+        /// With the credentials of the master, which sentinels do not know.
         sentinels: Vec<ConnectionInfo>,
+        login: SentinelLogin,
         certificates: Option<TlsCertificates>,
     },
+}
+
+/// Who sentinels are asked as.
+#[derive(Clone, Default)]
+pub(super) struct SentinelLogin {
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
 }
 
 /// An open connection, to be cloned for each call.
@@ -42,6 +50,7 @@ impl Server {
     pub(super) fn parse(
         url: &str,
         root_certificates: Option<Vec<u8>>,
+        login: SentinelLogin,
     ) -> Result<Self, &'static str> {
         let (scheme, rest) = url.split_once("://").ok_or(NO_URL)?;
         if rest.contains(['#', '?']) {
@@ -53,6 +62,10 @@ impl Server {
         };
         if is_tls && !has_crypto_provider() {
             return Err(NO_PROVIDER);
+        }
+        let has_login = login.user.is_some() || login.password.is_some();
+        if has_login && form != "sentinel" {
+            return Err("a login of sentinels needs a `redis+sentinel` URL");
         }
         let scheme = if is_tls { "rediss" } else { "redis" };
         if root_certificates.is_some() && !is_tls {
@@ -108,6 +121,7 @@ impl Server {
                 Ok(Self::Sentinel {
                     name,
                     sentinels,
+                    login,
                     certificates,
                 })
             }
@@ -129,9 +143,10 @@ impl Server {
             Self::Sentinel {
                 name,
                 sentinels,
+                login,
                 certificates,
             } => {
-                let mut client = sentinel_client(name, sentinels, certificates.as_ref())?;
+                let mut client = sentinel_client(name, sentinels, login, certificates.as_ref())?;
                 let connection = client.get_async_connection_with_config(&config);
                 Ok(Wire::Single(connection.await?))
             }
@@ -153,6 +168,7 @@ fn has_crypto_provider() -> bool {
 fn sentinel_client(
     name: &str,
     sentinels: &[ConnectionInfo],
+    login: &SentinelLogin,
     certificates: Option<&TlsCertificates>,
 ) -> RedisResult<redis::sentinel::SentinelClient> {
     let addresses = sentinels.iter().map(|sentinel| sentinel.addr().clone());
@@ -167,6 +183,12 @@ fn sentinel_client(
     }
     if let Some(password) = redis.password() {
         builder = builder.set_client_to_redis_password(password);
+    }
+    if let Some(user) = &login.user {
+        builder = builder.set_client_to_sentinel_username(user);
+    }
+    if let Some(password) = &login.password {
+        builder = builder.set_client_to_sentinel_password(password);
     }
     if matches!(sentinel.addr(), redis::ConnectionAddr::TcpTls { .. }) {
         builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use redis::Commands;
 use wacht_auth::dev::DevGateway;
 use wacht_auth::store::RedisStore;
+use wacht_auth::{AuthContext, RejectionKind};
 
 use crate::proxy::{Link, Proxy};
-use crate::server::{Redis, free_port};
+use crate::server::{PATIENCE, Redis, free_port};
 use crate::stage::{Replica, eventually};
 
 async fn wacht() -> DevGateway {
@@ -269,6 +271,35 @@ fn a_reader_goes_on_in_another_runtime() {
         let runtime = runtime();
         runtime.block_on(there.hears(&here, &wacht));
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_the_end_of_a_caller_hears_of_it_when_the_readers_runtime_has_ended() {
+    let Some(redis) = Redis::start() else { return };
+    let wacht = wacht().await;
+    let key = wacht.issue_key("orders").issue();
+    let [here, there] = [(); 2].map(|()| Replica::new(&wacht, &redis.url()));
+    // A runtime that carries one request, and all that goes on behind it.
+    let (wacht, key, there) = (&wacht, &key, &there);
+    let caller = std::thread::scope(|scope| {
+        let request = scope.spawn(|| {
+            let builder = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            builder.unwrap().block_on(async {
+                there.hears(&here, wacht).await;
+                let context = AuthContext::new("/orders");
+                let caller = there.gate.authenticate_key(key.secret(), &context).await;
+                caller.unwrap()
+            })
+        });
+        request.join().unwrap()
+    });
+    let mut ended = caller.ended();
+    assert!((&mut ended).now_or_never().is_none());
+    here.revoke(key).await;
+    let ended = tokio::time::timeout(PATIENCE, ended).await;
+    assert_eq!(ended.unwrap().kind(), RejectionKind::InvalidKey);
 }
 
 #[tokio::test]

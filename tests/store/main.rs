@@ -12,6 +12,7 @@
 
 mod away;
 mod events;
+mod figures;
 mod limits;
 mod log;
 mod proxy;
@@ -23,3 +24,4 @@ mod stage;
 mod stream;
 mod tls;
 mod topology;
+mod watch;

@@ -84,6 +84,50 @@ fn watched_master() -> Option<(Redis, Redis, Redis)> {
 }
 
 #[tokio::test]
+async fn sentinels_may_have_a_password_of_their_own() {
+    let Some((_master, _copy, sentinel)) = watched_master() else {
+        return;
+    };
+    let mut hand = sentinel.connection();
+    for user in [
+        ["gate", "on", ">of-gate", "+@all"],
+        ["default", "on", "resetpass", ">of-sentinels"],
+    ] {
+        let mut set = redis::cmd("ACL");
+        set.arg("SETUSER").arg(&user).exec(&mut hand).unwrap();
+    }
+    let wacht = DevGateway::start().await;
+    wacht.app("orders");
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
+    let store = |password: Option<&str>| {
+        let builder = RedisStore::builder(&url).deadline(Duration::from_secs(10));
+        let builder = match password {
+            Some(password) => builder.sentinel_password(password),
+            None => builder,
+        };
+        assert!(!format!("{builder:?}").contains("of-sentinels"));
+        builder.build().unwrap()
+    };
+    let knows = || store(Some("of-sentinels"));
+    let [here, there] = [(); 2].map(|()| Replica::with(&wacht, knows()));
+    there.hears(&here, &wacht).await;
+    let user = RedisStore::builder(&url)
+        .deadline(Duration::from_secs(10))
+        .sentinel_user("gate")
+        .sentinel_password("of-gate");
+    let user = Replica::with(&wacht, user.build().unwrap());
+    user.gate.check().await.unwrap();
+    for password in [None, Some("another")] {
+        let stranger = Replica::with(&wacht, store(password));
+        let error = stranger.gate.check().await.unwrap_err().to_string();
+        assert!(!error.contains("another"), "{error}");
+    }
+    let single = RedisStore::builder("redis://127.0.0.1").sentinel_password("of-sentinels");
+    let error = single.build().unwrap_err().to_string();
+    assert!(error.contains("sentinels") && !error.contains("of-sentinels"));
+}
+
+#[tokio::test]
 async fn a_master_that_fails_over_takes_no_revocation_with_it_for_good() {
     let Some((mut master, copy, sentinel)) = watched_master() else {
         return;

@@ -55,7 +55,7 @@ impl ListApiKeysBuilder {
 impl KeyList {
     /// Only a whole list, of this app of this deployment, is one: what it lacks means something.
     pub(crate) fn decode(body: &[u8], deployment: i64, app: &str) -> Result<Self> {
-        let mut envelope: Envelope = decode(WHAT, body)?;
+        let envelope: Envelope = decode(WHAT, body)?;
         let length = u64::try_from(envelope.keys.len()).unwrap_or(u64::MAX);
         if envelope.has_more == Some(true) || envelope.total.is_some_and(|total| total > length) {
             return Err(DecodeError::new(WHAT, "there is more than that").into());
@@ -64,8 +64,16 @@ impl KeyList {
         if envelope.keys.iter().any(is_another) {
             return Err(DecodeError::new(WHAT, "a key of it belongs to another app").into());
         }
-        envelope.keys.sort_unstable_by_key(|key| key.id);
-        Ok(Self(envelope.keys))
+        Ok(Self::of(envelope.keys))
+    }
+
+    pub(super) fn of(mut keys: Vec<ListedKey>) -> Self {
+        keys.sort_unstable_by_key(|key| key.id);
+        Self(keys)
+    }
+
+    pub(crate) fn keys(&self) -> &[ListedKey] {
+        &self.0
     }
 
     pub(crate) fn get(&self, id: i64) -> Option<&ListedKey> {
@@ -75,6 +83,30 @@ impl KeyList {
 }
 
 impl ListedKey {
+    /// A key as another replica has read it, which has looked whose it is.
+    pub(super) fn told(
+        id: i64,
+        is_revoked: bool,
+        expires_at: Option<DateTime<Utc>>,
+        permissions: Vec<Box<str>>,
+    ) -> Self {
+        Self {
+            id,
+            deployment_id: 0,
+            app_slug: Box::default(),
+            permissions,
+            org_role_permissions: Vec::new(),
+            workspace_role_permissions: Vec::new(),
+            expires_at,
+            is_active: !is_revoked,
+            revoked_at: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> i64 {
+        self.id
+    }
+
     /// Whether it was revoked or rotated, which nothing takes back. An expired key is not.
     pub(crate) fn is_revoked(&self) -> bool {
         !self.is_active || self.revoked_at.is_some()

@@ -24,6 +24,7 @@ mod free;
 mod key_calls;
 mod key_id;
 mod key_list;
+mod key_page;
 mod keys;
 
 pub use self::app_changes::{
@@ -40,6 +41,7 @@ pub use self::key_calls::{
 };
 pub use self::key_id::KeyId;
 pub(crate) use self::key_list::{KeyList, ListedKey};
+pub(crate) use self::key_page::VERSION as KEY_PAGE_VERSION;
 pub use self::keys::{ApiKey, ApiKeyWithSecret};
 pub use super::api_auth::ApiKeys;
 pub use super::audit::{

@@ -8,17 +8,30 @@ pub(crate) trait SharedPages: Send + Sync {
     /// Looks for a page that was asked for less than `max_age` ago, by whomever.
     fn look<'a>(
         &'a self,
-        name: &'a str,
+        page: PageName<'a>,
         max_age: Duration,
     ) -> Pin<Box<dyn Future<Output = SharedPage> + Send + 'a>>;
 
-    /// Gives a page to the others, or, without one, the right to read it back.
+    /// Gives a page to the others, who find it for so long, or, without one, the right to read it back.
     fn put<'a>(
         &'a self,
-        name: &'a str,
+        page: PageName<'a>,
         turn: &'a Turn,
-        page: Option<&'a [u8]>,
+        bytes: Option<&'a [u8]>,
+        kept_for: Duration,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+}
+
+/// What replicas call a page.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "only a store reads it")
+)]
+pub(crate) struct PageName<'a> {
+    pub(crate) name: &'a str,
+    /// Whether no request waits for it: then a long one is given more time than requests have.
+    pub(crate) is_behind: bool,
 }
 
 /// What there is of a page.
@@ -28,8 +41,12 @@ pub(crate) trait SharedPages: Send + Sync {
     expect(dead_code, reason = "only a store makes them")
 )]
 pub(crate) enum SharedPage {
-    /// It was read so long ago.
-    Read { page: Vec<u8>, age: Duration },
+    /// It was read so long ago, by whoever had this turn.
+    Read {
+        page: Vec<u8>,
+        turn: Turn,
+        age: Duration,
+    },
     /// Nobody has it, and it is ours to read: others wait for it for a while.
     Ours(Turn),
     /// Another replica is reading it.
@@ -40,8 +57,4 @@ pub(crate) enum SharedPage {
 
 /// The right to read a page for all.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(feature = "redis"),
-    expect(dead_code, reason = "only a store reads it")
-)]
 pub(crate) struct Turn(pub(crate) String);

@@ -68,6 +68,11 @@ pub struct StoreStats {
     pub away: bool,
     /// Replicas that were alive when the store last said so, this one among them. `None` until it has.
     pub replicas: Option<u32>,
+    /// Leases of units of shared limits that this gate has been granted and whose time is not over.
+    pub leases: u64,
+    /// Units of these leases, spent or not. What is left of them comes back to the others at their end,
+    /// within 250 ms.
+    pub leased_units: u64,
     /// Events of this replica that the others have not been told of yet.
     pub events_untold: u64,
     /// Events of the others that were there and not read, when that was last looked at.

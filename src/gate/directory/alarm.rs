@@ -21,6 +21,7 @@ impl Directory {
     /// Somebody waits on the current runtime: what is due is done now, and from now on when it is.
     pub(crate) fn waited_for(self: &Arc<Self>, now: Now) {
         self.keep_current(now);
+        self.keep_events_current();
         if self.has_alarm.load(Ordering::Relaxed) {
             return;
         }
@@ -33,6 +34,15 @@ impl Directory {
             runtime.spawn(alarm.run());
         }
     }
+
+    /// Has the events of other replicas read, unless somebody does. Whether there are any.
+    fn keep_events_current(&self) -> bool {
+        let sink = self.client.events().sink();
+        if let Some(sink) = &sink {
+            sink.keep_current();
+        }
+        sink.is_some()
+    }
 }
 
 impl Alarm {
@@ -44,12 +54,17 @@ impl Alarm {
             let clock = directory.clock.clone();
             let now = clock.now();
             directory.keep_current(now);
+            let hears_of_others = directory.keep_events_current();
             let due_at = Duration::from_nanos(directory.due_at.load(Ordering::Acquire));
             drop(directory);
             // Something that is due and cannot be done yet is no reason to look all the time.
             let soon = now.monotonic.saturating_add(LOOK_AGAIN);
             let due = Now {
-                monotonic: due_at.max(soon),
+                // When a runtime ends that has read the events, nobody says so.
+                monotonic: match hears_of_others {
+                    true => soon,
+                    false => due_at.max(soon),
+                },
                 unix: Duration::MAX,
             };
             clock.sleep_until(due).await;

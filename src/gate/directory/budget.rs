@@ -93,6 +93,11 @@ impl Budget {
         }
     }
 
+    /// The last call for a list was not made: another replica has made it.
+    pub(super) fn give_back_list(&mut self) {
+        self.lists.0.pop_back();
+    }
+
     /// How long after a list the next one goes.
     pub(super) fn gap(&self, a_minute: usize, now: Now) -> Duration {
         let a_minute = u32::try_from(self.halved(a_minute, now)).unwrap_or(u32::MAX);

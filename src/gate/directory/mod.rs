@@ -11,7 +11,8 @@
 //!    no news then.
 //! 4. The [watch] reads what keys the apps in use have, if it is on.
 //! 5. While somebody waits for the end of a caller, this goes on without requests: see [`alarm`].
-//! 6. All calls come out of one [budget], and what goes on in the background are [tasks](task) on
+//! 6. Lists are read by one replica [for all](shared) that have a store in common.
+//! 7. All calls come out of one [budget], and what goes on in the background are [tasks](task) on
 //!    the runtimes of those who ask.
 
 mod accepted;
@@ -22,6 +23,7 @@ mod backoff;
 mod budget;
 mod claim;
 mod look_up;
+mod page;
 mod reader;
 mod rules;
 mod shared;

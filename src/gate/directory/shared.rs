@@ -1,68 +1,53 @@
-//! A page that one replica reads for all of them.
+//! What one replica reads for all of them.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::reader::AskedPage;
-use crate::api::Page;
-use crate::api::api_keys::ApiAuthApp;
-use crate::client::Error;
 use crate::client::WachtClient;
+use crate::client::events::PageName;
 use crate::client::events::SharedPage;
 use crate::client::events::SharedPages;
 use crate::client::events::Turn;
 
-/// A page, and how long ago it was asked for by another replica, if it was.
-pub(super) type Answer = (Result<Page<ApiAuthApp>, Error>, Option<Duration>);
+/// Something to be read, unless another replica has.
+pub(super) struct SharedRead<'a> {
+    pub(super) client: &'a WachtClient,
+    pub(super) page: PageName<'a>,
+    /// What another has asked for before that is none.
+    pub(super) max_age: Duration,
+    /// How long others find it.
+    pub(super) kept_for: Duration,
+}
 
-impl AskedPage {
-    /// Asks the management API, or has the page from a replica that has asked it less than `max_age`
-    /// ago. Takes at most `deadline`, and what the store may take once more.
-    pub(super) async fn send(
-        self,
-        client: &WachtClient,
-        max_age: Duration,
-        deadline: Duration,
-    ) -> Answer {
-        let began = tokio::time::Instant::now();
-        let left = || deadline.saturating_sub(began.elapsed());
-        let Some(sink) = client.events().sink() else {
-            return (self.ask(client, deadline).await.map(|(page, _)| page), None);
+/// What there is of it.
+pub(super) enum Found {
+    /// What another has asked for so long ago.
+    Read(Vec<u8>, Duration),
+    /// It is ours to read for all.
+    Ours(Turn),
+    /// It is read for nobody else: there is no store, or whoever reads it takes too long.
+    Nobody,
+}
+
+impl SharedRead<'_> {
+    /// Looks for it, and waits for whoever is reading it for so long at most.
+    pub(super) async fn find(&self, wait: Duration) -> Found {
+        let Some(sink) = self.client.events().sink() else {
+            return Found::Nobody;
         };
-        let pages = sink.pages();
-        let name = format!("{}-{}", self.limit, self.offset);
-        let found = self.find(client, pages, &name, max_age);
-        let turn = match tokio::time::timeout(deadline / 2, found).await {
-            Ok(Found::Read(page, age)) => return (Ok(page), Some(age)),
-            Ok(Found::Ours(turn)) => Some(turn),
-            // Whoever reads it takes too long, or there is no store.
-            Ok(Found::Nobody) | Err(_) => None,
-        };
-        let answer = self.ask(client, left()).await;
-        if let Some(turn) = turn {
-            let bytes = answer.as_ref().ok();
-            let bytes = bytes.map(|(_, bytes)| client.sealed(&name, bytes));
-            pages.put(&name, &turn, bytes.as_deref()).await;
-        }
-        (answer.map(|(page, _)| page), None)
+        let found = tokio::time::timeout(wait, self.look(sink.pages())).await;
+        found.unwrap_or(Found::Nobody)
     }
 
-    async fn find(
-        self,
-        client: &WachtClient,
-        pages: &dyn SharedPages,
-        name: &str,
-        max_age: Duration,
-    ) -> Found {
+    async fn look(&self, pages: &dyn SharedPages) -> Found {
         loop {
-            match pages.look(name, max_age).await {
-                SharedPage::Read { page, age } => {
-                    // One that was made by nobody who has the management key says nothing.
-                    let page = client.unsealed(name, &page).map(ApiAuthApp::page);
-                    return match page {
-                        Some(Ok(page)) => Found::Read(page, age),
-                        _ => Found::Nobody,
+            match pages.look(self.page, self.max_age).await {
+                SharedPage::Read { page, turn, age } => {
+                    // One that was made by nobody who has the management key, or for another turn, says
+                    // nothing.
+                    let bytes = self.client.unsealed(&self.seal(&turn), &page);
+                    return match bytes {
+                        Some(bytes) => Found::Read(bytes.to_vec(), age),
+                        None => Found::Nobody,
                     };
                 }
                 SharedPage::Ours(turn) => return Found::Ours(turn),
@@ -72,22 +57,21 @@ impl AskedPage {
         }
     }
 
-    async fn ask(
-        self,
-        client: &WachtClient,
-        deadline: Duration,
-    ) -> Result<(Page<ApiAuthApp>, Bytes), Error> {
-        let list = client.api_keys().list_api_auth_apps();
-        let page = list.include_inactive(true).page(self.limit, self.offset);
-        let bytes = page.without_retries().within(deadline).bytes().await?;
-        Ok((ApiAuthApp::page(&bytes)?, bytes))
+    /// Gives the others what was read in this turn; without anything, one of them reads it.
+    pub(super) async fn put(&self, turn: &Turn, bytes: Option<&[u8]>) {
+        let Some(sink) = self.client.events().sink() else {
+            return;
+        };
+        let bytes = bytes.map(|bytes| self.client.sealed(&self.seal(turn), bytes));
+        let (page, kept_for) = (self.page, self.kept_for);
+        let pages = sink.pages();
+        pages.put(page, turn, bytes.as_deref(), kept_for).await;
     }
-}
 
-enum Found {
-    Read(Page<ApiAuthApp>, Duration),
-    Ours(Turn),
-    Nobody,
+    /// What the seal is for: with the turn, so that an old page cannot be passed off as a new one.
+    fn seal(&self, Turn(turn): &Turn) -> String {
+        format!("{} {turn}", self.page.name)
+    }
 }
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);

@@ -374,6 +374,12 @@ impl Limiter {
         self.subjects.len()
     }
 
+    /// How many leases of a store are out, and how many units they were granted.
+    pub(crate) fn leases_out(&self) -> (u64, u64) {
+        let sharing = self.sharing.as_ref();
+        sharing.map_or((0, 0), |sharing| sharing.leases_out())
+    }
+
     /// What to count this subject in. One that finds no room has a state for this request alone where
     /// a store counts: the store knows what was counted of it, and of no other. Only its share is that
     /// of all who find none.

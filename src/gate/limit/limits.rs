@@ -323,7 +323,7 @@ impl Limits {
     }
 
     /// This process is one of `count`, and each applies an equal share of every limit. Default: 1.
-    /// Where replicas [count together](Self::shared) it is what to go by as long as the store has not
+    /// Where replicas count together, it is what to go by as long as the store has not
     /// said how many there are.
     ///
     /// A share is the limit divided by `count`, rounded down, so all shares together are never

@@ -114,12 +114,14 @@ pub struct WatchStats {
     pub apps: u64,
     /// Of these, the ones that are [left out](crate::Watch::answer_limit).
     pub left_out: u64,
-    /// Lists read.
+    /// Lists read, by calls of this gate.
     pub lists: u64,
     /// Lists that failed, or could not be understood.
     pub failed: u64,
     /// Lists that were read once more with the revoked keys, as a key was missing.
     pub confirmations: u64,
+    /// Lists of both kinds that another replica had read, and that cost no call.
+    pub shared: u64,
 }
 
 /// Requests refused for their key, by what is wrong with it. A caller reads one text, whatever it was.

@@ -5,7 +5,7 @@
 //! the `metrics` crate, where that feature is on, so the two cannot come apart, and nobody but this
 //! room knows whether there is a recorder.
 //!
-//! [`guard_problem`] is apart: what is no gate's has a recorder alone.
+//! [`guard_problem`] and `StoreCalls` are apart: what is no gate's has a recorder alone.
 
 mod counting;
 mod events;
@@ -22,4 +22,6 @@ pub use figures::{
     AuthStats, GatewayStats, InvalidKeyStats, LimitRefusals, VerdictSource, VerdictStats,
     WatchStats,
 };
+#[cfg(feature = "redis")]
+pub(crate) use recorder::StoreCalls;
 pub(crate) use recorder::guard_problem;

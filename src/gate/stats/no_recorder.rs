@@ -24,3 +24,15 @@ impl Recorder {
 }
 
 pub(crate) fn guard_problem(_problem: GuardProblem) {}
+
+/// How long calls of a store took.
+#[cfg(feature = "redis")]
+#[derive(Default)]
+pub(crate) struct StoreCalls(());
+
+#[cfg(feature = "redis")]
+impl StoreCalls {
+    pub(crate) fn answered(&self, _took: Duration) {}
+
+    pub(crate) fn failed(&self, _took: Duration) {}
+}

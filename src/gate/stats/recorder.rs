@@ -3,12 +3,20 @@
 //! Names and units follow OpenTelemetry's rules. No label is made at call time: every handle is
 //! made at the first figure, and kept.
 
+mod store;
+#[cfg(feature = "redis")]
+mod store_calls;
+
 use std::fmt;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Unit, with_recorder};
 
+#[cfg(feature = "redis")]
+pub(crate) use self::store_calls::StoreCalls;
+
+use self::store::{StoreHandles, no_less, no_less_than};
 use crate::client::StoreStats;
 use crate::gate::refusal::{InvalidKeyReason, RejectionKind};
 use crate::gate::stats::events::{Effect, GatewayResult, GuardProblem, Levels, LimitedBy};
@@ -29,14 +37,6 @@ const WATCH_LONGEST_UNSEEN: &str = "wacht_auth.watch.longest_unseen";
 const LIMITER_SUBJECTS: &str = "wacht_auth.limiter.subjects";
 const LIMITER_REFUSALS: &str = "wacht_auth.limiter.refusals";
 
-const STORE_AWAY: &str = "wacht_auth.store.away";
-const STORE_REPLICAS: &str = "wacht_auth.store.replicas";
-const STORE_CALLS: &str = "wacht_auth.store.calls";
-const STORE_EVENTS_UNTOLD: &str = "wacht_auth.store.events.untold";
-const STORE_EVENTS_BEHIND: &str = "wacht_auth.store.events.behind";
-const STORE_EVENTS_MISSED: &str = "wacht_auth.store.events.missed";
-const STORE_EVENTS_SKIPPED: &str = "wacht_auth.store.events.skipped";
-
 const GUARD_MISCONFIGURED: &str = "wacht_auth.guard.misconfigured";
 
 const OUTCOME: &str = "wacht_auth.outcome";
@@ -48,7 +48,6 @@ const LIMIT_MODE: &str = "wacht_auth.limit.mode";
 const LIMIT_EFFECT: &str = "wacht_auth.limit.effect";
 const WATCH_RESULT: &str = "wacht_auth.watch.result";
 const WATCH_STATE: &str = "wacht_auth.watch.state";
-const STORE_RESULT: &str = "wacht_auth.store.result";
 const GUARD_PROBLEM: &str = "wacht_auth.guard.problem";
 
 const GOOD_KEYS: &str = "good_keys";
@@ -84,20 +83,10 @@ struct Watched {
     read: Counter,
     failed: Counter,
     confirmed: Counter,
+    shared: Counter,
     in_turn: Gauge,
     left_out: Gauge,
     longest_unseen: Gauge,
-}
-
-struct StoreHandles {
-    away: Gauge,
-    replicas: Gauge,
-    untold: Gauge,
-    behind: Gauge,
-    missed: Counter,
-    skipped: Counter,
-    answered: Counter,
-    failed: Counter,
 }
 
 struct Cached {
@@ -147,6 +136,7 @@ impl Recorder {
                     lists: watch.lists.max(before.lists),
                     failed: watch.failed.max(before.failed),
                     confirmations: watch.confirmations.max(before.confirmations),
+                    shared: watch.shared.max(before.shared),
                     ..watch
                 }
             }),
@@ -190,22 +180,6 @@ impl Drop for Recorder {
             };
             handles.move_levels(&told, &nothing);
         }
-    }
-}
-
-fn no_less(store: Option<StoreStats>, told: Option<StoreStats>) -> Option<StoreStats> {
-    let store = store.or(told)?;
-    Some(told.map_or(store, |told| no_less_than(store, told)))
-}
-
-/// These levels, and of what only grows no less than was told.
-fn no_less_than(store: StoreStats, told: StoreStats) -> StoreStats {
-    StoreStats {
-        events_missed: store.events_missed.max(told.events_missed),
-        events_skipped: store.events_skipped.max(told.events_skipped),
-        calls: store.calls.max(told.calls),
-        failed_calls: store.failed_calls.max(told.failed_calls),
-        ..store
     }
 }
 
@@ -286,6 +260,7 @@ impl Watched {
             read: lists("read"),
             failed: lists("failed"),
             confirmed: lists("confirmed"),
+            shared: lists("shared"),
             in_turn: apps("in_turn"),
             left_out: apps("left_out"),
             longest_unseen: gauge(WATCH_LONGEST_UNSEEN, &[]),
@@ -297,6 +272,7 @@ impl Watched {
         self.failed.increment(to.failed - from.failed);
         self.confirmed
             .increment(to.confirmations - from.confirmations);
+        self.shared.increment(to.shared - from.shared);
         let move_gauge = |gauge: &Gauge, from: f64, to: f64| gauge.increment(to - from);
         let in_turn = |stats: &WatchStats| stats.apps.saturating_sub(stats.left_out) as f64;
         move_gauge(&self.in_turn, in_turn(from), in_turn(to));
@@ -304,35 +280,6 @@ impl Watched {
         move_gauge(&self.left_out, before, after);
         let unseen = |stats: &WatchStats| stats.longest_unseen.as_secs_f64();
         move_gauge(&self.longest_unseen, unseen(from), unseen(to));
-    }
-}
-
-impl StoreHandles {
-    fn new() -> Self {
-        Self {
-            away: gauge(STORE_AWAY, &[]),
-            replicas: gauge(STORE_REPLICAS, &[]),
-            untold: gauge(STORE_EVENTS_UNTOLD, &[]),
-            behind: gauge(STORE_EVENTS_BEHIND, &[]),
-            missed: counter(STORE_EVENTS_MISSED, &[]),
-            skipped: counter(STORE_EVENTS_SKIPPED, &[]),
-            answered: counter(STORE_CALLS, &[(STORE_RESULT, "answered")]),
-            failed: counter(STORE_CALLS, &[(STORE_RESULT, "failed")]),
-        }
-    }
-
-    fn move_levels(&self, from: &StoreStats, to: &StoreStats) {
-        move_gauge(&self.away, from.away.into(), to.away.into());
-        let replicas = |stats: &StoreStats| stats.replicas.unwrap_or_default().into();
-        move_gauge(&self.replicas, replicas(from), replicas(to));
-        move_gauge(&self.untold, from.events_untold, to.events_untold);
-        move_gauge(&self.behind, from.events_behind, to.events_behind);
-        let count =
-            |counter: &Counter, from: u64, to: u64| counter.increment(to.saturating_sub(from));
-        count(&self.missed, from.events_missed, to.events_missed);
-        count(&self.skipped, from.events_skipped, to.events_skipped);
-        count(&self.answered, from.calls, to.calls);
-        count(&self.failed, from.failed_calls, to.failed_calls);
     }
 }
 
@@ -399,18 +346,6 @@ fn describe() {
             LIMITER_REFUSALS,
             "Requests that a rate limit refused, by the limit's mode.",
         ),
-        (
-            STORE_CALLS,
-            "Calls of the store that replicas share which are over, by result.",
-        ),
-        (
-            STORE_EVENTS_MISSED,
-            "How often events of other replicas may have been missed.",
-        ),
-        (
-            STORE_EVENTS_SKIPPED,
-            "Entries among the events that no replica of this version makes.",
-        ),
     ];
     let gauges = [
         (CACHE_ENTRIES, Unit::Count, "Keys held in memory."),
@@ -438,26 +373,6 @@ fn describe() {
             LIMITER_SUBJECTS,
             Unit::Count,
             "Keys and addresses that rate limits count apart.",
-        ),
-        (
-            STORE_AWAY,
-            Unit::Count,
-            "Gates whose store has failed too often.",
-        ),
-        (
-            STORE_REPLICAS,
-            Unit::Count,
-            "Replicas alive, as the store last said, added up over the gates of the process.",
-        ),
-        (
-            STORE_EVENTS_UNTOLD,
-            Unit::Count,
-            "Events that other replicas have not been told of yet.",
-        ),
-        (
-            STORE_EVENTS_BEHIND,
-            Unit::Count,
-            "Events of other replicas that were there and not read.",
         ),
     ];
     with_recorder(|recorder| {

@@ -27,7 +27,7 @@ use tracing::Span;
 
 use crate::api::gateway::CheckResponse;
 use crate::breaker::Breaker;
-use crate::client::{Error, WachtClient};
+use crate::client::{Error, StoreStats, WachtClient};
 use crate::clock::{Clock, Deadline, Now};
 use crate::gate::directory::{Directory, Gateway, Ours, Reserved};
 use crate::gate::limit::{FailedLookups, Limiter};
@@ -320,6 +320,7 @@ impl Verifier {
             &self.cache.revocations,
         ));
         let Filed { verdict, is_first } = self.cache.insert(open, verdict, self.clock.now());
+        self.directory.key_filed();
         if is_first {
             self.directory.app_in_use(verdict.app.slug());
         }
@@ -339,6 +340,12 @@ impl Verifier {
     /// What is held, as far as that can be had at no cost: the cache may still have to settle.
     fn levels(&self) -> Levels {
         let evictions = self.cache.evictions();
+        let (leases, leased_units) = self.limiter.leases_out();
+        let store = self.client.events().sink().map(|sink| StoreStats {
+            leases,
+            leased_units,
+            ..sink.stats()
+        });
         Levels {
             cached_keys: self.cache.good_keys(),
             cached_bytes: self.cache.good_bytes(),
@@ -348,7 +355,7 @@ impl Verifier {
             limiter_subjects: self.limiter.subjects(),
             is_breaker_open: !self.breaker.is_closed(),
             watch: self.directory.watch_figures(),
-            store: self.client.events().sink().map(|sink| sink.stats()),
+            store,
         }
     }
 }

@@ -278,6 +278,9 @@ impl EventSink for Replica {
             calls: calls.answered,
             failed_calls: calls.failed,
             call_time: calls.time,
+            // Each gate has its own.
+            leases: 0,
+            leased_units: 0,
         }
     }
 }

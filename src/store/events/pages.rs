@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::Replica;
-use crate::client::events::{SharedPage, SharedPages, Turn};
+use crate::client::events::{PageName, SharedPage, SharedPages, Turn};
 use crate::store::StoreError;
 use crate::store::script::{Arg, Script, Slot};
 
@@ -14,24 +14,38 @@ impl Replica {
         ["page", "page:reader"].map(|of| self.link.slot(&format!("{of}:{name}"), &self.keys.scope))
     }
 
-    async fn look_for_page(&self, name: &str, max_age: Duration) -> Result<SharedPage, StoreError> {
-        let [page, reader] = self.page(name);
+    /// How long the store may take.
+    fn page_within(&self, page: PageName<'_>) -> Duration {
+        match page.is_behind {
+            true => self.link.deadline().max(BEHIND),
+            false => self.link.deadline(),
+        }
+    }
+
+    async fn look_for_page(
+        &self,
+        page: PageName<'_>,
+        max_age: Duration,
+    ) -> Result<SharedPage, StoreError> {
+        let within = self.page_within(page);
+        let [page, reader] = self.page(page.name);
         let id = format!("{:016x}", self.id);
-        let max_age = max_age.min(KEPT_FOR);
         let args = [
             Arg::Bytes(id.as_bytes()),
             milliseconds(TURN),
             milliseconds(max_age),
         ];
-        let answer = self.link.run(&LOOK, &[&page, &reader], &args).await?;
+        let keys = [&page, &reader];
+        let answer = self.link.run_within(within, &LOOK, &keys, &args).await?;
         let took = answer.took;
-        let (what, of, page): (String, String, Vec<u8>) = answer.read()?;
+        let (what, turn, age, page): (String, String, String, Vec<u8>) = answer.read()?;
         Ok(match &*what {
             "read" => SharedPage::Read {
                 page,
-                age: Duration::from_millis(of.parse().unwrap_or(u64::MAX)).saturating_add(took),
+                turn: Turn(turn),
+                age: Duration::from_millis(age.parse().unwrap_or(u64::MAX)).saturating_add(took),
             },
-            "ours" => SharedPage::Ours(Turn(of)),
+            "ours" => SharedPage::Ours(Turn(turn)),
             _ => SharedPage::Theirs,
         })
     }
@@ -40,30 +54,33 @@ impl Replica {
 impl SharedPages for Replica {
     fn look<'a>(
         &'a self,
-        name: &'a str,
+        page: PageName<'a>,
         max_age: Duration,
     ) -> Pin<Box<dyn Future<Output = SharedPage> + Send + 'a>> {
         Box::pin(async move {
-            let look = self.look_for_page(name, max_age).await;
+            let look = self.look_for_page(page, max_age).await;
             look.unwrap_or(SharedPage::Away)
         })
     }
 
     fn put<'a>(
         &'a self,
-        name: &'a str,
+        page: PageName<'a>,
         Turn(turn): &'a Turn,
-        page: Option<&'a [u8]>,
+        bytes: Option<&'a [u8]>,
+        kept_for: Duration,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             let args = [
                 Arg::Bytes(turn.as_bytes()),
-                milliseconds(KEPT_FOR),
-                Arg::Bytes(page.unwrap_or_default()),
+                milliseconds(kept_for),
+                Arg::Bytes(bytes.unwrap_or_default()),
             ];
-            let [page, reader] = self.page(name);
+            let within = self.page_within(page);
+            let [page, reader] = self.page(page.name);
+            let keys = [&page, &reader];
             // In vain: then the turn ends by itself, and another reads it.
-            let _ = self.link.run(&PUT, &[&page, &reader], &args).await;
+            let _ = self.link.run_within(within, &PUT, &keys, &args).await;
         })
     }
 }
@@ -75,8 +92,7 @@ fn milliseconds(time: Duration) -> Arg<'static> {
 static LOOK: Script = Script::new(include_str!("../scripts/page_look.lua"));
 static PUT: Script = Script::new(include_str!("../scripts/page_put.lua"));
 
-/// Less than the shortest time between two readings of one replica, so that each reading of all of
-/// them is a new one.
-const KEPT_FOR: Duration = Duration::from_secs(45);
 /// A reader that has died is taken over after that.
 const TURN: Duration = Duration::from_secs(5);
+/// For a page that no request waits for, and that may be long.
+const BEHIND: Duration = Duration::from_millis(500);

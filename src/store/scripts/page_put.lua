@@ -14,7 +14,7 @@ end
 redis.call('DEL', KEYS[2])
 if ARGV[3] ~= '' then
     redis.call('DEL', KEYS[1])
-    redis.call('HSET', KEYS[1], 'at', string.match(ARGV[1], ' (%d+)$'), 'body', ARGV[3])
+    redis.call('HSET', KEYS[1], 'turn', ARGV[1], 'body', ARGV[3])
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return 1

@@ -12,6 +12,7 @@ pub(super) struct Counters {
     pub(super) lists: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) confirmations: AtomicU64,
+    pub(super) shared: AtomicU64,
     left_out: AtomicU64,
     apps: AtomicU64,
     longest_unseen: AtomicU64,
@@ -34,6 +35,7 @@ impl Counters {
             lists: read(&self.lists),
             failed: read(&self.failed),
             confirmations: read(&self.confirmations),
+            shared: read(&self.shared),
         }
     }
 }

@@ -6,9 +6,14 @@
 //! anything is made of it.
 //!
 //! It goes on without requests, too: a verdict can be used minutes after the last one.
+//!
+//! Where replicas share a store, [one of them](list) asks for all: each takes what another has asked for
+//! since its own turn before.
 
 mod counters;
+mod filed;
 mod keys_in_use;
+mod list;
 mod options;
 mod turns;
 
@@ -23,17 +28,17 @@ use tokio::sync::watch;
 
 use self::counters::Counters;
 use self::counters::count;
+use self::filed::Filed;
+use self::list::AskedList;
+use self::list::What;
 use self::turns::Next;
-use self::turns::Place;
 use self::turns::Unread;
 use super::CALLS_A_MINUTE;
 use super::Contents;
 use super::Directory;
-use super::apps::CallSent;
 use super::budget::Budget;
 use super::trouble::NoAnswer;
 use crate::api::api_keys::KeyList;
-use crate::client::Error;
 use crate::client::WachtClient;
 use crate::clock::Now;
 use crate::clock::SleepUntil;
@@ -49,6 +54,7 @@ pub(super) use self::turns::Turns;
 pub(super) struct Watching {
     keys: Weak<dyn KeysInUse>,
     counters: Counters,
+    filed: Filed,
     /// That a list with revoked keys is too long.
     too_many_revoked: Notice,
 }
@@ -57,24 +63,6 @@ pub(super) struct Watching {
 pub(super) enum Step {
     List(AskedList),
     Rest(SleepUntil, watch::Receiver<()>),
-}
-
-/// A list of keys that is asked for.
-pub(super) struct AskedList {
-    app: Arc<str>,
-    what: What,
-    number: u32,
-    sent: CallSent,
-    answer_limit: usize,
-}
-
-/// Which of an app's keys are asked for, and for whose sake.
-#[derive(Clone, Copy)]
-enum What {
-    /// Those that may be used, as the app is in turn here.
-    Keys(Place),
-    /// The revoked ones, too, as some are to be looked for under this number.
-    WithRevoked(u64),
 }
 
 impl Directory {
@@ -87,6 +75,7 @@ impl Directory {
         let _ = self.watching.set(Watching {
             keys,
             counters: Counters::default(),
+            filed: Filed::default(),
             too_many_revoked: Notice::new(),
         });
     }
@@ -128,19 +117,25 @@ impl Directory {
     /// What to ask next, or how long to rest, unless the claim is another's or no app is in use.
     pub(super) fn next_list(&self, claim: u64) -> Option<Step> {
         let now = self.clock.now();
-        let keys = self.watching.get()?.keys.upgrade()?;
+        let watching = self.watching.get()?;
+        let keys = watching.keys.upgrade()?;
+        let is_shared = self.client.events().sink().is_some();
         let mut known = self.known();
         let Contents { turns, budget, .. } = &mut *known;
         let turns = turns
             .as_mut()
             .filter(|turns| turns.claim.is_held_by(claim))?;
+        turns.set_period(is_shared, budget, now);
         let next = turns.next(budget, &*keys, now);
         let step = match next {
             Ok(next) => {
                 turns.claim.renew(self.lapses_at(now));
                 let answer_limit = turns.watch.answer_limit;
+                let (period, max_age) = (turns.period(), turns.max_age(&next, now));
                 let sent = known.sent(now);
                 let number = keys.list_begins();
+                watching.filed.keep_for(period);
+                watching.filed.given(number);
                 let (app, what, answer_limit) = match next {
                     Next::List(place, app) => (app, What::Keys(place), answer_limit),
                     Next::Confirmation(number, app) => {
@@ -154,6 +149,8 @@ impl Directory {
                     number,
                     sent,
                     answer_limit,
+                    max_age,
+                    kept_for: period,
                 }))
             }
             Err(Some(due_at)) => {
@@ -175,10 +172,39 @@ impl Directory {
         step
     }
 
-    fn take_list(self: &Arc<Self>, asked: &AskedList, answer: Result<KeyList, NoAnswer>) {
+    /// A verdict of an API key has been filed.
+    pub(crate) fn key_filed(&self) {
         let Some(watching) = self.watching.get() else {
             return;
         };
+        // Whoever asks himself need not know.
+        if self.client.events().sink().is_some()
+            && let Some(keys) = watching.keys.upgrade()
+        {
+            let now = self.clock.now().monotonic;
+            watching.filed.note(now, || keys.list_begins());
+        }
+    }
+
+    /// Takes a list, which another replica has asked for so long ago, if one has.
+    fn take_list(
+        self: &Arc<Self>,
+        mut asked: AskedList,
+        answer: Result<KeyList, NoAnswer>,
+        age: Option<Duration>,
+    ) {
+        let Some(watching) = self.watching.get() else {
+            return;
+        };
+        if let Some(age) = age {
+            let now = self.clock.now();
+            let mut known = self.known();
+            known.budget.give_back_list();
+            asked.sent = known.sent_ago(age, now);
+            asked.number = watching.filed.number_at(asked.sent.at.monotonic);
+            count(&watching.counters.shared);
+        }
+        let asked = &asked;
         let list = match answer {
             Ok(list) => list,
             Err(reason) => return self.no_list(asked, watching, &reason),
@@ -195,7 +221,9 @@ impl Directory {
         let app = &asked.app;
         match asked.what {
             What::Keys(place) => {
-                count(&watching.counters.lists);
+                if age.is_none() {
+                    count(&watching.counters.lists);
+                }
                 let Some(is_again) = turns.begin(place) else {
                     return;
                 };
@@ -214,7 +242,9 @@ impl Directory {
                 self.show_due(&known);
             }
             What::WithRevoked(number) => {
-                count(&watching.counters.confirmations);
+                if age.is_none() {
+                    count(&watching.counters.confirmations);
+                }
                 let missing = turns.confirmed(number);
                 drop(known);
                 if let Some(missing) = missing {
@@ -305,37 +335,6 @@ impl Step {
     }
 }
 
-// === impl AskedList ===
-
-impl AskedList {
-    fn is_confirmation(&self) -> bool {
-        matches!(self.what, What::WithRevoked(_))
-    }
-
-    async fn send(self, directory: &Weak<Directory>, client: &WachtClient, deadline: Duration) {
-        let list = client.api_keys().list_api_keys(&*self.app);
-        let list = list.include_inactive(self.is_confirmation());
-        let body = list.body(deadline, self.answer_limit).await;
-        let is_long = body.as_ref().is_ok_and(|body| body.len() > SHORT);
-        let directory = Weak::clone(directory);
-        let take = move || {
-            let Some(directory) = directory.upgrade() else {
-                return;
-            };
-            // Nothing is in use before that is known.
-            let deployment = directory.deployment().unwrap_or_default();
-            let decode = |body: bytes::Bytes| KeyList::decode(&body, deployment, &self.app);
-            let answer: Result<_, Error> = body.and_then(decode);
-            directory.take_list(&self, answer.map_err(NoAnswer::Failed));
-        };
-        match is_long {
-            // Requests of the same thread would have to wait.
-            true => drop(tokio::task::spawn_blocking(take).await),
-            false => take(),
-        }
-    }
-}
-
 /// How many calls are left for the lists of apps and single look-ups where lists of keys are read:
 /// the others are theirs.
 const CALLS_BESIDE_LISTS: std::num::NonZeroUsize =
@@ -344,5 +343,3 @@ const CALLS_BESIDE_LISTS: std::num::NonZeroUsize =
 /// all keys that there ever were.
 const WITH_REVOKED: usize = 8;
 const WHAT_FAILS: &str = "could not read the keys of an app: what ends elsewhere is not seen";
-/// Bytes of a list that is taken at once, in some hundred microseconds.
-const SHORT: usize = 64 << 10;

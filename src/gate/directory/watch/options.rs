@@ -75,7 +75,8 @@ impl Watch {
     /// Default: 30; 0 is taken as 1. The gate reads apps and their rules with 30 more.
     ///
     /// All of it comes out of the 1000 calls a minute of the deployment, which your own calls need,
-    /// revocations among them, and every process of the service spends as much. When Wacht answers that
+    /// revocations among them, and every process of the service spends as much; those that share a
+    /// store spend it together for the apps that they all see. When Wacht answers that
     /// it was called too often, nothing is read for a minute, and half as often for ten.
     pub fn calls_a_minute(mut self, calls: u32) -> Self {
         self.calls_a_minute = usize::try_from(calls.max(1)).unwrap_or(usize::MAX);

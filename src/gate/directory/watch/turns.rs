@@ -18,6 +18,8 @@ pub(crate) struct Turns {
     pub(in crate::gate::directory) claim: Claim,
     pub(super) backoff: Backoff,
     pub(super) watch: Watch,
+    /// How long after a list was sent the app is due again.
+    period: Duration,
     queue: BTreeMap<Place, Turn>,
     /// Those whose lists have come and are being held against the keys in use.
     judging: BTreeMap<Place, Turn>,
@@ -37,6 +39,8 @@ struct Turn {
     /// a key since is not known.
     known_at: Duration,
     is_left_out: bool,
+    /// When the last list was sent, if one has come.
+    listed_at: Option<Duration>,
     /// Whether it is read again without waiting for its turn.
     is_again: bool,
 }
@@ -76,6 +80,7 @@ impl Turns {
         Self {
             claim: Claim::due(Duration::MAX),
             backoff: Backoff::default(),
+            period: watch.interval,
             watch,
             queue: BTreeMap::new(),
             judging: BTreeMap::new(),
@@ -91,11 +96,50 @@ impl Turns {
             app,
             known_at: now.monotonic,
             is_left_out: false,
+            listed_at: None,
             is_again: false,
         };
         self.queue_up(turn, now.monotonic);
         self.claim.lapse_by(lapses_at);
         self.wake();
+    }
+
+    /// Sets how long after a list was sent its app is due again. Where replicas read for each other, that is
+    /// as long as all apps take by the calls that there are: then all of them are due at the same time,
+    /// and one of them asks.
+    pub(super) fn set_period(&mut self, is_shared: bool, budget: &Budget, now: Now) {
+        self.period = self.watch.interval;
+        if is_shared {
+            let apps = self.apps() - self.left_out();
+            let apps = u32::try_from(apps).unwrap_or(u32::MAX);
+            let gap = budget.gap(self.watch.calls_a_minute, now);
+            self.period = self.period.max(gap.saturating_mul(apps));
+        }
+    }
+
+    pub(super) fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// How old a list may be that another replica has asked for.
+    pub(super) fn max_age(&self, next: &Next, now: Now) -> Duration {
+        let since = |then: Duration| now.monotonic.saturating_sub(then);
+        match next {
+            Next::List(place, _) => match self.queue.get(place) {
+                Some(turn) if !turn.is_again => match turn.listed_at {
+                    None => self.period,
+                    // Younger than that, with room for what two replicas take for the same moment.
+                    Some(listed_at) => since(listed_at).saturating_sub(self.period / 2),
+                },
+                _ => Duration::ZERO,
+            },
+            // No older than the list that lacked the keys.
+            Next::Confirmation(number, _) => {
+                let mut all = self.confirming.iter();
+                let confirming = all.find(|confirming| confirming.number == *number);
+                confirming.map_or(Duration::ZERO, |confirming| since(confirming.listed_at))
+            }
+        }
     }
 
     fn wake(&mut self) {
@@ -180,6 +224,7 @@ impl Turns {
         self.confirming
             .retain(|confirming| confirming.app != turn.app);
         turn.is_left_out = false;
+        turn.listed_at = Some(sent);
         if judged.is_overtaken && !turn.is_again {
             turn.is_again = true;
             self.queue_up(turn, Duration::ZERO);
@@ -189,7 +234,7 @@ impl Turns {
                 turn.known_at = sent;
             }
             let app = Arc::clone(&turn.app);
-            let place = self.queue_up(turn, sent.saturating_add(self.watch.interval));
+            let place = self.queue_up(turn, sent.saturating_add(self.period));
             if !judged.missing.is_empty() {
                 self.confirming.push(Confirming {
                     app,

@@ -309,3 +309,52 @@ fn a_429_and_failures_are_in_what_may_go_unseen() {
     assert_eq!(stage.longest_unseen(0), 5);
     assert_eq!(stage.not_before(0), 1);
 }
+
+#[test]
+fn replicas_that_share_are_due_together_and_take_what_is_younger_than_theirs() {
+    let mut stage = Stage::new(30);
+    let share = |stage: &mut Stage, seconds| {
+        let Stage { turns, budget, .. } = stage;
+        turns.set_period(true, budget, at(seconds));
+    };
+    let max_age = |stage: &mut Stage, seconds| {
+        let next = stage.next(seconds).unwrap();
+        let Next::List(place, _) = next else {
+            panic!("a list is due")
+        };
+        let max_age = stage.turns.max_age(&next, at(seconds));
+        (place, max_age.as_secs())
+    };
+    share(&mut stage, 0);
+    assert_eq!(stage.turns.period().as_secs(), 6, "three apps, 2 s each");
+    let (place, first) = max_age(&mut stage, 0);
+    assert_eq!(first, 6, "whatever there is");
+    // Another has asked a second before this.
+    stage.budget.give_back_list();
+    stage.turns.begin(place);
+    let sent = at(0).monotonic - Duration::from_secs(1);
+    stage.turns.read(place, Judged::default(), sent);
+    stage.read(0, Judged::default());
+    stage.read(2, Judged::default());
+    // Due as long after that as at the other one.
+    assert_eq!(stage.not_before(4), 5);
+    let (place, younger) = max_age(&mut stage, 5);
+    assert_eq!(younger, 3, "and not the one from before");
+    // One that was overtaken is asked for again, by whomever.
+    let overtaken = Judged {
+        is_overtaken: true,
+        ..Judged::default()
+    };
+    stage.turns.begin(place);
+    stage.turns.read(place, overtaken, at(5).monotonic);
+    assert_eq!(max_age(&mut stage, 5).1, 0);
+}
+
+#[test]
+fn what_confirms_a_list_is_no_older_than_that() {
+    let mut stage = Stage::new(30);
+    stage.read(0, missing(&[7]));
+    let next = stage.next(3).unwrap();
+    assert!(matches!(next, Next::Confirmation(..)));
+    assert_eq!(stage.turns.max_age(&next, at(3)), Duration::from_secs(3));
+}

@@ -26,6 +26,7 @@ pub(super) enum Filed {
 pub(super) struct Put {
     pub(super) lease: LeaseId,
     pub(super) lasts: Duration,
+    pub(super) units: u32,
     /// What was in its place, to be given back.
     pub(super) before: SmallVec<[(u32, GrantId); 2]>,
 }
@@ -120,6 +121,7 @@ impl SharedCounter {
         Filed::Lease(Put {
             lease: id,
             lasts,
+            units: grant.units,
             before,
         })
     }

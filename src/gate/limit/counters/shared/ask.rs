@@ -223,6 +223,7 @@ impl AskingTask {
         drop(over);
         drop(answered);
         if let Filed::Lease(put) = put {
+            let _out = counter.sharing.leases_out.add(put.units);
             for (left, of) in put.before {
                 counter.give_back(state, request.subject, left, of);
             }

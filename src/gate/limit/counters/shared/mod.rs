@@ -8,11 +8,13 @@
 //! 3. [`state`]: what else is known of a subject: demand, what was spent, what was refused;
 //! 4. [`waiting`], [`ask`], [`answer`]: who waits, one asking a subject at a time, and what came of it;
 //! 5. [`spent`], [`demand`]: what was spent lately, and what can be expected;
-//! 6. [`registers`], [`spenders`]: whether who counts has been told what was spent before, and by whom.
+//! 6. [`out`]: how many leases are out, for those who only want to know;
+//! 7. [`registers`], [`spenders`]: whether who counts has been told what was spent before, and by whom.
 
 mod answer;
 mod ask;
 mod demand;
+mod out;
 mod pool;
 mod registers;
 mod spenders;
@@ -37,6 +39,7 @@ use crate::clock::{Clock, nanoseconds};
 use crate::gate::limit::limits::{Limits, WhenAway};
 use crate::log::Notice;
 
+use self::out::LeasesOut;
 pub(crate) use self::pool::LeaseId;
 #[cfg(feature = "redis")]
 pub(crate) use self::registers::{Entered, Entry, RegisterBook, RegisterId, Registers};
@@ -61,6 +64,7 @@ pub(crate) struct Sharing {
     replicas: Option<NonZeroU32>,
     no_share: Notice,
     spenders: Spenders,
+    leases_out: Arc<LeasesOut>,
 }
 
 /// At most `max` units in a window, over all replicas.
@@ -101,9 +105,15 @@ impl Sharing {
             replicas: limits.replicas,
             no_share: Notice::default(),
             spenders: Spenders::default(),
+            leases_out: Arc::default(),
         });
         sharing.store.registers().add(&sharing);
         sharing
+    }
+
+    /// How many leases are out, and how many units they were granted.
+    pub(in crate::gate::limit) fn leases_out(&self) -> (u64, u64) {
+        self.leases_out.count()
     }
 }
 
