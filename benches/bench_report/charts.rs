@@ -214,7 +214,7 @@ fn keys(figures: &Figures) -> Result<String> {
     for (((name, times), color), y) in lines
         .iter()
         .zip(colors)
-        .zip(spread(&ends, 36.0, TOP, BOTTOM))
+        .zip(spread(&ends, 36.0, TOP, BOTTOM - 25.0))
     {
         svg.words((RIGHT + 14.0, y), Anchor::Start, 13, color, name);
         let times: Vec<String> = times.iter().map(|time| spaced(*time)).collect();
