@@ -211,10 +211,11 @@ fn keys(figures: &Figures) -> Result<String> {
         .iter()
         .map(|(_, times)| times.last().map_or(BOTTOM, |time| y(*time)))
         .collect();
-    for (((name, times), color), y) in lines
-        .iter()
-        .zip(colors)
-        .zip(spread(&ends, 36.0, TOP, BOTTOM - 25.0))
+    for (((name, times), color), y) in
+        lines
+            .iter()
+            .zip(colors)
+            .zip(spread(&ends, 36.0, TOP, BOTTOM - 25.0))
     {
         svg.words((RIGHT + 14.0, y), Anchor::Start, 13, color, name);
         let times: Vec<String> = times.iter().map(|time| spaced(*time)).collect();
