@@ -163,8 +163,9 @@ pub(crate) const LONGEST: u64 = 1 << 62;
 /// [`DevGateway::clock`](crate::dev::DevGateway::clock), or one of them stays behind.
 ///
 /// It drives everything in a gate that depends on the time of day or on ages: freshness of
-/// verdicts, rate limits, back-off, the end of a caller that somebody waits for. It does not drive network time-outs, which are tokio's. Do
-/// not pause tokio's own clock in a test that uses sockets: its time-outs then fire at once.
+/// verdicts, rate limits, back-off, the end of a caller that somebody waits for. It does not drive
+/// network time-outs, which are tokio's. Do not pause tokio's own clock in a test that uses sockets:
+/// its time-outs then fire at once.
 ///
 /// Clones share the same time.
 ///

@@ -69,6 +69,7 @@
 //! | Where does the gate stand, and what does a stranger see? | [`guide::axum`], [`guide::hyper`], [`guide::grpc`] |
 //! | Where do callers put their key? | [`guide::credentials`] |
 //! | How long may a revoked key still pass? | [`guide::staleness`] |
+//! | How does a stream or a websocket end with its key? | [`guide::streams`] |
 //! | Who counts requests, and how exactly? | [`guide::limits`] |
 //! | Whose address counts behind proxies? | [`guide::load_balancer`] |
 //! | How do several replicas know of each other? | [`guide::replicas`] |
@@ -126,14 +127,15 @@
 //!   leaves no trace there.
 //! - **A layer without [`app`](WachtAuthLayer::app)** accepts the keys of every app of your
 //!   deployment.
-//! - **A websocket** is verified when it is opened, and not again.
+//! - **A stream or a websocket** is verified when it is opened, and not again, unless it waits for the
+//!   end of its key: [`guide::streams`].
 //!
 //! # Features
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` (default) | [`Principal`] and [`wacht_auth::axum::Permitted`][Permitted] as extractors, [`Rejection`] as a response, [`wacht_auth::axum::matched_path`][matched_path], the peer address of axum's servers |
-//! | `redis` | [`wacht_auth::store`][store]: replicas that share what is revoked, and what one of them reads, through Redis or Valkey |
+//! | `redis` | [`wacht_auth::store`][store]: through Redis 7 or Valkey, replicas share what is revoked and what one of them reads, and `Limits::shared` counts for all of them |
 //! | `tonic` | `NamedService` for gated services, `From<Rejection> for tonic::Status`, the peer address of tonic's server |
 //! | `test-util` | [`dev`]: a stand-in for Wacht, a clock that is moved by hand, and callers made by hand |
 //! | `tls-aws-lc` (default) | TLS to Wacht over aws-lc, which needs a compiler for C where it is built |

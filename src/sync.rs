@@ -85,5 +85,7 @@ mod parts {
 
 #[cfg(all(test, wacht_shuttle))]
 pub(crate) mod model;
+#[cfg(test)]
+pub(crate) mod woken;
 
 pub(crate) use parts::{Cache, Mutex, MutexGuard, PoisonError, Slot, atomic, cache};

@@ -193,11 +193,8 @@ fn keys(figures: &Figures) -> Result<String> {
             &format!("{} keys", spaced(keys)),
         );
     }
-    // Where something is written already: a number too near to one is left out, a name moves down.
-    let mut numbers: Vec<(f64, f64)> = Vec::new();
-    let mut names: Vec<f64> = Vec::new();
     let colors = [COLORS[2], COLORS[1], COLORS[3], COLORS[4]];
-    for ((name, times), color) in lines.iter().zip(colors) {
+    for ((_, times), color) in lines.iter().zip(colors) {
         let points: Vec<(f64, f64)> = places
             .into_iter()
             .zip(times.iter().map(|time| y(*time)))
@@ -205,22 +202,25 @@ fn keys(figures: &Figures) -> Result<String> {
         for pair in points.windows(2) {
             svg.stroke(pair[0], pair[1], color, 2.5);
         }
-        for (point, time) in points.iter().zip(times) {
-            svg.dot(*point, color);
-            let (x, above) = (point.0, point.1 - 9.0);
-            let is_near =
-                |(other_x, other): &(f64, f64)| *other_x == x && (other - above).abs() < 13.0;
-            if !numbers.iter().any(is_near) {
-                svg.words((x, above), Anchor::Middle, 12, INK, &spaced(*time));
-                numbers.push((x, above));
-            }
+        for point in points {
+            svg.dot(point, color);
         }
-        let mut end = points.last().map_or(BOTTOM, |(_, y)| *y) + 4.0;
-        while names.iter().any(|other| (other - end).abs() < 16.0) {
-            end += 4.0;
-        }
-        names.push(end);
-        svg.words((RIGHT + 14.0, end), Anchor::Start, 13, color, name);
+    }
+    // The figures stand with the names: beside the points they would stand on one another.
+    let ends: Vec<f64> = lines
+        .iter()
+        .map(|(_, times)| times.last().map_or(BOTTOM, |time| y(*time)))
+        .collect();
+    for (((name, times), color), y) in
+        lines
+            .iter()
+            .zip(colors)
+            .zip(spread(&ends, 36.0, TOP, BOTTOM - 25.0))
+    {
+        svg.words((RIGHT + 14.0, y), Anchor::Start, 13, color, name);
+        let times: Vec<String> = times.iter().map(|time| spaced(*time)).collect();
+        let figures = (RIGHT + 14.0, y + 15.0);
+        svg.words(figures, Anchor::Start, 12, INK, &times.join("  →  "));
     }
     Ok(svg.finish())
 }
@@ -258,6 +258,25 @@ fn threads(figures: &Figures) -> String {
         svg.words(two, Anchor::Start, 13, INK, &label);
     }
     svg.finish()
+}
+
+/// As near to where each is wanted as can be, with this much room between two, and none outside of
+/// these bounds unless all of them have no room there.
+fn spread(wanted: &[f64], room: f64, least: f64, most: f64) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..wanted.len()).collect();
+    order.sort_by(|one, other| wanted[*one].total_cmp(&wanted[*other]));
+    let mut placed = wanted.to_vec();
+    let mut next = least;
+    for place in &order {
+        placed[*place] = placed[*place].max(next);
+        next = placed[*place] + room;
+    }
+    let mut last = most;
+    for place in order.iter().rev() {
+        placed[*place] = placed[*place].min(last);
+        last = placed[*place] - room;
+    }
+    placed
 }
 
 fn title(svg: &mut Svg, words: &str) {

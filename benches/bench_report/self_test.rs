@@ -7,10 +7,11 @@ use std::process::{self, ExitCode};
 
 use serde_json::{Value, json};
 
-use super::charts::OF_KEYS;
+use super::charts::{self, OF_KEYS};
 use super::document::HEADINGS;
 use super::figures::{Figures, Result};
 use super::machine::Machine;
+use super::svg::FAINT;
 use super::targets::{self, HEADERS, PARTS};
 use super::write;
 
@@ -25,7 +26,7 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
 
 fn test(root: &Path, directory: &Path) -> Result<()> {
     let target = directory.join("target");
-    lay_out(&target)?;
+    lay_out(&target, ALIKE)?;
     let figures = Figures::read(&target)?;
     let docs = directory.join("docs");
     write(&figures, &Machine::this_one(root)?, &docs)?;
@@ -55,6 +56,14 @@ fn test(root: &Path, directory: &Path) -> Result<()> {
         let drawing = fs::read_to_string(docs.join("charts").join(format!("{chart}.svg")))?;
         let is_whole = drawing.starts_with("<svg ") && drawing.ends_with("</svg>\n");
         expect(is_whole && !drawing.contains("NaN"), chart)?;
+    }
+
+    for (number, many_keys) in [ALIKE, CROSSING, STEEP].into_iter().enumerate() {
+        let target = directory.join(format!("target-{number}"));
+        lay_out(&target, many_keys)?;
+        for (chart, drawing) in charts::all(&Figures::read(&target)?)? {
+            legible(chart, &drawing)?;
+        }
     }
 
     let judged = targets::table(&figures)?;
@@ -94,6 +103,84 @@ fn test(root: &Path, directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// That no words stand on others, on a line of a figure, or on a point, and none outside.
+fn legible(chart: &str, drawing: &str) -> Result<()> {
+    let number = |line: &str, name: &str| -> Result<f64> {
+        let value = line.split(&format!(" {name}=\"")).nth(1);
+        let value = value.and_then(|value| value.split('"').next());
+        Ok(value
+            .ok_or_else(|| format!("{chart}: no {name} in {line}"))?
+            .parse()?)
+    };
+    let mut words = Vec::new();
+    let mut marks = Vec::new();
+    for line in drawing.lines() {
+        if line.starts_with("<text ") {
+            let said = line.split(['<', '>']).nth(2).unwrap_or_default();
+            let size = number(line, "font-size")?;
+            // Of a wide font.
+            let width = said.chars().count() as f64 * size * 0.6;
+            let left = number(line, "x")?
+                - match line {
+                    line if line.contains("\"middle\"") => width / 2.0,
+                    line if line.contains("\"end\"") => width,
+                    _ => 0.0,
+                };
+            let baseline = number(line, "y")?;
+            let place = Place {
+                x: [left, left + width],
+                y: [baseline - size * 0.75, baseline + size * 0.25],
+            };
+            words.push((said, place));
+        } else if line.starts_with("<circle ") {
+            let (x, y, r) = (number(line, "cx")?, number(line, "cy")?, number(line, "r")?);
+            marks.push(Place {
+                x: [x - r, x + r],
+                y: [y - r, y + r],
+            });
+        } else if line.starts_with("<line ") && !line.contains(FAINT) {
+            let [x1, y1, x2, y2] = ["x1", "y1", "x2", "y2"].map(|name| number(line, name));
+            let (x1, y1, x2, y2) = (x1?, y1?, x2?, y2?);
+            // In pieces: a slope is in far less room than its ends span.
+            marks.extend((0..=100).map(|piece| {
+                let part = f64::from(piece) / 100.0;
+                let (x, y) = (x1 + (x2 - x1) * part, y1 + (y2 - y1) * part);
+                Place {
+                    x: [x, x],
+                    y: [y, y],
+                }
+            }));
+        }
+    }
+    let (width, height) = (number(drawing, "width")?, number(drawing, "height")?);
+    for (index, (said, place)) in words.iter().enumerate() {
+        let is_inside = place.x[0] >= 0.0 && place.x[1] <= width && place.y[1] <= height;
+        expect(is_inside, &format!("{chart}: `{said}` is cut off"))?;
+        for (other, at) in &words[..index] {
+            let what = format!("{chart}: `{said}` stands on `{other}`");
+            expect(!place.meets(at), &what)?;
+        }
+        let is_free = !marks.iter().any(|mark| place.meets(mark));
+        expect(is_free, &format!("{chart}: `{said}` stands on a figure"))?;
+    }
+    Ok(())
+}
+
+/// What something takes up in a drawing: from, to.
+struct Place {
+    x: [f64; 2],
+    y: [f64; 2],
+}
+
+impl Place {
+    fn meets(&self, other: &Self) -> bool {
+        let meet = |one: [f64; 2], other: [f64; 2]| one[0] < other[1] && other[0] < one[1];
+        // A line is of no width.
+        let meet = |one, other: [f64; 2]| meet(one, [other[0], other[1] + 0.1]);
+        meet(self.x, other.x) && meet(self.y, other.y)
+    }
+}
+
 fn expect(is_so: bool, what: &str) -> Result<()> {
     match is_so {
         true => Ok(()),
@@ -101,8 +188,26 @@ fn expect(is_so: bool, what: &str) -> Result<()> {
     }
 }
 
+/// Times of a call with a thousand, a hundred thousand and a million keys, for each case.
+type ManyKeys = [[f64; 3]; OF_KEYS.len()];
+
+const ALIKE: ManyKeys = [[400.0, 500.0, 600.0]; OF_KEYS.len()];
+const CROSSING: ManyKeys = [
+    [655.0, 661.0, 656.0],
+    [658.0, 1_387.0, 1_941.0],
+    [465.0, 866.0, 1_088.0],
+    [136.0, 744.0, 1_179.0],
+];
+/// One far above the others, which lie at the bottom.
+const STEEP: ManyKeys = [
+    [100.0, 110.0, 120.0],
+    [9_000.0, 30_000.0, 90_000.0],
+    [90.0, 95.0, 99.0],
+    [10.0, 12.0, 14.0],
+];
+
 /// Figures as the benches leave them.
-fn lay_out(target: &Path) -> Result<()> {
+fn lay_out(target: &Path, many_keys: ManyKeys) -> Result<()> {
     let mut times = vec![
         ("gate", "bare inner service".to_owned(), 100.0),
         (
@@ -125,8 +230,8 @@ fn lay_out(target: &Path) -> Result<()> {
     for (part, _) in PARTS.iter().chain([&HEADERS]) {
         times.push(("parts", (*part).to_owned(), 20.0));
     }
-    for (keys, time) in [(1_000, 400.0), (100_000, 500.0), (1_000_000, 600.0)] {
-        for name in OF_KEYS {
+    for (name, case) in OF_KEYS.into_iter().zip(many_keys) {
+        for (keys, time) in [1_000, 100_000, 1_000_000].into_iter().zip(case) {
             times.push(("keys", format!("{name}, {keys} keys"), time));
         }
     }

@@ -1,9 +1,10 @@
 //! The service `shop.v1.Orders` and its client, in the shape that code made from a `.proto` file
 //! has. It is written by hand, with plain text for messages, so that no `protoc` is needed.
 
-#![allow(unreachable_pub, reason = "stands in for generated code")]
+#![allow(dead_code, unreachable_pub, reason = "stands in for generated code")]
 
 use std::convert::Infallible;
+use std::future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -11,6 +12,7 @@ use bytes::{Buf, BufMut};
 use http::uri::PathAndQuery;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::tokio_stream::Stream;
 use tonic::codegen::{BoxFuture, BoxStream};
 use tonic::server::NamedService;
 use tonic::transport::Channel;
@@ -20,22 +22,36 @@ use tower::{Service, service_fn};
 const LIST: &str = "/shop.v1.Orders/List";
 pub const CANCEL: &str = "/shop.v1.Orders/Cancel";
 const WATCH: &str = "/shop.v1.Orders/Watch";
+const TALK: &str = "/shop.v1.Orders/Talk";
 
+type Answer<T> = Result<Response<T>, Status>;
+
+/// What a service does not have is `Unimplemented`.
 pub trait Orders: Send + Sync + 'static {
-    fn list(
-        &self,
-        request: Request<String>,
-    ) -> impl Future<Output = Result<Response<String>, Status>> + Send;
+    fn list(&self, _: Request<String>) -> impl Future<Output = Answer<String>> + Send {
+        future::ready(Err(unimplemented()))
+    }
 
-    fn cancel(
-        &self,
-        request: Request<String>,
-    ) -> impl Future<Output = Result<Response<String>, Status>> + Send;
+    fn cancel(&self, _: Request<String>) -> impl Future<Output = Answer<String>> + Send {
+        future::ready(Err(unimplemented()))
+    }
 
-    fn watch(
+    /// Many answers to one message.
+    fn watch(&self, _: Request<String>) -> impl Future<Output = Answer<BoxStream<String>>> + Send {
+        future::ready(Err(unimplemented()))
+    }
+
+    /// Messages both ways.
+    fn talk(
         &self,
-        request: Request<String>,
-    ) -> impl Future<Output = Result<Response<BoxStream<String>>, Status>> + Send;
+        _: Request<Streaming<String>>,
+    ) -> impl Future<Output = Answer<BoxStream<String>>> + Send {
+        future::ready(Err(unimplemented()))
+    }
+}
+
+fn unimplemented() -> Status {
+    Status::unimplemented("there is no such method")
 }
 
 #[derive(Debug)]
@@ -93,7 +109,14 @@ impl<T: Orders> Service<http::Request<Body>> for OrdersServer<T> {
                     });
                     grpc.server_streaming(watch, request).await
                 }
-                _ => Status::unimplemented("there is no such method").into_http(),
+                TALK => {
+                    let talk = service_fn(|request| {
+                        let orders = Arc::clone(orders);
+                        async move { orders.talk(request).await }
+                    });
+                    grpc.streaming(talk, request).await
+                }
+                _ => unimplemented().into_http(),
             })
         })
     }
@@ -111,25 +134,31 @@ impl OrdersClient {
         }
     }
 
-    pub async fn list(&mut self, request: Request<String>) -> Result<Response<String>, Status> {
+    pub async fn list(&mut self, request: Request<String>) -> Answer<String> {
         self.ready().await?;
         let path = PathAndQuery::from_static(LIST);
         self.grpc.unary(request, path, Text).await
     }
 
-    pub async fn cancel(&mut self, request: Request<String>) -> Result<Response<String>, Status> {
+    pub async fn cancel(&mut self, request: Request<String>) -> Answer<String> {
         self.ready().await?;
         let path = PathAndQuery::from_static(CANCEL);
         self.grpc.unary(request, path, Text).await
     }
 
-    pub async fn watch(
-        &mut self,
-        request: Request<String>,
-    ) -> Result<Response<Streaming<String>>, Status> {
+    pub async fn watch(&mut self, request: Request<String>) -> Answer<Streaming<String>> {
         self.ready().await?;
         let path = PathAndQuery::from_static(WATCH);
         self.grpc.server_streaming(request, path, Text).await
+    }
+
+    pub async fn talk<S>(&mut self, request: Request<S>) -> Answer<Streaming<String>>
+    where
+        S: Stream<Item = String> + Send + 'static,
+    {
+        self.ready().await?;
+        let path = PathAndQuery::from_static(TALK);
+        self.grpc.streaming(request, path, Text).await
     }
 
     async fn ready(&mut self) -> Result<(), Status> {

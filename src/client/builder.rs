@@ -331,7 +331,11 @@ fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<WachtCl
         Some(Err(_)) => Err(problem(format!("{name} is not valid Unicode"))),
     };
     let Some(api_key) = text("WACHT_API_KEY")? else {
-        return Err(problem("WACHT_API_KEY is not set".to_owned()).into());
+        return Err(problem(
+            "WACHT_API_KEY is not set: it has to hold a management key, made in Wacht's console"
+                .to_owned(),
+        )
+        .into());
     };
     transport::check_key("WACHT_API_KEY", &api_key)?;
 

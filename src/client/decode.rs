@@ -25,9 +25,7 @@ use serde_path_to_error::{Path, Segment};
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "could not decode {what}: {detail} (is the URL that of Wacht? a newer wacht-auth may help)"
-)]
+#[error("could not decode {what}: {detail} ({})", self.hint())]
 pub struct DecodeError {
     what: &'static str,
     path: Option<String>,
@@ -51,6 +49,14 @@ impl DecodeError {
         Self {
             is_too_long: true,
             ..Self::new("an answer", detail)
+        }
+    }
+
+    /// What to do about it.
+    fn hint(&self) -> &'static str {
+        match self.is_too_long {
+            true => "raise `answer_limit` if that may be so",
+            false => "is the URL that of Wacht? a newer wacht-auth may help",
         }
     }
 

@@ -198,6 +198,14 @@ impl Error {
         Some((*status, message.to_owned()))
     }
 
+    /// What is at the bottom of it, where the text does not say: why there was no answer.
+    pub(crate) fn cause(&self) -> Option<&dyn std::error::Error> {
+        match self {
+            Self::Request(error) => Some(error.cause()),
+            _ => None,
+        }
+    }
+
     /// Whether the management API itself said that the app does not exist.
     pub(crate) fn is_app_not_found(&self) -> bool {
         self.of_management().is_some_and(|(status, message)| {

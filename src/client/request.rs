@@ -86,7 +86,7 @@ pub(crate) fn path(segments: &[&str]) -> Result<String> {
     for segment in segments {
         if matches!(*segment, "" | "." | "..") {
             return Err(Error::InvalidRequest(format!(
-                "{segment:?} cannot stand in a path"
+                "{segment:?} cannot stand in a path: a name is not empty, `.` or `..`"
             )));
         }
         path.push('/');

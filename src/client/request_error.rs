@@ -112,6 +112,22 @@ impl fmt::Display for RequestError {
     }
 }
 
+impl RequestError {
+    /// The word of whoever failed first, such as the operating system or TLS. It names no URL.
+    pub(crate) fn cause(&self) -> &dyn StdError {
+        innermost(&*self.source)
+    }
+}
+
+/// The reason at the bottom: above it the HTTP library only says "builder error".
+pub(super) fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a dyn StdError {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
 impl StdError for RequestError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&*self.source)

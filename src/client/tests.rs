@@ -55,7 +55,11 @@ fn a_variable_that_cannot_be_used_is_named() {
     use ConfigErrorKind::{Environment, ManagementKey, Plaintext, Url};
 
     for (variables, name, kind) in [
-        (vec![], "WACHT_API_KEY is not set", Environment),
+        (
+            vec![],
+            "WACHT_API_KEY is not set: it has to hold",
+            Environment,
+        ),
         (vec![("WACHT_API_KEY", "")], "WACHT_API_KEY", ManagementKey),
         (
             vec![("WACHT_API_KEY", "has a space")],

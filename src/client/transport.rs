@@ -67,7 +67,7 @@ impl Transport {
         settings: &Config,
         variable: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
-        check_key("the API key", settings.api_key.expose_secret())?;
+        check_key("the management key", settings.api_key.expose_secret())?;
         let api_url = check_url("api_url", &settings.api_url, settings.allow_plaintext)?;
         let gateway_url = check_url(
             "gateway_url",
@@ -81,12 +81,15 @@ impl Transport {
             ("answer_limit", settings.answer_limit == 0),
         ] {
             if is_zero {
-                let message = format!("{name} is zero");
+                let message = format!("{name} must not be zero");
                 return Err(ConfigError::new(ConfigErrorKind::Setting, message));
             }
         }
         let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|_| {
-            ConfigError::new(ConfigErrorKind::Setting, "user_agent is not a header value")
+            ConfigError::new(
+                ConfigErrorKind::Setting,
+                "user_agent is not a header value: give visible ASCII",
+            )
         })?;
         let mut needs_roots = is_https(&api_url) || is_https(&gateway_url);
         let proxy = match &settings.proxy {
@@ -251,7 +254,7 @@ impl Transport {
     fn bearer(&self) -> Result<HeaderValue> {
         let text = format!("Bearer {}", self.api_key.expose_secret());
         let mut value = HeaderValue::try_from(text)
-            .map_err(|_| management_key("the API key is not a header value"))?;
+            .map_err(|_| management_key("the management key is not a header value"))?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -402,7 +405,10 @@ pub(super) fn check_url(name: &str, text: &str, allow_plaintext: bool) -> Result
 }
 
 fn not_a_url(name: &str) -> ConfigError {
-    ConfigError::new(ConfigErrorKind::Url, format!("{name} is not a URL"))
+    ConfigError::new(
+        ConfigErrorKind::Url,
+        format!("{name} is not a URL, such as http://proxy.internal:3128"),
+    )
 }
 
 /// What a trace shows of one exchange: OpenTelemetry's span of an HTTP client. It goes without
@@ -543,15 +549,6 @@ fn starts_with_https(url: &str) -> bool {
     url.trim_start()
         .get(..6)
         .is_some_and(|start| start.eq_ignore_ascii_case("https:"))
-}
-
-/// The reason at the bottom: above it the HTTP library only says "builder error".
-fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a dyn StdError {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error
 }
 
 /// The gateway's one call.

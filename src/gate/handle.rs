@@ -9,6 +9,7 @@ use crate::api::api_keys::KeyId;
 use crate::client::events::ManagementEvent;
 use crate::client::{ConfigError, ConfigErrorKind, Error, Result};
 use crate::clock::Now;
+use crate::gate::directory::KEY_IS_REFUSED;
 use crate::gate::pipeline::{Decision, Gate, warn_of_addresses};
 use crate::gate::principal::Principal;
 use crate::gate::refusal::Rejection;
@@ -303,15 +304,13 @@ impl AuthHandle {
             .send()
             .await
             .map_err(|error| match error.status() {
-                Some(StatusCode::UNAUTHORIZED) => ConfigError::new(
-                    ConfigErrorKind::ManagementKey,
-                    "the management API does not accept the key of the client (WACHT_API_KEY)",
-                )
-                .into(),
+                Some(StatusCode::UNAUTHORIZED) => {
+                    ConfigError::new(ConfigErrorKind::ManagementKey, KEY_IS_REFUSED).into()
+                }
                 _ => error,
             })?;
         let Some(app) = page.items.first() else {
-            let message = "the deployment has no API auth app, so no key is its own";
+            let message = NO_APPS;
             return Err(ConfigError::new(ConfigErrorKind::NoApps, message).into());
         };
         verifier
@@ -319,7 +318,8 @@ impl AuthHandle {
             .accept(app.deployment_id)
             .map_err(|ours| {
                 let message = format!(
-                    "the management key belongs to deployment {}, the gate to {ours}",
+                    "the management key belongs to deployment {}, the gate to {ours}: \
+                     is it the key of this environment?",
                     app.deployment_id
                 );
                 ConfigError::new(ConfigErrorKind::DeploymentMismatch, message)
@@ -335,7 +335,8 @@ impl AuthHandle {
                 Ok(_) => {}
                 Err(error) if error.is_app_not_found() => {
                     let message = format!(
-                        "the layer accepts keys of the app `{slug}`, which the deployment does not have"
+                        "the layer accepts keys of the app `{slug}`, which the deployment does not \
+                         have: is `.app(..)` right?"
                     );
                     return Err(ConfigError::new(ConfigErrorKind::AppNotFound, message).into());
                 }
@@ -465,3 +466,7 @@ impl AuthHandle {
         principal.ok_or_else(|| self.gate.missing_credential())
     }
 }
+
+/// What `check` says of a deployment where nothing has been made yet.
+const NO_APPS: &str = "the deployment has no API auth app, so no key is its own: make one in Wacht's \
+    console, or with `create_api_auth_app`";

@@ -62,7 +62,7 @@ impl Log {
     }
 
     /// What needs a person, and is about the apps of the deployment.
-    fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let said = self.0.lock().unwrap();
         let loud = said.iter().filter(|(level, _)| *level <= Level::WARN);
         let loud = loud.map(|(_, said)| said.clone());

@@ -117,3 +117,26 @@ fn targets(text: &str) -> impl Iterator<Item = &str> {
         (!is_picture).then_some(target)
     })
 }
+
+/// Who reads only the front page, of the package or of its documentation, learns of each chapter.
+#[test]
+fn every_chapter_of_the_guide_is_on_the_front_pages() {
+    let guide = root().join("src/guide");
+    let chapters = fs::read_dir(&guide).unwrap().filter_map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.strip_suffix(".md").map(str::to_owned)
+    });
+    let chapters: Vec<String> = chapters.collect();
+    assert!(chapters.len() >= 10, "{chapters:?}");
+    let [readme, front, contents] =
+        ["README.md", "src/lib.rs", "src/guide/mod.rs"].map(|page| read(&root().join(page)));
+    for chapter in chapters {
+        for (page, link) in [
+            (&readme, format!("](src/guide/{chapter}.md)")),
+            (&front, format!("[`guide::{chapter}`]")),
+            (&contents, format!("| [`{chapter}`] |")),
+        ] {
+            assert!(page.contains(&link), "{link}");
+        }
+    }
+}

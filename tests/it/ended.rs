@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,28 +20,15 @@ use wacht_auth::{
     WachtAuthLayer, WachtClient,
 };
 
+use self::woken::Woken;
 use crate::scene::{Echo, Scene, eventually, get, landed};
 
 mod bodies;
 mod many;
+#[path = "../../src/sync/woken.rs"]
+mod woken;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Counts how often it was woken.
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Woken {
-    fn times(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
 
 /// A future that waits, polled by hand.
 struct Waiter<F> {

@@ -1,8 +1,11 @@
 //! What most tests of the gate start from: a Wacht, a clock, and a service that echoes its caller.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -170,6 +173,40 @@ pub async fn landed(layer: &WachtAuthLayer) {
     while layer.handle().stats().in_flight > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Does what waits in vain, without the test waiting. Time-outs of calls go by tokio's clock, which no
+/// [`ManualClock`] moves: it stands still here, and leaps as far as `leap` says, which is asked again
+/// and again and knows when all that is to wait does wait.
+pub async fn in_vain<T>(
+    mut leap: impl FnMut() -> Option<Duration>,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::time::pause();
+    let mut work = pin!(work);
+    // It never rests: while nobody has anything to do, a clock that was stopped runs ahead by itself.
+    let done = loop {
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+            break done;
+        }
+        if let Some(span) = leap() {
+            // A timer ends with a whole millisecond, the next one.
+            tokio::time::advance(span + Duration::from_millis(1)).await;
+        }
+        tokio::task::yield_now().await;
+    };
+    tokio::time::resume();
+    done
+}
+
+/// For [`in_vain`]: once for all, when so many are there.
+pub fn once_at(
+    count: impl Fn() -> usize,
+    least: usize,
+    span: Duration,
+) -> impl FnMut() -> Option<Duration> {
+    let mut left = Some(span);
+    move || if count() >= least { left.take() } else { None }
 }
 
 pub const PEER: &str = "198.51.100.7:40000";

@@ -450,8 +450,8 @@ async fn a_verification_says_what_came_of_it() {
 
 /// The table of events in the page: level and message.
 fn documented_events() -> BTreeSet<(String, String)> {
-    // Those of the store come where there is one: in `tests/store/`.
-    let (of_wacht, _) = DOCS.split_once("### Of the store").unwrap();
+    // Those of the watch have a test beside it, and those of the store come where there is one.
+    let (of_wacht, _) = DOCS.split_once("### Of the watch").unwrap();
     let rows = of_wacht.lines().filter_map(|line| {
         let mut cells = line.trim_matches('|').split('|').map(str::trim);
         let level = cells.next()?;
@@ -662,6 +662,47 @@ async fn trouble_of_the_program() {
     });
     let refusal = refusal.join().unwrap();
     assert_eq!(refusal.kind(), RejectionKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn who_does_not_answer_and_why_is_in_the_log() {
+    let (trace, _guard) = Trace::start();
+    let scene = Scene::new().await;
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let at = |api_url: &str, gateway_url: &str| {
+        let client = WachtClient::builder(scene.wacht.management_key());
+        let client = client.api_url(api_url).gateway_url(gateway_url);
+        client.build().unwrap()
+    };
+    let (url, key) = (scene.wacht.url(), scene.key());
+    for (client, said, service) in [
+        (
+            at(url, &nobody),
+            "the gateway does not answer",
+            "the Wacht gateway",
+        ),
+        (
+            at(&nobody, url),
+            "could not learn the deployment: no key can be verified",
+            "the Wacht management API",
+        ),
+    ] {
+        let layer = WachtAuthLayer::builder(client).clock(&scene.clock);
+        let layer = layer.build().unwrap().app("orders");
+        let refused = Echo::behind(layer).get(key.secret()).await;
+        refused.assert_refused(RejectionKind::Unavailable);
+        let event = trace.take().into_iter().find_map(|seen| match seen {
+            Seen::Event { fields, .. } if fields["message"] == said => Some(fields),
+            _ => None,
+        });
+        let event = event.unwrap();
+        let place = format!("could not connect to {service} at {nobody}: ");
+        assert!(event["error"].starts_with(&place), "{event:?}");
+        assert!(event["cause"].contains("refused"), "{event:?}");
+    }
 }
 
 #[tokio::test]

@@ -13,12 +13,12 @@ use wacht_auth::dev::{DevKey, Fault, On};
 use wacht_auth::models::{CheckRequest, CreateApiKeyRequest, CreateOAuthAppRequest, Logo};
 use wacht_auth::{RejectionKind, WachtAuthLayer, WachtClient};
 
-use crate::scene::{Echo, Scene, eventually, made_up};
+use crate::scene::{Echo, Scene, eventually, in_vain, made_up, once_at};
 use crate::wires::{CERTIFICATE, End, Habit, Picky, Wire};
 
 /// For what waits in vain.
 const MOMENT: Duration = Duration::from_millis(100);
-/// For what waits in vain and then does not: long enough for a sound answer on a busy machine.
+/// For what waits [`in_vain`] and then does not: long enough for a sound answer on a busy machine.
 const SHORT: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(60);
 /// How long the breaker stays open.
@@ -86,7 +86,9 @@ async fn dead_connection(scene: Scene, wire: Wire) {
     let hasty = gate_on(&scene, &client, MOMENT);
     patient.get(scene.key().secret()).await.assert_ok();
     wire.end(End::Swallow);
-    let met = Echo::behind(hasty.clone()).get(scene.key().secret()).await;
+    let (wire, echo, key) = (&wire, Echo::behind(hasty.clone()), scene.key());
+    let one_more = |limit| once_at(|| wire.swallowing(), wire.swallowing() + 1, limit);
+    let met = in_vain(one_more(MOMENT), echo.get(key.secret())).await;
     met.assert_refused(RejectionKind::Unavailable);
     assert_eq!(hasty.handle().stats().gateway.timed_out, 1);
     patient.get(scene.key().secret()).await.assert_ok();
@@ -100,9 +102,11 @@ async fn dead_connection(scene: Scene, wire: Wire) {
     };
     read().await.unwrap();
     wire.end(End::Swallow);
-    assert!(read().await.unwrap_err().is_timeout());
+    let late = in_vain(one_more(SHORT), read()).await;
+    assert!(late.unwrap_err().is_timeout());
     read().await.unwrap();
     wire.end(End::Swallow);
+    // In real time: what takes the place of connections that are dead stays for a second.
     assert!(write().await.unwrap_err().is_timeout());
     write().await.unwrap();
 }
@@ -131,7 +135,8 @@ async fn a_gate_asks_the_management_api_again_over_a_connection_that_lives() {
         scene.clock.advance(SHORT);
         checks_of_a_request().await == 0
     };
-    eventually(is_known).await;
+    let is_stuck = once_at(|| wire.swallowing(), 1, SHORT);
+    in_vain(is_stuck, eventually(is_known)).await;
 }
 
 #[tokio::test]
@@ -157,7 +162,9 @@ async fn many_dead_connections_end_with_the_first_time_out() {
 
     wire.end(End::Swallow);
     let unlucky = keys(&scene, IN_A_ROW);
-    for met in join_all(unlucky.iter().map(|key| echo.get(key.secret()))).await {
+    let all = join_all(unlucky.iter().map(|key| echo.get(key.secret())));
+    let is_stuck = once_at(|| wire.swallowing(), IN_A_ROW, SHORT);
+    for met in in_vain(is_stuck, all).await {
         met.assert_refused(RejectionKind::Unavailable);
     }
     assert!(!layer.handle().stats().gateway_trusted);

@@ -8,10 +8,12 @@ mod troubles;
 
 use std::time::Duration;
 
-use wacht_auth::dev::{DevKey, DevRule, On};
+use chrono::{DateTime, Utc};
+use tokio::runtime::Runtime;
+use wacht_auth::dev::{DevGateway, DevKey, DevRule, Fault, Held, On};
 use wacht_auth::{
-    AuthContext, PrincipalKind, RejectionKind, WachtAuthLayer, WachtAuthLayerBuilder, Watch,
-    WatchStats,
+    AuthContext, Principal, PrincipalKind, RejectionKind, WachtAuthLayer, WachtAuthLayerBuilder,
+    Watch, WatchStats,
 };
 
 use crate::scene::{Echo, Scene, eventually};
@@ -48,9 +50,31 @@ impl Watched {
         Self { scene, layer, echo }
     }
 
+    fn wacht(&self) -> &DevGateway {
+        &self.scene.wacht
+    }
+
+    fn advance(&self, by: Duration) {
+        self.scene.clock.advance(by);
+    }
+
+    /// So long after what the wall clock shows.
+    fn after(&self, span: Duration) -> DateTime<Utc> {
+        let at = self.scene.clock.unix_time() + span;
+        DateTime::from_timestamp_nanos(i64::try_from(at.as_nanos()).unwrap())
+    }
+
     /// A key that has been shown, and whose app's list has been read since.
     async fn known_key(&self) -> DevKey {
         let key = self.scene.key();
+        self.show(&key).await;
+        key
+    }
+
+    /// The same, of a key that ends so long after now. The list is read [`INTERVAL`] after now.
+    async fn key_that_ends_in(&self, span: Duration) -> DevKey {
+        let key = self.wacht().issue_key("orders");
+        let key = key.expires_at(self.after(span)).issue();
         self.show(&key).await;
         key
     }
@@ -70,8 +94,18 @@ impl Watched {
     async fn next_list(&self) {
         eventually(async || self.stats().lists > 0 && self.is_resting()).await;
         let lists = self.stats().lists;
-        self.scene.clock.advance(INTERVAL);
+        self.advance(INTERVAL);
         eventually(async || self.stats().lists > lists && self.is_resting()).await;
+    }
+
+    /// Holds back the list that is due, and waits until Wacht has decided what is in it.
+    async fn held_list(&self) -> Held {
+        eventually(async || self.stats().lists > 0 && self.is_resting()).await;
+        let asked = self.asked().len();
+        let held = self.wacht().hold(on_lists());
+        self.advance(INTERVAL);
+        eventually(async || self.asked().len() > asked).await;
+        held
     }
 
     /// Whether every list that was asked for has been taken.
@@ -99,6 +133,13 @@ impl Watched {
         met.assert_refused(RejectionKind::InvalidKey);
     }
 
+    /// Whom a handler would see.
+    async fn caller(&self, key: &DevKey) -> Principal {
+        let context = AuthContext::new("/");
+        let gate = self.layer.handle();
+        gate.authenticate_key(key.secret(), &context).await.unwrap()
+    }
+
     /// The queries of the lists that were asked for.
     fn asked(&self) -> Vec<Option<String>> {
         let entries = self.scene.wacht.journal().entries();
@@ -119,6 +160,16 @@ fn is_list(path: &str) -> bool {
     path.starts_with("/api-auth/apps/") && path.ends_with("/keys")
 }
 
+fn empty_list() -> Fault {
+    Fault::body(200, "application/json", "{\"keys\":[]}")
+}
+
+/// A runtime that stands still while nobody waits for what it runs.
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
 /// Requests for the list of the app `orders`.
 fn on_lists() -> On {
     On::Path("/api-auth/apps/orders/keys".to_owned())
@@ -128,7 +179,7 @@ fn on_lists() -> On {
 async fn a_key_revoked_elsewhere_is_refused_after_the_next_list() {
     let watched = Watched::new().await;
     let (key, other) = (watched.known_key().await, watched.known_key().await);
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     watched.assert_admitted(&key).await;
     watched.next_list().await;
     watched.assert_refused_soon(&key).await;
@@ -145,7 +196,7 @@ async fn a_key_revoked_elsewhere_is_refused_after_the_next_list() {
 async fn a_key_rotated_elsewhere_is_refused_and_its_successor_is_not() {
     let watched = Watched::new().await;
     let old = watched.known_key().await;
-    let elsewhere = watched.scene.wacht.client();
+    let elsewhere = watched.wacht().client();
     let rotate = elsewhere.api_keys().rotate_api_key("orders", old.key_id());
     let new = rotate.send().await.unwrap();
     watched.echo.get(&new.secret).await.assert_ok();
@@ -158,18 +209,18 @@ async fn a_key_rotated_elsewhere_is_refused_and_its_successor_is_not() {
 async fn the_stale_yes_of_the_gateway_does_not_pass_after_a_list_has_contradicted_it() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     watched.next_list().await;
     watched.assert_refused_soon(&key).await;
     for _ in 0..12 {
         watched.layer.handle().invalidate_all();
         watched.assert_refused(&key).await;
-        watched.scene.clock.advance(INTERVAL);
+        watched.advance(INTERVAL);
     }
-    let checks = watched.scene.wacht.journal().checks();
+    let checks = watched.wacht().journal().checks();
     watched.assert_refused(&key).await;
     assert_eq!(
-        watched.scene.wacht.journal().checks(),
+        watched.wacht().journal().checks(),
         checks,
         "nor is it asked about"
     );
@@ -179,22 +230,22 @@ async fn the_stale_yes_of_the_gateway_does_not_pass_after_a_list_has_contradicte
 async fn a_key_that_no_list_has_is_verified_again_and_not_refused_for_that() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
-    watched.scene.wacht.delete_key(key.key_id());
+    watched.wacht().delete_key(key.key_id());
     watched.next_list().await;
     eventually(async || watched.stats().confirmations == 1).await;
     // Some time within `stale_while_revalidate` it is asked about, though it is fresh.
-    let checks = watched.scene.wacht.journal().checks();
+    let checks = watched.wacht().journal().checks();
     let mut is_asked_about = false;
     for _ in 0..5 {
         watched.assert_admitted(&key).await;
-        is_asked_about |= watched.scene.wacht.journal().checks() > checks;
+        is_asked_about |= watched.wacht().journal().checks() > checks;
         watched.next_list().await;
     }
     assert!(is_asked_about);
     // For as long as nobody has asked, there is nothing to be confirmed.
     assert!(watched.stats().confirmations < 6, "{:?}", watched.stats());
     // The gateway has the last word, once its own memory is over.
-    watched.scene.clock.advance(LAG);
+    watched.advance(LAG);
     watched.assert_refused_soon(&key).await;
 }
 
@@ -203,7 +254,7 @@ async fn what_our_own_client_has_revoked_is_not_confirmed() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
     watched.layer.handle().revoke_key_id(key.key_id());
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     watched.next_list().await;
     watched.next_list().await;
     assert_eq!(watched.stats().confirmations, 0);
@@ -214,7 +265,7 @@ async fn what_our_own_client_has_revoked_is_not_confirmed() {
 async fn a_list_with_many_keys_is_held_against_each_of_them() {
     let watched = Watched::new().await;
     let limits = [DevRule::per_key(1_000_000, "minute", 1)];
-    watched.scene.wacht.set_scheme("orders", limits);
+    watched.wacht().set_scheme("orders", limits);
     let keys: Vec<DevKey> = (0..1_200).map(|_| watched.scene.key()).collect();
     for key in &keys {
         watched.assert_admitted(key).await;
@@ -222,7 +273,7 @@ async fn a_list_with_many_keys_is_held_against_each_of_them() {
     watched.next_list().await;
     let revoked: Vec<&DevKey> = keys.iter().step_by(97).collect();
     for key in &revoked {
-        watched.scene.wacht.revoke(key.key_id());
+        watched.wacht().revoke(key.key_id());
     }
     watched.next_list().await;
     for key in &revoked {
@@ -241,16 +292,16 @@ async fn a_list_with_many_keys_is_held_against_each_of_them() {
 async fn a_deactivated_app_is_left_to_the_list_of_apps_and_a_deleted_one_is_seen_at_once() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
-    watched.scene.wacht.set_app_active("orders", false);
+    watched.wacht().set_app_active("orders", false);
     watched.next_list().await;
     watched.next_list().await;
     assert_eq!(watched.stats().confirmations, 0, "its keys are all there");
-    watched.scene.wacht.set_app_active("orders", true);
+    watched.wacht().set_app_active("orders", true);
     watched.assert_admitted(&key).await;
 
-    watched.scene.wacht.delete_app("orders");
+    watched.wacht().delete_app("orders");
     let failed = watched.stats().failed;
-    watched.scene.clock.advance(INTERVAL);
+    watched.advance(INTERVAL);
     eventually(async || watched.stats().failed > failed).await;
     watched.assert_refused_soon(&key).await;
 }
@@ -259,13 +310,13 @@ async fn a_deactivated_app_is_left_to_the_list_of_apps_and_a_deleted_one_is_seen
 async fn keys_of_an_app_made_anew_are_not_those_of_the_one_before() {
     let watched = Watched::new().await;
     let old = watched.known_key().await;
-    watched.scene.wacht.delete_app("orders");
+    watched.wacht().delete_app("orders");
     let new = watched.scene.key();
     watched.assert_admitted(&new).await;
     watched.next_list().await;
     watched.next_list().await;
     watched.assert_admitted(&new).await;
-    watched.scene.clock.advance(LAG);
+    watched.advance(LAG);
     watched.assert_refused_soon(&old).await;
     watched.assert_admitted(&new).await;
 }
@@ -294,10 +345,10 @@ async fn tokens_are_in_no_list_and_judged_by_none() {
 #[tokio::test]
 async fn lists_of_apps_that_are_not_accepted_are_not_read() {
     let watched = Watched::with(|builder| builder.app("orders")).await;
-    let strangers = watched.scene.wacht.issue_key("billing").issue();
+    let strangers = watched.wacht().issue_key("billing").issue();
     watched.assert_refused(&strangers).await;
     watched.known_key().await;
-    let entries = watched.scene.wacht.journal().entries();
+    let entries = watched.wacht().journal().entries();
     assert!(!entries.iter().any(|entry| entry.path.contains("billing")));
     assert_eq!(watched.stats().apps, 1);
 }
@@ -310,17 +361,17 @@ async fn it_goes_on_without_requests_for_as_long_as_a_verdict_may_be_used() {
     for _ in 0..64 {
         watched.next_list().await;
     }
-    watched.scene.clock.advance(INTERVAL);
+    watched.advance(INTERVAL);
     eventually(async || watched.stats().apps == 0).await;
     let asked = watched.asked().len();
     for _ in 0..20 {
-        watched.scene.clock.advance(INTERVAL);
+        watched.advance(INTERVAL);
         let deleted = watched.scene.key();
-        watched.scene.wacht.delete_key(deleted.key_id());
+        watched.wacht().delete_key(deleted.key_id());
         // A call and its answer: a list that was asked for would have been met by now.
-        let checks = watched.scene.wacht.journal().checks();
+        let checks = watched.wacht().journal().checks();
         watched.assert_refused(&deleted).await;
-        let journal = watched.scene.wacht.journal();
+        let journal = watched.wacht().journal();
         assert_eq!(journal.checks(), checks + 1);
         assert_eq!((watched.asked().len(), watched.stats().apps), (asked, 0));
     }

@@ -44,6 +44,7 @@ pub struct Wire {
     scheme: &'static str,
     accepted: Arc<AtomicUsize>,
     closed: Arc<AtomicUsize>,
+    swallowing: Arc<AtomicUsize>,
     /// The number of accepted connections that are to end, and how.
     ends: watch::Sender<(usize, End)>,
     serving: JoinHandle<()>,
@@ -65,25 +66,29 @@ impl Wire {
         let (ends, _) = watch::channel((0, End::Swallow));
         let accepted = Arc::<AtomicUsize>::default();
         let closed = Arc::<AtomicUsize>::default();
+        let swallowing = Arc::<AtomicUsize>::default();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = listener.local_addr().unwrap();
         let (told, counted, gone) = (ends.clone(), Arc::clone(&accepted), Arc::clone(&closed));
+        let stuck = Arc::clone(&swallowing);
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let number = counted.fetch_add(1, Ordering::SeqCst);
                 let (ends, gone, tls) = (told.subscribe(), Arc::clone(&gone), tls.clone());
+                let stuck = Arc::clone(&stuck);
                 client.set_nodelay(true).unwrap();
                 connections.spawn(async move {
                     let server = TcpStream::connect(to).await.unwrap();
                     server.set_nodelay(true).unwrap();
                     match tls {
-                        None => carry(client, server, number, ends, |client| client).await,
+                        None => carry(client, server, number, ends, &stuck, |client| client).await,
                         Some(tls) => {
                             let Ok(client) = tls.accept(client).await else {
                                 return;
                             };
-                            carry(client, server, number, ends, |tls| tls.get_ref().0).await;
+                            carry(client, server, number, ends, &stuck, |tls| tls.get_ref().0)
+                                .await;
                         }
                     }
                     gone.fetch_add(1, Ordering::SeqCst);
@@ -95,6 +100,7 @@ impl Wire {
             scheme,
             accepted,
             closed,
+            swallowing,
             ends,
             serving,
         }
@@ -114,6 +120,11 @@ impl Wire {
         self.closed.load(Ordering::SeqCst)
     }
 
+    /// How many of them have been sent something for [`End::Swallow`].
+    pub fn swallowing(&self) -> usize {
+        self.swallowing.load(Ordering::SeqCst)
+    }
+
     /// Brings every connection of now to an end.
     pub fn end(&self, end: End) {
         self.ends.send_replace((self.accepted(), end));
@@ -131,6 +142,7 @@ async fn carry<C: AsyncRead + AsyncWrite + Unpin>(
     mut server: TcpStream,
     number: usize,
     ends: watch::Receiver<(usize, End)>,
+    swallowing: &AtomicUsize,
     socket: impl Fn(&C) -> &TcpStream,
 ) {
     let (mut asked, mut answered) = ([0; 16 * 1024], [0; 16 * 1024]);
@@ -147,7 +159,10 @@ async fn carry<C: AsyncRead + AsyncWrite + Unpin>(
                 }
                 match end {
                     // Until the client gives up.
-                    End::Swallow => while matches!(client.read(&mut asked).await, Ok(1..)) {},
+                    End::Swallow => {
+                        swallowing.fetch_add(1, Ordering::SeqCst);
+                        while matches!(client.read(&mut asked).await, Ok(1..)) {}
+                    }
                     End::Close => {
                         let _ = client.shutdown().await;
                         while matches!(client.read(&mut asked).await, Ok(1..)) {}

@@ -9,9 +9,9 @@ use reqwest::{Proxy, redirect};
 use rustls::ClientConfig;
 use tokio::runtime::{Handle, Id};
 
-use super::innermost;
 use crate::client::config::Pings;
 use crate::client::config_error::{ConfigError, ConfigErrorKind};
+use crate::client::request_error::innermost;
 use crate::clock::Clock;
 
 /// How connections are made and kept, whatever service they are to.
@@ -102,7 +102,8 @@ impl Pools {
     /// There is no runtime, or no HTTP client could be made.
     pub(super) fn of_this_runtime(&self) -> Result<Pool, ConfigError> {
         let runtime = Handle::try_current().map_err(|_| {
-            let message = "calls need a tokio runtime";
+            let message =
+                "calls need a tokio runtime: make them inside one, as under `#[tokio::main]`";
             ConfigError::new(ConfigErrorKind::Runtime, message)
         })?;
         let (runtime, now) = (runtime.id(), self.clock.now().monotonic);

@@ -84,7 +84,10 @@ fn a_proxy_of_the_environment_must_be_usable() {
     }
     let error = with("HTTPS_PROXY", "http://hunter2@:::").unwrap_err();
     assert_eq!(error.kind(), ConfigErrorKind::Url);
-    assert_eq!(error.to_string(), "HTTPS_PROXY is not a URL");
+    assert_eq!(
+        error.to_string(),
+        "HTTPS_PROXY is not a URL, such as http://proxy.internal:3128"
+    );
 }
 
 #[test]

@@ -562,6 +562,8 @@ impl Used {
                     target: GATE,
                     app = &**app.slug(),
                     scheme = rules.scheme.as_deref(),
+                    hint = "it has a unit or mode that this version does not know, or allows less than \
+                        one request for each of the replicas",
                     "a rate-limit rule cannot be counted here: the gateway is asked on every request"
                 );
             }

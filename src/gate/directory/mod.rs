@@ -78,6 +78,7 @@ pub(crate) use self::app::Reserved;
 pub(crate) use self::apps::AppChange;
 pub(crate) use self::tenancy::Ours;
 pub(crate) use self::trouble::Gateway;
+pub(crate) use self::trouble::KEY_IS_REFUSED;
 pub use self::watch::Watch;
 pub(crate) use self::watch::{Asked, Judged, KeysInUse};
 

@@ -1,5 +1,7 @@
 //! What goes wrong with the management API: said once for each kind of trouble, then counted.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -78,6 +80,14 @@ impl NoAnswer {
         }
     }
 
+    /// What is at the bottom of it, where its text does not say.
+    fn cause(&self) -> Option<&dyn StdError> {
+        match self {
+            Self::Failed(error) => error.cause(),
+            Self::OtherDeployment | Self::OtherApp => None,
+        }
+    }
+
     /// Whether the management key was refused.
     pub(super) fn is_key_refused(&self) -> bool {
         matches!(self.kind(), TroubleKind::KeyRefused)
@@ -100,6 +110,16 @@ impl NoAnswer {
     /// Whether another call of the same kind would end no better.
     pub(super) fn is_about_all(&self) -> bool {
         !matches!(self.kind(), TroubleKind::Unusable)
+    }
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::OtherDeployment => f.write_str("the answer is about another deployment"),
+            Self::OtherApp => f.write_str("the answer is about another app"),
+        }
     }
 }
 
@@ -187,7 +207,7 @@ impl Troubles {
         match kind {
             TroubleKind::KeyRefused => tracing::error!(
                 target: GATE,
-                hint = "the management API does not accept the key of the client (WACHT_API_KEY)",
+                hint = KEY_IS_REFUSED,
                 "{what}"
             ),
             TroubleKind::KeyUnchecked => self.unsure.warn_once(
@@ -195,17 +215,23 @@ impl Troubles {
             ),
             TroubleKind::OtherDeployment => tracing::error!(
                 target: GATE,
+                hint = "is it the key of this environment, and `.deployment(..)` right?",
                 "the management key belongs to another deployment than the gate"
             ),
-            _ => tracing::warn!(target: GATE, ?reason, "{what}"),
+            _ => tracing::warn!(
+                target: GATE,
+                error = reason.map(tracing::field::display),
+                cause = reason.and_then(NoAnswer::cause).map(tracing::field::display),
+                "{what}"
+            ),
         }
     }
 
     /// Says so once, as long as it is so.
     pub(super) fn no_apps(&self, is_so: bool) {
         if is_so {
-            self.no_apps
-                .warn_once("this Wacht deployment has no API auth app, so no key is its own");
+            let has_none = "this Wacht deployment has no API auth app, so no key is its own";
+            self.no_apps.warn_once(has_none);
         } else {
             self.no_apps.is_over();
         }
@@ -224,6 +250,10 @@ impl Troubles {
         }
     }
 }
+
+/// What a 401 of the management API says of the client.
+pub(crate) const KEY_IS_REFUSED: &str = "the management API does not accept the key of the client \
+    (WACHT_API_KEY): is it a management key, and one of this environment?";
 
 const NEVER: u64 = u64::MAX;
 /// An answer of the gateway this long before a call of the management API was sent says that the

@@ -17,7 +17,7 @@ pub(super) enum GatewayAnswer {
     No,
     Indeterminate(Indeterminate),
     /// No answer, or one that says the gateway is not well.
-    Outage,
+    Outage(Error),
     /// The time ran out while the runtime of the check stood still: that says nothing of the gateway.
     Unattended,
     Misconfigured,
@@ -70,12 +70,8 @@ impl GatewayAnswer {
                 }
             },
             Err(error) if error.is_invalid_key() => Self::No,
-            Err(Error::Api { status, .. })
-                if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS =>
-            {
-                Self::Outage
-            }
-            Err(Error::Request(_)) => Self::Outage,
+            Err(error @ Error::Request(_)) => Self::Outage(error),
+            Err(error) if error.status().is_some_and(is_outage) => Self::Outage(error),
             Err(Error::Config(_)) => Self::Misconfigured,
             Err(error) => Self::Indeterminate(Indeterminate::Unusable(error)),
         }
@@ -89,7 +85,7 @@ impl GatewayAnswer {
             Self::PermissionDenied(_) => Some(GatewayResult::PermissionDenied),
             Self::No => Some(GatewayResult::Denied),
             Self::Indeterminate(_) => Some(GatewayResult::Indeterminate),
-            Self::Outage | Self::Unattended => Some(GatewayResult::Failed),
+            Self::Outage(_) | Self::Unattended => Some(GatewayResult::Failed),
             Self::Misconfigured => None,
         }
     }
@@ -141,6 +137,11 @@ impl Indeterminate {
             ),
         }
     }
+}
+
+/// Whether an answer says nothing but that the gateway is not well.
+fn is_outage(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 /// The gateway's word for the log. What is no plain word may hold the key it was asked about.

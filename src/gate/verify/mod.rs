@@ -179,7 +179,10 @@ impl Verifier {
                 self.cache.indeterminate(&open, now, retry_at);
                 Verification::Unknown(self.cache.policy.negative_ttl.max(RETRY_AFTER))
             }
-            GatewayAnswer::Outage => self.outage(check, RETRY_AFTER),
+            GatewayAnswer::Outage(error) => {
+                self.tell_outage(Some(&error));
+                self.outage(check, RETRY_AFTER)
+            }
             GatewayAnswer::Unattended => self.unknown(check, RETRY_AFTER),
             GatewayAnswer::Misconfigured => {
                 Verification::Misconfigured("the Wacht client cannot be used")
@@ -210,7 +213,7 @@ impl Verifier {
             None => {}
         }
         match answer {
-            GatewayAnswer::Outage => {
+            GatewayAnswer::Outage(_) => {
                 if self.breaker.failed(answered) {
                     tracing::warn!(
                         target: GATE,
@@ -229,16 +232,28 @@ impl Verifier {
                 self.directory.gateway_heard(answered);
             }
         }
-        let is_silent = matches!(answer, GatewayAnswer::Outage | GatewayAnswer::Unattended);
+        let is_silent = matches!(answer, GatewayAnswer::Outage(_) | GatewayAnswer::Unattended);
         if !is_silent && self.outage.is_over() {
             tracing::info!(target: GATE, "the gateway answers again");
         }
         answer
     }
 
+    /// Says once why, for as long as it lasts.
+    fn tell_outage(&self, error: Option<&Error>) {
+        if self.outage.is_first() {
+            tracing::warn!(
+                target: GATE,
+                error = error.map(display),
+                cause = error.and_then(Error::cause).map(display),
+                "the gateway does not answer"
+            );
+        }
+    }
+
     /// The gateway said nothing that could be used, or is known to be down.
     fn outage(&self, check: &Check, wait: Duration) -> Verification {
-        self.outage.warn_once("the gateway does not answer");
+        self.tell_outage(None);
         self.delay_refresh(check, wait);
         Verification::Outage(wait)
     }

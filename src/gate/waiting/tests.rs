@@ -1,16 +1,5 @@
-use std::task::Wake;
-
 use super::*;
-
-/// Counts how often it was woken.
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
+use crate::sync::woken::Woken;
 
 /// One that waits, as whom, and how often it was woken.
 struct Waiter {
@@ -208,10 +197,10 @@ fn one_that_was_called_and_leaves_without_having_looked_passes_it_on() {
     let waiting = waiting();
     let [first, second, third, fourth] = four(&waiting);
     waiting.wake_one();
-    assert_eq!(first.woken.0.load(Ordering::SeqCst), 1);
+    assert_eq!(first.woken.times(), 1);
     first.leave(&waiting);
     let others = [&second, &third, &fourth];
-    let is_called = |waiter: &&Waiter| waiter.woken.0.load(Ordering::SeqCst) == 1;
+    let is_called = |waiter: &&Waiter| waiter.woken.times() == 1;
     let called = others.iter().position(is_called);
     let next = others[called.expect("the next one is called")];
     // This one looks, so nobody else need be called.
@@ -223,7 +212,7 @@ fn one_that_was_called_and_leaves_without_having_looked_passes_it_on() {
     };
     waiting.waited_for(whose, &next.entry, Clock::system().now());
     next.leave(&waiting);
-    let left = others.map(|waiter| waiter.woken.0.load(Ordering::SeqCst));
+    let left = others.map(|waiter| waiter.woken.times());
     assert_eq!(left, [0; 3]);
 }
 

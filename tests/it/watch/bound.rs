@@ -8,7 +8,7 @@ use super::*;
 /// longer for its next list than the bound says, and `stats` says no less than it waits.
 async fn holds_for(apps: usize, bound: Duration, seconds: u64, lists: impl Fn(u64) -> u64) {
     let watched = Watched::new().await;
-    let wacht = &watched.scene.wacht;
+    let wacht = watched.wacht();
     let key = |app| wacht.issue_key(&format!("app-{app}")).issue();
     let keys: Vec<DevKey> = (0..apps).map(key).collect();
     let mut read_at: HashMap<String, u64> = HashMap::new();
@@ -28,14 +28,14 @@ async fn holds_for(apps: usize, bound: Duration, seconds: u64, lists: impl Fn(u6
             "{second} s"
         );
         assert!(stats.longest_unseen <= bound, "{second} s: {stats:?}");
-        let entries = watched.scene.wacht.journal().entries();
+        let entries = watched.wacht().journal().entries();
         for list in entries[seen..].iter().filter(|entry| is_list(&entry.path)) {
             let before = read_at.insert(list.path.clone(), second).unwrap_or(0);
             let waited = Duration::from_secs(second - before);
             assert!(waited <= bound, "{}: {waited:?}", list.path);
         }
         seen = entries.len();
-        watched.scene.clock.advance(SECOND);
+        watched.advance(SECOND);
     }
     assert_eq!(read_at.len(), apps);
 }
@@ -66,12 +66,12 @@ async fn two_hundred_apps_are_read_within_four_hundred_seconds() {
 /// second: it is refused within the bound, and not because the gateway says so.
 async fn refuses_within(apps: usize, bound: Duration) {
     let watched = Watched::lagging(1_000 * SECOND, |builder| builder).await;
-    let wacht = &watched.scene.wacht;
+    let wacht = watched.wacht();
     let key = |app| wacht.issue_key(&format!("app-{app}")).issue();
     let keys: Vec<DevKey> = (0..apps).map(key).collect();
     let is_of_first = |path: &str| path.ends_with("/app-0/keys");
     let read = || {
-        let entries = watched.scene.wacht.journal().entries();
+        let entries = watched.wacht().journal().entries();
         let paths = entries.iter().map(|entry| &entry.path);
         paths.filter(|path| is_of_first(path)).count()
     };
@@ -91,13 +91,13 @@ async fn refuses_within(apps: usize, bound: Duration) {
             (_, 1) => watched.assert_admitted(first).await,
             _ => {
                 // The call that looks for it among the revoked ones has its share of the minute, too.
-                watched.scene.clock.advance(2 * SECOND);
+                watched.advance(2 * SECOND);
                 eventually(async || watched.stats().confirmations == 1).await;
                 watched.assert_refused_soon(first).await;
                 return;
             }
         }
-        watched.scene.clock.advance(SECOND);
+        watched.advance(SECOND);
     }
     panic!("it has not been refused within {bound:?}");
 }
@@ -117,11 +117,11 @@ async fn no_minute_has_more_lists_than_the_budget() {
     let watch = Watch::every(SECOND).calls_a_minute(6);
     let watched = Watched::with(|builder| builder.watch(watch)).await;
     for app in ["a", "b", "c"] {
-        let key = watched.scene.wacht.issue_key(app).issue();
+        let key = watched.wacht().issue_key(app).issue();
         watched.assert_admitted(&key).await;
     }
     for second in 1..=60 {
-        watched.scene.clock.advance(SECOND);
+        watched.advance(SECOND);
         eventually(async || watched.is_resting()).await;
         let most = 1 + second / 10;
         assert!(watched.asked().len() <= most, "{second} s");

@@ -4,7 +4,7 @@ use super::*;
 use crate::scene::landed;
 
 async fn key_with(watched: &Watched, own: &[&str], of_role: &[&str]) -> DevKey {
-    let key = watched.scene.wacht.issue_key("orders");
+    let key = watched.wacht().issue_key("orders");
     let key = key
         .permissions(own.to_vec())
         .role_permissions(of_role.to_vec());
@@ -19,8 +19,7 @@ async fn what_a_role_loses_is_taken_from_the_key_at_once_and_a_stale_yes_does_no
     let key = key_with(&watched, &["read"], &["export", "refund"]).await;
     let before = watched.echo.get(key.secret()).await.caller.unwrap();
     watched
-        .scene
-        .wacht
+        .wacht()
         .set_role_permissions(key.key_id(), ["export"]);
     watched.next_list().await;
     eventually(async || watched.held(&key).await == ["export", "read", "ws"]).await;
@@ -35,7 +34,7 @@ async fn what_a_role_loses_is_taken_from_the_key_at_once_and_a_stale_yes_does_no
         assert_eq!(watched.held(&key).await, ["export", "read", "ws"]);
         watched.next_list().await;
     }
-    watched.scene.clock.advance(LAG);
+    watched.advance(LAG);
     assert_eq!(watched.held(&key).await, ["export", "read", "ws"]);
 }
 
@@ -43,7 +42,7 @@ async fn what_a_role_loses_is_taken_from_the_key_at_once_and_a_stale_yes_does_no
 async fn what_the_key_itself_loses_is_taken_from_it_at_once() {
     let watched = Watched::new().await;
     let key = key_with(&watched, &["read", "write"], &[]).await;
-    watched.scene.wacht.set_permissions(key.key_id(), ["read"]);
+    watched.wacht().set_permissions(key.key_id(), ["read"]);
     watched.next_list().await;
     eventually(async || watched.held(&key).await == ["read", "ws"]).await;
 }
@@ -52,10 +51,9 @@ async fn what_the_key_itself_loses_is_taken_from_it_at_once() {
 async fn what_is_added_has_the_key_asked_about_now_and_once_more_when_the_gateway_knows() {
     let watched = Watched::new().await;
     let key = key_with(&watched, &["read"], &[]).await;
-    let checks = || watched.scene.wacht.journal().checks();
+    let checks = || watched.wacht().journal().checks();
     watched
-        .scene
-        .wacht
+        .wacht()
         .set_role_permissions(key.key_id(), ["refund"]);
     let before = checks();
     watched.next_list().await;
@@ -73,7 +71,7 @@ async fn what_is_added_has_the_key_asked_about_now_and_once_more_when_the_gatewa
     }
     landed(&watched.layer).await;
     assert_eq!(checks(), before + 1, "not with every list");
-    watched.scene.clock.advance(LAG);
+    watched.advance(LAG);
     eventually(async || watched.held(&key).await == ["read", "refund", "ws"]).await;
 }
 
@@ -82,11 +80,10 @@ async fn a_key_that_is_to_be_asked_about_anyhow_is_looked_for_among_the_revoked_
     let watched = Watched::new().await;
     let key = key_with(&watched, &["read"], &[]).await;
     watched
-        .scene
-        .wacht
+        .wacht()
         .set_role_permissions(key.key_id(), ["refund"]);
     watched.next_list().await;
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     watched.next_list().await;
     eventually(async || watched.stats().confirmations == 1).await;
     watched.assert_refused_soon(&key).await;
@@ -96,15 +93,11 @@ async fn a_key_that_is_to_be_asked_about_anyhow_is_looked_for_among_the_revoked_
 async fn a_role_that_is_taken_and_given_back_is_back() {
     let watched = Watched::new().await;
     let key = key_with(&watched, &["read"], &["refund"]).await;
-    watched
-        .scene
-        .wacht
-        .set_role_permissions(key.key_id(), [""; 0]);
+    watched.wacht().set_role_permissions(key.key_id(), [""; 0]);
     watched.next_list().await;
     eventually(async || watched.held(&key).await == ["read", "ws"]).await;
     watched
-        .scene
-        .wacht
+        .wacht()
         .set_role_permissions(key.key_id(), ["refund"]);
     watched.next_list().await;
     eventually(async || watched.held(&key).await == ["read", "refund", "ws"]).await;
@@ -114,13 +107,13 @@ async fn a_role_that_is_taken_and_given_back_is_back() {
 async fn what_has_come_in_the_place_of_a_verdict_is_judged_by_the_lists_that_follow() {
     let watched = Watched::new().await;
     let key = key_with(&watched, &["read", "write"], &[]).await;
-    watched.scene.wacht.set_permissions(key.key_id(), ["read"]);
+    watched.wacht().set_permissions(key.key_id(), ["read"]);
     watched.next_list().await;
     eventually(async || watched.held(&key).await == ["read", "ws"]).await;
-    watched.scene.wacht.set_permissions(key.key_id(), [""; 0]);
+    watched.wacht().set_permissions(key.key_id(), [""; 0]);
     watched.next_list().await;
     eventually(async || watched.held(&key).await == ["ws"]).await;
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     watched.next_list().await;
     watched.assert_refused_soon(&key).await;
 }

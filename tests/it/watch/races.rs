@@ -3,21 +3,11 @@
 use super::*;
 use crate::scene::landed;
 
-/// Holds back the list that is due, and waits until Wacht has decided what is in it.
-async fn held_list(watched: &Watched) -> wacht_auth::dev::Held {
-    eventually(async || watched.stats().lists > 0 && watched.is_resting()).await;
-    let asked = watched.asked().len();
-    let held = watched.scene.wacht.hold(on_lists());
-    watched.scene.clock.advance(INTERVAL);
-    eventually(async || watched.asked().len() > asked).await;
-    held
-}
-
 #[tokio::test]
 async fn a_key_made_while_a_list_is_under_way_is_not_refused_by_it() {
     let watched = Watched::new().await;
     watched.known_key().await;
-    let held = held_list(&watched).await;
+    let held = watched.held_list().await;
     let key = watched.scene.key();
     watched.assert_admitted(&key).await;
     held.release();
@@ -32,9 +22,9 @@ async fn a_key_verified_while_a_list_is_under_way_is_not_refused_by_it() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
     // One that lacks it, as it would if the key had been made since.
-    let list = wacht_auth::dev::Fault::body(200, "application/json", "{\"keys\":[]}");
-    watched.scene.wacht.fault_times(on_lists(), list, 1);
-    let held = held_list(&watched).await;
+    let list = empty_list();
+    watched.wacht().fault_times(on_lists(), list, 1);
+    let held = watched.held_list().await;
     watched.layer.handle().invalidate_all();
     // Forgotten for good, so that the key is as new.
     watched.stats();
@@ -52,10 +42,10 @@ async fn a_key_verified_while_a_list_is_under_way_is_not_refused_by_it() {
 async fn a_key_revoked_while_it_is_verified_anew_is_found_by_the_list_under_way() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
-    watched.scene.wacht.revoke(key.key_id());
-    let held = held_list(&watched).await;
+    watched.wacht().revoke(key.key_id());
+    let held = watched.held_list().await;
     // By the gateway's stale yes.
-    watched.scene.clock.advance(40 * SECOND);
+    watched.advance(40 * SECOND);
     watched.assert_admitted(&key).await;
     landed(&watched.layer).await;
     held.release();
@@ -66,8 +56,8 @@ async fn a_key_revoked_while_it_is_verified_anew_is_found_by_the_list_under_way(
 async fn a_key_rotated_while_a_list_is_under_way_is_refused_by_the_next() {
     let watched = Watched::new().await;
     let old = watched.known_key().await;
-    let held = held_list(&watched).await;
-    let elsewhere = watched.scene.wacht.client();
+    let held = watched.held_list().await;
+    let elsewhere = watched.wacht().client();
     let rotate = elsewhere.api_keys().rotate_api_key("orders", old.key_id());
     // A list is held back whoever asks for it, a rotation is not.
     let new = rotate.send().await.unwrap();
@@ -85,14 +75,11 @@ async fn a_key_rotated_while_a_list_is_under_way_is_refused_by_the_next() {
 async fn what_a_role_loses_while_a_key_is_verified_anew_is_taken_by_the_list_that_follows_at_once()
 {
     let watched = Watched::new().await;
-    let key = watched.scene.wacht.issue_key("orders");
+    let key = watched.wacht().issue_key("orders");
     let key = key.role_permissions(["refund"]).issue();
     watched.show(&key).await;
-    watched
-        .scene
-        .wacht
-        .set_role_permissions(key.key_id(), [""; 0]);
-    let held = held_list(&watched).await;
+    watched.wacht().set_role_permissions(key.key_id(), [""; 0]);
+    let held = watched.held_list().await;
     watched.layer.handle().invalidate_all();
     assert_eq!(watched.held(&key).await, ["refund"]);
     held.release();
@@ -105,15 +92,12 @@ async fn what_a_role_loses_while_a_key_is_verified_anew_is_taken_by_the_list_tha
 async fn a_key_that_each_request_verifies_loses_what_its_role_loses() {
     let watched = Watched::with(|builder| builder.limits(wacht_auth::Limits::gateway())).await;
     let limits = [DevRule::per_key(1_000_000, "minute", 1)];
-    watched.scene.wacht.set_scheme("orders", limits);
-    let key = watched.scene.wacht.issue_key("orders");
+    watched.wacht().set_scheme("orders", limits);
+    let key = watched.wacht().issue_key("orders");
     let key = key.role_permissions(["refund"]).issue();
     watched.show(&key).await;
-    watched
-        .scene
-        .wacht
-        .set_role_permissions(key.key_id(), [""; 0]);
-    let held = held_list(&watched).await;
+    watched.wacht().set_role_permissions(key.key_id(), [""; 0]);
+    let held = watched.held_list().await;
     assert_eq!(watched.held(&key).await, ["refund"]);
     held.release();
     eventually(async || watched.held(&key).await.is_empty()).await;
@@ -124,16 +108,16 @@ async fn a_key_that_each_request_verifies_loses_what_its_role_loses() {
 async fn a_request_that_is_dropped_takes_no_list_with_it() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
-    let held = watched.scene.wacht.hold_checks();
+    let held = watched.wacht().hold_checks();
     watched.layer.handle().invalidate_all();
-    let journal = watched.scene.wacht.journal();
+    let journal = watched.wacht().journal();
     let checks = journal.checks();
     let request = watched.echo.spawn_get(key.secret());
     journal.wait_for_checks(checks + 1).await;
     request.abort();
     held.release();
     landed(&watched.layer).await;
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     watched.next_list().await;
     watched.assert_refused_soon(&key).await;
 }
@@ -141,52 +125,43 @@ async fn a_request_that_is_dropped_takes_no_list_with_it() {
 /// A runtime that is dropped in the middle of a list leaves it to another.
 #[test]
 fn a_list_that_a_dropped_runtime_has_begun_is_read_by_another() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().build().unwrap()
-    };
     let (first, second) = (runtime(), runtime());
     let (watched, key, held) = first.block_on(async {
         let watched = Watched::new().await;
         let key = watched.known_key().await;
-        watched.scene.wacht.revoke(key.key_id());
-        let held = held_list(&watched).await;
+        watched.wacht().revoke(key.key_id());
+        let held = watched.held_list().await;
         (watched, key, held)
     });
     drop(first);
     held.release();
     // So far apart are two lists.
-    watched.scene.clock.advance(2 * SECOND);
+    watched.advance(2 * SECOND);
     second.block_on(watched.assert_refused_soon(&key));
 }
 
 /// A list that was sent before another and is answered after it says nothing any more.
 #[test]
 fn a_list_that_is_taken_late_does_not_undo_what_a_younger_one_has_said() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().build().unwrap()
-    };
     let (first, second) = (runtime(), runtime());
     let (watched, key, lists, held) = first.block_on(async {
         // The first runtime stands still for longer than a list may take.
         let watched = Watched::with(|builder| builder.deadline(5 * SECOND)).await;
-        let key = watched.scene.wacht.issue_key("orders");
+        let key = watched.wacht().issue_key("orders");
         let key = key.permissions(["read"]).issue();
         watched.show(&key).await;
-        let end = watched.scene.clock.unix_time() + 20 * SECOND;
-        let end = chrono::DateTime::from_timestamp_nanos(i64::try_from(end.as_nanos()).unwrap());
-        watched.scene.wacht.set_expires_at(key.key_id(), Some(end));
-        watched.scene.wacht.set_permissions(key.key_id(), [""; 0]);
+        let end = watched.after(20 * SECOND);
+        watched.wacht().set_expires_at(key.key_id(), Some(end));
+        watched.wacht().set_permissions(key.key_id(), [""; 0]);
         let lists = watched.stats().lists;
-        let held = held_list(&watched).await;
+        let held = watched.held_list().await;
         (watched, key, lists, held)
     });
-    watched.scene.wacht.set_expires_at(key.key_id(), None);
-    watched.scene.wacht.set_permissions(key.key_id(), ["read"]);
+    watched.wacht().set_expires_at(key.key_id(), None);
+    watched.wacht().set_permissions(key.key_id(), ["read"]);
     held.release();
     second.block_on(async {
-        watched.scene.clock.advance(8 * SECOND);
+        watched.advance(8 * SECOND);
         eventually(async || {
             watched.assert_admitted(&key).await;
             watched.stats().lists > lists
@@ -196,9 +171,9 @@ fn a_list_that_is_taken_late_does_not_undo_what_a_younger_one_has_said() {
     });
     let younger = watched.stats().lists;
     // So that no other follows.
-    let held = watched.scene.wacht.hold(on_lists());
+    let held = watched.wacht().hold(on_lists());
     first.block_on(eventually(async || watched.stats().lists > younger));
-    watched.scene.clock.advance(8 * SECOND);
+    watched.advance(8 * SECOND);
     second.block_on(async {
         assert_eq!(watched.held(&key).await, ["read"]);
     });
@@ -208,10 +183,6 @@ fn a_list_that_is_taken_late_does_not_undo_what_a_younger_one_has_said() {
 /// Whoever has the turns may stand still while it rests: an app that comes is read all the same.
 #[test]
 fn an_app_that_comes_while_the_runtime_of_the_watch_stands_still_is_read_by_another() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().build().unwrap()
-    };
     let (first, second) = (runtime(), runtime());
     let watched = first.block_on(async {
         let watch = Watch::every(1_000 * SECOND);
@@ -223,10 +194,10 @@ fn an_app_that_comes_while_the_runtime_of_the_watch_stands_still_is_read_by_anot
         watched
     });
     second.block_on(async {
-        let key = watched.scene.wacht.issue_key("billing").issue();
+        let key = watched.wacht().issue_key("billing").issue();
         watched.assert_admitted(&key).await;
         // What a step may take at most.
-        watched.scene.clock.advance(30 * SECOND);
+        watched.advance(30 * SECOND);
         watched.assert_admitted(&key).await;
         // By a connection that may be the first runtime's.
         eventually(async || watched.stats().lists + watched.stats().failed == 2).await;
@@ -236,24 +207,16 @@ fn an_app_that_comes_while_the_runtime_of_the_watch_stands_still_is_read_by_anot
 /// The same where nobody sends a request: who waits for the end of a key goes on.
 #[test]
 fn a_list_that_a_dropped_runtime_has_begun_is_read_for_those_who_wait() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().build().unwrap()
-    };
     let (first, second) = (runtime(), runtime());
     let (watched, ended, held) = first.block_on(async {
         let watched = Watched::new().await;
         let key = watched.known_key().await;
-        let gate = watched.layer.handle();
-        let caller = gate
-            .authenticate_key(key.secret(), &AuthContext::new("/"))
-            .await;
-        let caller = caller.unwrap();
+        let caller = watched.caller(&key).await;
         // Both runtimes have somebody who waits.
         tokio::spawn(caller.ended());
         tokio::task::yield_now().await;
-        watched.scene.wacht.revoke(key.key_id());
-        let held = held_list(&watched).await;
+        watched.wacht().revoke(key.key_id());
+        let held = watched.held_list().await;
         (watched, caller.ended(), held)
     });
     let ended = second.spawn(ended);
@@ -262,7 +225,7 @@ fn a_list_that_a_dropped_runtime_has_begun_is_read_for_those_who_wait() {
     }));
     drop(first);
     held.release();
-    watched.scene.clock.advance(2 * SECOND);
+    watched.advance(2 * SECOND);
     second.block_on(async {
         let soon = tokio::time::timeout(Duration::from_secs(20), ended);
         soon.await.expect("it has been told").unwrap();

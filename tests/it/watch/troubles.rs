@@ -1,8 +1,9 @@
 //! Lists that do not come, or say nothing.
 
+use std::collections::BTreeSet;
+
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use wacht_auth::dev::Fault;
 
 use super::*;
 use crate::directory::Log;
@@ -12,16 +13,16 @@ use crate::scene::landed;
 async fn changes_nothing(fault: Fault) {
     let watched = Watched::with(|builder| builder.deadline(SECOND)).await;
     let (key, revoked) = (watched.known_key().await, watched.known_key().await);
-    watched.scene.wacht.revoke(revoked.key_id());
-    watched.scene.wacht.fault(on_lists(), fault.clone());
-    watched.scene.clock.advance(INTERVAL);
+    watched.wacht().revoke(revoked.key_id());
+    watched.wacht().fault(on_lists(), fault.clone());
+    watched.advance(INTERVAL);
     eventually(async || watched.stats().failed == 1).await;
     watched.assert_admitted(&key).await;
     watched.assert_admitted(&revoked).await;
     let unseen = watched.stats().longest_unseen;
     assert!(unseen >= 2 * INTERVAL, "{fault:?} {unseen:?}");
 
-    watched.scene.wacht.clear_faults();
+    watched.wacht().clear_faults();
     watched.next_list().await;
     watched.assert_refused_soon(&revoked).await;
     watched.assert_admitted(&key).await;
@@ -54,18 +55,15 @@ async fn a_list_that_never_comes_changes_nothing() {
 async fn an_empty_list_refuses_nobody_before_another_shows_the_keys_as_revoked() {
     let watched = Watched::new().await;
     let keys = [watched.known_key().await, watched.known_key().await];
-    let empty = Fault::body(200, "application/json", "{\"keys\":[]}");
-    watched
-        .scene
-        .wacht
-        .fault_times(on_lists(), empty.clone(), 1);
+    let empty = empty_list();
+    watched.wacht().fault_times(on_lists(), empty.clone(), 1);
     watched.next_list().await;
     eventually(async || watched.stats().confirmations == 1).await;
     for key in &keys {
         watched.assert_admitted(key).await;
     }
     // Nor if that one is empty, too.
-    watched.scene.wacht.fault_times(on_lists(), empty, 2);
+    watched.wacht().fault_times(on_lists(), empty, 2);
     watched.next_list().await;
     eventually(async || watched.stats().confirmations == 2).await;
     watched.next_list().await;
@@ -78,17 +76,16 @@ async fn an_empty_list_refuses_nobody_before_another_shows_the_keys_as_revoked()
 async fn a_confirmation_that_fails_is_asked_for_again() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
-    watched.scene.wacht.revoke(key.key_id());
-    let list = Fault::body(200, "application/json", "{\"keys\":[]}");
-    watched.scene.wacht.fault_times(on_lists(), list, 1);
+    watched.wacht().revoke(key.key_id());
+    let list = empty_list();
+    watched.wacht().fault_times(on_lists(), list, 1);
     watched
-        .scene
-        .wacht
+        .wacht()
         .fault_times(on_lists(), Fault::Status(503), 1);
     watched.next_list().await;
     eventually(async || watched.stats().failed == 1).await;
     watched.assert_admitted(&key).await;
-    watched.scene.clock.advance(SECOND);
+    watched.advance(SECOND);
     watched.assert_refused_soon(&key).await;
 }
 
@@ -96,18 +93,17 @@ async fn a_confirmation_that_fails_is_asked_for_again() {
 async fn a_confirmation_that_never_succeeds_has_the_key_verified_again() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
-    watched.scene.wacht.revoke(key.key_id());
-    let list = Fault::body(200, "application/json", "{\"keys\":[]}");
-    watched.scene.wacht.fault_times(on_lists(), list, 1);
+    watched.wacht().revoke(key.key_id());
+    let list = empty_list();
+    watched.wacht().fault_times(on_lists(), list, 1);
     watched
-        .scene
-        .wacht
+        .wacht()
         .fault_times(on_lists(), Fault::Status(503), 3);
     watched.next_list().await;
     for (failed, wait) in [(1, 1), (2, 2), (3, 4)] {
         eventually(async || watched.stats().failed == failed).await;
         watched.assert_admitted(&key).await;
-        watched.scene.clock.advance(wait * SECOND);
+        watched.advance(wait * SECOND);
     }
     // Some time within `stale_while_revalidate` it is asked about, and then a list finds it.
     let mut lists = 0;
@@ -125,8 +121,8 @@ fn garbled() -> Fault {
 
 /// The next list is empty, and so many confirmations that follow go wrong in this way.
 fn spoil_confirmations(watched: &Watched, fault: Fault, times: usize) {
-    let wacht = &watched.scene.wacht;
-    let empty = Fault::body(200, "application/json", "{\"keys\":[]}");
+    let wacht = watched.wacht();
+    let empty = empty_list();
     wacht.fault_times(on_lists(), empty, 1);
     wacht.fault_times(on_lists(), fault, times);
 }
@@ -141,11 +137,11 @@ async fn a_confirmation_that_says_nothing_is_asked_for_again_whatever_is_wrong_w
     ] {
         let watched = Watched::new().await;
         let key = watched.known_key().await;
-        watched.scene.wacht.revoke(key.key_id());
+        watched.wacht().revoke(key.key_id());
         spoil_confirmations(&watched, fault, 1);
         watched.next_list().await;
         eventually(async || watched.stats().failed == 1).await;
-        watched.scene.clock.advance(SECOND);
+        watched.advance(SECOND);
         watched.assert_refused_soon(&key).await;
     }
 }
@@ -160,12 +156,12 @@ async fn a_key_whose_confirmations_say_nothing_is_looked_for_when_the_next_list_
     let caller = gate.authenticate_key(key.secret(), &context).await;
     let ended = tokio::spawn(caller.unwrap().ended());
     eventually(async || gate.stats().awaited_ends == 1).await;
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     spoil_confirmations(&watched, garbled(), 3);
     watched.next_list().await;
     for (failed, wait) in [(1, 1), (2, 2)] {
         eventually(async || watched.stats().failed == failed).await;
-        watched.scene.clock.advance(wait * SECOND);
+        watched.advance(wait * SECOND);
     }
     eventually(async || watched.stats().failed == 3 && watched.is_resting()).await;
     assert!(!ended.is_finished());
@@ -179,22 +175,22 @@ async fn a_key_whose_confirmations_say_nothing_is_looked_for_when_the_next_list_
 async fn a_confirmation_that_fails_keeps_no_other_app_from_its_turn() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
-    let other = watched.scene.wacht.issue_key("billing").issue();
+    let other = watched.wacht().issue_key("billing").issue();
     watched.assert_admitted(&other).await;
-    watched.scene.clock.advance(2 * SECOND);
+    watched.advance(2 * SECOND);
     eventually(async || watched.stats().apps == 2 && watched.is_resting()).await;
     let of_other = || {
-        let entries = watched.scene.wacht.journal().entries();
+        let entries = watched.wacht().journal().entries();
         entries
             .iter()
             .filter(|entry| entry.path.contains("billing/keys"))
             .count()
     };
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     spoil_confirmations(&watched, Fault::Status(503), 3);
     let listed = of_other();
     eventually(async || {
-        watched.scene.clock.advance(SECOND);
+        watched.advance(SECOND);
         tokio::task::yield_now().await;
         watched.stats().confirmations == 1
     })
@@ -216,7 +212,7 @@ async fn a_list_that_is_too_long_is_left_out_and_tried_again_after_ten_minutes()
     for _ in 0..20 {
         watched.scene.key();
     }
-    watched.scene.clock.advance(INTERVAL);
+    watched.advance(INTERVAL);
     eventually(async || watched.stats().left_out == 1).await;
     assert_eq!(
         watched.stats().longest_unseen,
@@ -227,19 +223,19 @@ async fn a_list_that_is_too_long_is_left_out_and_tried_again_after_ten_minutes()
     assert_eq!(log.count(said), 1);
     let asked = watched.asked().len();
     for _ in 0..119 {
-        watched.scene.clock.advance(INTERVAL);
+        watched.advance(INTERVAL);
         // By the refreshes of a key in use, time and again.
         watched.assert_admitted(&key).await;
         landed(&watched.layer).await;
         assert_eq!(watched.asked().len(), asked);
     }
-    watched.scene.clock.advance(INTERVAL);
+    watched.advance(INTERVAL);
     eventually(async || watched.asked().len() == asked + 1 && watched.is_resting()).await;
     assert_eq!(watched.stats().left_out, 1);
     assert_eq!(log.count(said), 1, "it is no news");
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     // As without the watch.
-    watched.scene.clock.advance(LAG);
+    watched.advance(LAG);
     watched.assert_refused_soon(&key).await;
 }
 
@@ -248,36 +244,72 @@ async fn a_429_pauses_the_lists_and_halves_them() {
     let watched = Watched::new().await;
     let key = watched.known_key().await;
     watched
-        .scene
-        .wacht
+        .wacht()
         .fault_times(on_lists(), Fault::Status(429), 1);
-    watched.scene.clock.advance(INTERVAL);
+    watched.advance(INTERVAL);
     eventually(async || watched.stats().failed == 1).await;
     let asked = watched.asked().len();
     for _ in 0..11 {
         watched.assert_admitted(&key).await;
-        watched.scene.clock.advance(INTERVAL);
+        watched.advance(INTERVAL);
     }
     assert_eq!(watched.asked().len(), asked);
     let unseen = watched.stats().longest_unseen;
     assert!(unseen >= 65 * SECOND, "{unseen:?}");
-    watched.scene.clock.advance(INTERVAL);
+    watched.advance(INTERVAL);
     eventually(async || watched.asked().len() > asked).await;
 }
 
 #[tokio::test]
 async fn a_management_key_of_three_calls_a_minute_is_enough_in_the_end() {
     let watched = Watched::new().await;
-    watched.scene.wacht.management_limit(3);
+    watched.wacht().management_limit(3);
     let key = watched.scene.key();
     watched.assert_admitted(&key).await;
-    watched.scene.wacht.revoke(key.key_id());
+    watched.wacht().revoke(key.key_id());
     let mut seconds = 0;
     while watched.echo.get(key.secret()).await.caller.is_some() {
         // Only the watch is asked: the gateway would say so by itself after 60 s.
-        watched.scene.clock.advance(SECOND);
+        watched.advance(SECOND);
         seconds += 1;
         assert!(seconds < 200, "{:?}", watched.stats());
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn every_warning_of_the_watch_is_documented_and_comes() {
+    let log = Log::default();
+    let _guard = tracing_subscriber::registry()
+        .with(log.clone())
+        .set_default();
+    let watch = Watch::every(INTERVAL).answer_limit(4_000);
+    let watched = Watched::with(|builder| builder.watch(watch)).await;
+    let key = watched.known_key().await;
+    let wacht = watched.wacht();
+    wacht.fault_times(on_lists(), Fault::Status(500), 1);
+    watched.advance(INTERVAL);
+    eventually(async || watched.stats().failed == 1).await;
+    // The key is looked for among too many, of which the list before did not speak.
+    let many: Vec<DevKey> = (0..300).map(|_| watched.scene.key()).collect();
+    for key in many.iter().chain([&key]) {
+        wacht.revoke(key.key_id());
+    }
+    watched.next_list().await;
+    eventually(async || watched.stats().failed == 2).await;
+    for _ in 0..20 {
+        watched.scene.key();
+    }
+    watched.advance(INTERVAL);
+    eventually(async || watched.stats().left_out == 1).await;
+
+    let page = include_str!("../../../docs/observability.md");
+    let (_, of_watch) = page.split_once("### Of the watch").unwrap();
+    let (of_watch, _) = of_watch.split_once("\n### ").unwrap();
+    let documented: BTreeSet<String> = of_watch
+        .lines()
+        .filter_map(|line| line.strip_prefix("| warn | ")?.split(" | ").next())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(BTreeSet::from_iter(log.warnings()), documented);
 }

@@ -289,6 +289,7 @@ impl Directory {
                 target: GATE,
                 app = &*asked.app,
                 answer_limit = asked.answer_limit,
+                hint = RAISE_THE_LIMIT,
                 "the list of an app's keys is too long: the watch leaves the app out"
             );
         } else if !is_too_long {
@@ -298,6 +299,7 @@ impl Directory {
                 target: GATE,
                 app = &*asked.app,
                 answer_limit = asked.answer_limit,
+                hint = RAISE_THE_LIMIT,
                 "the list of an app's revoked keys is too long: keys of it are refused when the gateway says so"
             );
         }
@@ -342,4 +344,5 @@ const CALLS_BESIDE_LISTS: std::num::NonZeroUsize =
 /// How many times as long a list with the revoked keys may be: it is read when one is missing, and has
 /// all keys that there ever were.
 const WITH_REVOKED: usize = 8;
+const RAISE_THE_LIMIT: &str = "raise `Watch::answer_limit`, if there is memory for such lists";
 const WHAT_FAILS: &str = "could not read the keys of an app: what ends elsewhere is not seen";

@@ -25,19 +25,18 @@ use wacht_auth::dev::{DevGateway, DevKey};
 use wacht_auth::models::RevokeApiKeyRequest;
 use wacht_auth::{WachtAuthLayer, Watch};
 
-mod live;
-#[allow(dead_code, reason = "its messages alone are of use here")]
-#[path = "../tonic_server/orders.rs"]
+// Stands in for code made from a `.proto` file.
+#[path = "tonic_server/orders.rs"]
 mod orders;
 
-use live::{Live, LiveClient, LiveServer};
+use orders::{Orders, OrdersClient, OrdersServer};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 struct Shop;
 
-impl Live for Shop {
-    async fn follow(&self, _: Request<String>) -> Result<Response<BoxStream<String>>, Status> {
+impl Orders for Shop {
+    async fn watch(&self, _: Request<String>) -> Result<Response<BoxStream<String>>, Status> {
         let news = tokio_stream::once(Ok("packed".to_owned()));
         let for_ever = news.chain(tokio_stream::pending());
         Ok(Response::new(Box::pin(for_ever)))
@@ -62,14 +61,14 @@ async fn main() -> Result<()> {
         .app("shop")
         .end_streams();
     let figures = gate.handle();
-    let server = Server::builder().add_service(gate.layer(LiveServer::new(Shop)));
+    let server = Server::builder().add_service(gate.layer(OrdersServer::new(Shop)));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-    let mut live = LiveClient::new(Endpoint::from_shared(url)?.connect().await?);
+    let mut orders = OrdersClient::new(Endpoint::from_shared(url)?.connect().await?);
 
     let [key, other] = [(); 2].map(|()| wacht.issue_key("shop").issue());
-    let mut streams = Streams::open(&mut live, &key).await?;
+    let mut streams = Streams::open(&mut orders, &key).await?;
     let calls = client.api_keys();
     let why = RevokeApiKeyRequest::default();
     calls
@@ -79,7 +78,7 @@ async fn main() -> Result<()> {
     assert_eq!(streams.end().await?, [Code::Unauthenticated; 2]);
     println!("revoked through the client: ended at once");
 
-    let mut streams = Streams::open(&mut live, &other).await?;
+    let mut streams = Streams::open(&mut orders, &other).await?;
     let watch = figures.stats().watch.ok_or("there is a watch")?;
     // And two calls, of 2 s at most.
     let bound = watch.longest_unseen + Duration::from_secs(4);
@@ -99,20 +98,20 @@ struct Streams {
 }
 
 impl Streams {
-    async fn open(live: &mut LiveClient, key: &DevKey) -> Result<Self> {
+    async fn open(orders: &mut OrdersClient, key: &DevKey) -> Result<Self> {
         let bearer: AsciiMetadataValue = format!("Bearer {}", key.secret()).parse()?;
         let mut request = Request::new(String::new());
         request
             .metadata_mut()
             .insert("authorization", bearer.clone());
-        let mut news = live.follow(request).await?;
+        let mut news = orders.watch(request).await?.into_inner();
         assert_eq!(news.message().await?.as_deref(), Some("packed"));
 
         let (words, said) = mpsc::unbounded_channel();
         let said = stream::unfold(said, async |mut said| Some((said.recv().await?, said)));
         let mut request = Request::new(said);
         request.metadata_mut().insert("authorization", bearer);
-        let mut talk = live.talk(request).await?;
+        let mut talk = orders.talk(request).await?.into_inner();
         words.send("hello".to_owned())?;
         assert_eq!(talk.message().await?.as_deref(), Some("hello!"));
         Ok(Self {
