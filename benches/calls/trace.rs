@@ -1,5 +1,6 @@
 //! This program again, under valgrind's `lackey`, which writes down all its accesses to memory.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::hint::black_box;
@@ -11,6 +12,8 @@ use std::thread;
 use super::{Touch, Touched};
 
 const LINE: u64 = 64;
+/// An allocation begins at a multiple of this, and a line holds four.
+const STEP: u64 = 16;
 /// What is no farther than this from a variable of `main` is on the stack.
 const STACK: u64 = 1 << 20;
 
@@ -151,13 +154,14 @@ impl Access {
 
 impl Touched {
     fn add(&mut self, access: Access, instruction: u64, places: &Places) {
-        for line in access.start / LINE..=(access.start + access.bytes - 1) / LINE {
+        for step in access.start / STEP..=(access.start + access.bytes - 1) / STEP {
+            let start = step * STEP;
             if access.kind == b'I' {
-                self.code.insert(line);
-            } else if access.start.abs_diff(places.stack) < STACK {
-                self.stack.insert(line);
+                self.code.insert(start / LINE);
+            } else if start.abs_diff(places.stack) < STACK {
+                self.stack.insert(start / LINE);
             } else {
-                let touch = self.data.entry(line).or_insert(Touch {
+                let touch = self.data.entry(step).or_insert(Touch {
                     is_written: false,
                     first_by: instruction,
                 });
@@ -165,12 +169,30 @@ impl Touched {
             }
         }
     }
+
+    /// The lines that these steps of data are in, wherever allocations begin: the mean of the four
+    /// ways to lay lines over steps.
+    pub(crate) fn lines(&self, wanted: impl Fn(&Touch) -> bool) -> u64 {
+        const WAYS: u64 = LINE / STEP;
+        let ways = (0..WAYS).map(|way| {
+            let steps = self.data.iter().filter(|(_, touch)| wanted(touch));
+            let lines: BTreeSet<u64> = steps.map(|(step, _)| (step + way) / WAYS).collect();
+            lines.len() as u64
+        });
+        (ways.sum::<u64>() + WAYS / 2) / WAYS
+    }
 }
 
 impl Places {
-    /// Prints the lines of data, each with who touches it first, the innermost function first.
+    /// Prints the data, line by line as it lies, with who touches each first, the innermost function
+    /// first.
     pub(crate) fn show(&self, touched: &Touched) {
-        for (line, touch) in &touched.data {
+        let mut lines: BTreeMap<u64, Touch> = BTreeMap::new();
+        for (step, touch) in &touched.data {
+            let line = lines.entry(step * STEP / LINE).or_insert(*touch);
+            line.is_written |= touch.is_written;
+        }
+        for (line, touch) in lines {
             let how = if touch.is_written { "written" } else { "read" };
             let who = self.functions_at(touch.first_by);
             println!("{:>12x}  {how:<8} {who}", line * LINE);

@@ -39,7 +39,9 @@
 
 use std::env;
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use process::{Process, Role};
@@ -47,10 +49,13 @@ use report::Report;
 use rounds::{Contender, Lap};
 use server::Kind;
 use wacht::Wacht;
+use window::{Manner, Protocol};
 
+mod burst;
 mod cold;
 mod cpu;
 mod grpc_load;
+mod http2_load;
 mod http_load;
 mod load;
 #[path = "../median/mod.rs"]
@@ -59,10 +64,15 @@ mod process;
 mod report;
 mod rounds;
 mod server;
+mod stack;
 mod wacht;
 mod window;
+mod written;
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Requests on their way at any time.
+const AT_ONCE: usize = 64;
 
 /// How much of everything.
 #[derive(Clone, Copy)]
@@ -110,6 +120,7 @@ fn main() -> ExitCode {
         Some(Role::Server) => server::play(),
         Some(Role::Load) => load::play(),
         Some(Role::Cold) => cold::play(),
+        Some(Role::Burst) => burst::play(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,28 +132,69 @@ fn main() -> ExitCode {
 }
 
 fn compare(size: Size) -> Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let against = arguments.iter().position(|word| word == "--against");
+    let earlier = against.and_then(|place| arguments.get(place + 1));
+    let parts = ["servers", "stack", "burst"];
+    let chosen = arguments.iter().find(|word| parts.contains(&word.as_str()));
+    let wants = |part: &str| chosen.is_none_or(|chosen| chosen == part);
+
     let mut wacht = Wacht::start(size.keys, size.cold_keys)?;
+    if wants("servers") {
+        servers(size, &mut wacht)?;
+    }
+    if wants("stack") {
+        stack::compare(size, &mut wacht, earlier.map(PathBuf::from))?;
+    }
+    if wants("burst") {
+        burst::compare(size)?;
+    }
+    Ok(())
+}
+
+/// axum's and tonic's, and how a cold key fares.
+fn servers(size: Size, wacht: &mut Wacht) -> Result<()> {
     let mut load = Process::start(Role::Load)?;
-    let mut run = |laps: &[Lap]| {
-        let started = laps.iter().map(|lap| Contender::start(lap, &wacht.stage));
-        let mut contenders = started.collect::<Result<Vec<_>>>()?;
-        rounds::run(size, &mut contenders, &mut load, &mut wacht)?;
+    let threads = thread::available_parallelism()?.get();
+    let mut run = |protocol, laps: &[(&'static str, Kind, Duration)]| {
+        let manner = Manner {
+            protocol,
+            at_once: AT_ONCE,
+            threads: threads.min(AT_ONCE),
+        };
+        let mut contenders = Vec::new();
+        for (name, kind, window) in laps.iter().copied() {
+            let lap = Lap {
+                name,
+                kind,
+                window,
+                threads: None,
+                program: env::current_exe()?,
+            };
+            contenders.push(Contender::start(&lap, &wacht.stage)?);
+        }
+        rounds::run(size, manner, &mut contenders, &mut load, wacht)?;
         Ok::<_, Box<dyn Error + Send + Sync>>(contenders)
     };
-    let lap = |name, kind, window| Lap { name, kind, window };
-    let axum = run(&[
-        lap(report::AXUM, Kind::Axum, size.window),
-        lap(report::AXUM_LAYER, Kind::AxumLayer, size.window),
-        lap(report::AXUM_GATE, Kind::AxumGate, size.window),
-        lap(report::AXUM_GATEWAY, Kind::AxumGateway, size.short_window),
-    ])?;
-    let tonic = run(&[
-        lap(report::TONIC, Kind::Tonic, size.window),
-        lap(report::TONIC_GATE, Kind::TonicGate, size.window),
-    ])?;
+    let axum = run(
+        Protocol::Http,
+        &[
+            (report::AXUM, Kind::Axum, size.window),
+            (report::AXUM_LAYER, Kind::AxumLayer, size.window),
+            (report::AXUM_GATE, Kind::AxumGate, size.window),
+            (report::AXUM_GATEWAY, Kind::AxumGateway, size.short_window),
+        ],
+    )?;
+    let tonic = run(
+        Protocol::Grpc,
+        &[
+            (report::TONIC, Kind::Tonic, size.window),
+            (report::TONIC_GATE, Kind::TonicGate, size.window),
+        ],
+    )?;
     let cold = cold::measure(&wacht.stage)?;
 
     let report = Report::new(size, &axum, &tonic, cold);
     report.print();
-    report.write()
+    report::write("throughput", size, &report)
 }
