@@ -36,6 +36,9 @@ const EARLIER: [(&str, Kind); 3] = [
     ("earlier: one rule, fields", Kind::AxumGate),
 ];
 
+/// Fewer will do: there are four manners, and the processor time is steady.
+const ROUNDS: usize = 7;
+
 const MANNERS: [(&str, Protocol, usize); 4] = [
     ("HTTP/1.1, one connection", Protocol::Http, 1),
     ("HTTP/1.1, 64 connections", Protocol::Http, 64),
@@ -71,7 +74,7 @@ pub(crate) fn compare(size: Size, wacht: &mut Wacht, earlier: Option<PathBuf>) -
         let lap = Lap {
             name,
             kind,
-            window: size.window,
+            window: size.short_window,
             threads: Some(1),
             program: program.clone(),
         };
@@ -83,6 +86,10 @@ pub(crate) fn compare(size: Size, wacht: &mut Wacht, earlier: Option<PathBuf>) -
             protocol,
             at_once,
             threads: 1,
+        };
+        let size = Size {
+            rounds: size.rounds.min(ROUNDS),
+            ..size
         };
         rounds::run(size, sent, &mut contenders, &mut load, wacht)?;
         let of_manner = rows_of(manner, &mut contenders)?;
