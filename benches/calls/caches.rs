@@ -96,7 +96,7 @@ fn main() {
     let [ours, theirs] = rounds.map(Added);
     print(&ours, &theirs);
     if !is_short {
-        keep(&ours);
+        keep(&ours, &theirs);
     }
 }
 
@@ -220,13 +220,15 @@ fn print(ours: &Added, theirs: &Added) {
 }
 
 /// For the report that the benches make together.
-fn keep(ours: &Added) {
+fn keep(ours: &Added, theirs: &Added) {
     let rows: Vec<_> = [BARE]
         .into_iter()
         .chain(CASES)
         .map(|name| {
             let [warm, cold] = REGIMES.map(|regime| ours.median(regime, name));
-            json!({ "name": name, "warm": warm, "cold": cold })
+            let earlier =
+                (!theirs.0.is_empty()).then(|| REGIMES.map(|regime| theirs.median(regime, name)));
+            json!({ "name": name, "warm": warm, "cold": cold, "earlier": earlier })
         })
         .collect();
     let program = env::current_exe().unwrap();
