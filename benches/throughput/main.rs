@@ -1,8 +1,12 @@
 //! Whole servers with and without the gate, over loopback.
 //!
 //! ```sh
-//! cargo bench -p benches --bench throughput             # two minutes at most
-//! cargo bench -p benches --bench throughput -- --test   # each contender once, for seconds
+//! cargo bench -p benches --bench throughput                    # ten minutes
+//! cargo bench -p benches --bench throughput -- --test          # each contender once, for seconds
+//! cargo bench -p benches --bench throughput -- servers         # the first of three parts
+//! cargo bench -p benches --bench throughput -- stack           # the second, see `stack.rs`
+//! cargo bench -p benches --bench throughput -- burst           # the third, see `burst.rs`
+//! cargo bench -p benches --bench throughput -- --against PATH  # see the head of `caches.rs`
 //! ```
 //!
 //! Every server, Wacht's stand-in and the client that makes the load are processes of their own:
@@ -25,12 +29,21 @@
 //! median. The server and its load share the processors, so what limits requests per second is
 //! what both of them spend on one; the processor time of the server alone is the steadier figure.
 //!
-//! A cold key is measured last, without a server around the gate: how long the first request with
+//! A cold key is measured after that, without a server around the gate: how long the first request with
 //! a key waits whose app is new as well, against a check and a look-up of the app as a plain HTTP
 //! client makes them, one after the other.
 //!
-//! The figures are also written to `bench/throughput.json` in the target directory;
-//! `throughput-test.json` with `--test`.
+//! *The stack.* The gate with a rule and header fields, with a rule alone and without limits beside
+//! what a user would write in its place (see `written.rs`). Here each server has one thread, and so
+//! has the load: what a request costs the server in its own code is then steady, though requests a
+//! second follow the load as much as the server. One request or 64 are on their way at any time,
+//! over HTTP/1.1 on as many connections, or over HTTP/2 on one. With `--against`, the gate of an
+//! earlier build takes turns with this one.
+//!
+//! *The burst.* All keys at once, and none of them known.
+//!
+//! The figures are also written to `bench/throughput.json`, `stack.json` and `burst.json` in the
+//! target directory; `throughput-test.json` and so on with `--test`.
 #![allow(missing_docs)]
 #![allow(
     clippy::disallowed_methods,
