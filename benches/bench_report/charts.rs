@@ -1,6 +1,6 @@
 //! The charts of the document.
 
-use super::figures::{Figures, Result};
+use super::figures::{COMMON_MANNER, Figures, Result};
 use super::svg::{Anchor, FAINT, INK, QUIET, Svg};
 use super::targets::{
     BARE, HEADERS, HIT, HIT_WITHOUT_HEADERS, PARTS, over_bare, spaced, sum_of_parts,
@@ -15,12 +15,13 @@ const WIDTH: f64 = 860.0;
 const TITLE: f64 = 30.0;
 
 /// Their names, without the ending.
-pub(crate) fn all(figures: &Figures) -> Result<[(&'static str, String); 4]> {
+pub(crate) fn all(figures: &Figures) -> Result<[(&'static str, String); 5]> {
     Ok([
         ("hit", hit(figures)?),
         ("peers", peers(figures)),
         ("keys", keys(figures)?),
         ("threads", threads(figures)),
+        ("stack", stack(figures)),
     ])
 }
 
@@ -277,6 +278,40 @@ fn spread(wanted: &[f64], room: f64, least: f64, most: f64) -> Vec<f64> {
         last = placed[*place] - room;
     }
     placed
+}
+
+/// What each server adds to the bare one's processor time, under the common load.
+fn stack(figures: &Figures) -> String {
+    const LEFT: f64 = 270.0;
+    const ROW: f64 = 30.0;
+    let rows: Vec<_> = figures
+        .stack
+        .iter()
+        .filter(|row| row.manner == COMMON_MANNER && row.name != "axum, bare")
+        .collect();
+    let most = rows.iter().map(|row| row.user_us_added).fold(0.1, f64::max);
+    let scale = (WIDTH - LEFT - 100.0) / most;
+    let mut svg = Svg::new(WIDTH, 60.0 + ROW * rows.len() as f64);
+    title(
+        &mut svg,
+        "Microseconds of a server's own processor time that a request costs over the bare server",
+    );
+    for (place, row) in rows.iter().enumerate() {
+        let y = 48.0 + ROW * place as f64;
+        let color = match row.name.as_str() {
+            name if name.starts_with("gate") => COLORS[1],
+            name if name.starts_with("earlier") => COLORS[2],
+            name if name.starts_with("axum") => COLORS[0],
+            _ => COLORS[4],
+        };
+        let width = (row.user_us_added * scale).max(0.0);
+        svg.words((LEFT - 10.0, y + 15.0), Anchor::End, 13, INK, &row.name);
+        svg.bar(LEFT, y, width, 21.0, color);
+        let label = format!("{:.2}", row.user_us_added);
+        let end = (LEFT + width + 8.0, y + 15.0);
+        svg.words(end, Anchor::Start, 13, INK, &label);
+    }
+    svg.finish()
 }
 
 fn title(svg: &mut Svg, words: &str) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{Figures, Result};
+use super::figures::{Counted, Figures, Result};
 use super::machine::Machine;
 use super::targets::{
     self, BARE, HEADERS, HIT, HIT_WITHOUT_HEADERS, PARTS, over_bare, spaced, sum_of_parts,
@@ -12,15 +12,18 @@ use super::targets::{
 const TRIED: &str = include_str!("tried.md");
 
 /// The headings, in order.
-pub(crate) const HEADINGS: [&str; 10] = [
+pub(crate) const HEADINGS: [&str; 13] = [
     "## Targets",
     "## A hit, part by part",
     "## Every case",
+    "## Cold caches",
     "## Many keys",
     "## Two threads",
     "## A miss",
     "## Other middleware",
     "## Whole servers",
+    "## Beside what a user would write",
+    "## Many unknown keys at once",
     "## Instructions",
     "## What was tried",
 ];
@@ -30,11 +33,14 @@ pub(crate) fn write(figures: &Figures, machine: &Machine) -> Result<String> {
         targets,
         parts,
         cases,
+        caches,
         keys,
         threads,
         miss,
         peers,
         servers,
+        stack,
+        bursts,
         instructions,
         tried,
     ] = HEADINGS;
@@ -42,11 +48,14 @@ pub(crate) fn write(figures: &Figures, machine: &Machine) -> Result<String> {
         (targets, targets_section(figures)?),
         (parts, parts_section(figures)?),
         (cases, cases_section(figures)?),
+        (caches, caches_section(figures)?),
         (keys, keys_section(figures)?),
         (threads, threads_section(figures)?),
         (miss, miss_section(figures)?),
         (peers, peers_section(figures)?),
         (servers, servers_section(figures)?),
+        (stack, stack_section(figures)?),
+        (bursts, bursts_section(figures)?),
         (instructions, instructions_section(figures)?),
         (tried, TRIED.to_owned()),
     ];
@@ -158,6 +167,35 @@ are held against the same before the bare service.
     ))
 }
 
+fn caches_section(figures: &Figures) -> Result<String> {
+    let mut times = String::from(
+        "| over the bare service, ns | warm | cold | before: warm | cold |\n|---|---|---|---|---|\n",
+    );
+    for row in &figures.caches {
+        let (name, warm, cold) = (&row.name, row.warm, row.cold);
+        write!(times, "| {name} | {warm:.0} | {cold:.0} |")?;
+        match row.earlier {
+            Some([warm, cold]) => writeln!(times, " {warm:.0} | {cold:.0} |")?,
+            None => writeln!(times, " | |")?,
+        }
+    }
+    let lines = counted_table("cache lines", &figures.lines)?;
+    Ok(format!(
+        "In a server the caches hold little of the gate when a request comes. *Cold* is a request before which
+a buffer of four times the second-level cache was read; *warm* are many requests in a row. The bare
+service is shown as it is, and taken off the others. \"Before\" is an earlier build, where one took
+turns with this one.
+
+{times}
+What a hit costs then goes by the places that it touches: distinct lines of 64 bytes of data, on the
+heap or static, without the stack, counted from a trace of all accesses (how, is told in the head of
+`benches/calls/lines.rs`; `cargo bench -p benches --bench lines`). A third of them are tables and constants of
+the crates below.
+
+{lines}"
+    ))
+}
+
 fn keys_section(figures: &Figures) -> Result<String> {
     let mut table = String::from(
         "| known keys | hit, one rule, 1 000 in use | hit, one rule | hit, no rule matches | moka get alone |\n\
@@ -212,7 +250,8 @@ fn threads_section(figures: &Figures) -> Result<String> {
     Ok(format!(
         "Each thread has its own clone of the gate. \"SHA-256 alone\" shares nothing and \"bare inner service\"
 only the allocator: they show what a second thread brings on this machine. \"moka get alone\" finds
-distinct keys in one cache.
+distinct keys in one cache. Those of axum go through a router, which clones its services for each
+request.
 
 {table}
 ![Calls a second by threads](charts/threads.svg)"
@@ -282,15 +321,78 @@ the gateway and to the management API, take {trips:.0} µs; the median of the di
     ))
 }
 
-fn instructions_section(figures: &Figures) -> Result<String> {
-    let mut table = String::from("| | instructions | kept |\n|---|---|---|\n");
-    for row in &figures.instructions {
+fn stack_section(figures: &Figures) -> Result<String> {
+    let mut table = String::from(
+        "| | own CPU µs | added | added, with the system's | requests a second | times | p99 µs |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    let mut manner = "";
+    for row in &figures.stack {
+        if row.manner != manner {
+            manner = &row.manner;
+            writeln!(table, "| **{manner}** | | | | | | |")?;
+        }
+        let (name, user, added) = (&row.name, row.user_us, row.user_us_added);
+        let (cpu, rate) = (row.cpu_us_added, spaced(row.requests_per_second));
+        let (ratio, p99) = (row.rps_ratio, row.p99_us);
+        writeln!(
+            table,
+            "| {name} | {user:.2} | {added:.2} | {cpu:.2} | {rate} | {ratio:.3} × | {p99:.0} |"
+        )?;
+    }
+    Ok(format!(
+        "axum servers of one thread, under a load client of one thread in a process of its own. \"Authorization by
+a hash map\" is tower-http's `AsyncRequireAuthorizationLayer` with the SHA-256 of the key and a map of
+the standard library; with `tower_governor` by key and its header fields it is the stack that a user
+would write, and what the requests a second are held against. It shares nothing, revokes nothing and
+never forgets a key. A thousand keys take turns. \"Own CPU\" is what a request costs the server in its own
+code, and \"added\" what that is over the bare server in the same round.
+
+{table}
+![What a request costs a server](charts/stack.svg)"
+    ))
+}
+
+fn bursts_section(figures: &Figures) -> Result<String> {
+    let mut table = String::from(
+        "| | checks alone, ms | p50 ms | p99 ms | p99, times the checks alone | refused |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    let mut keys = 0;
+    for row in &figures.bursts {
+        keys = row.keys;
+        let (delay, alone, ratio) = (row.delay_ms, row.checks_alone_ms, row.ratio);
+        let (p50, p99, refused) = (row.p50_ms, row.p99_ms, row.refused);
+        writeln!(
+            table,
+            "| a check takes {delay} ms | {alone:.0} | {p50:.0} | {p99:.0} | {ratio:.2} × | {refused} |"
+        )?;
+    }
+    let keys = spaced(keys as f64);
+    Ok(format!(
+        "{keys} good keys, none of them known, are sent to a server that has just started, all at once over 64
+connections of HTTP/2. \"Checks alone\" is how long a plain client with 64 connections takes for as many
+checks at the same gateway, which answers at once or after some milliseconds. Server, gateway and load
+share the processors.
+
+{table}"
+    ))
+}
+
+fn counted_table(what: &str, rows: &[Counted]) -> Result<String> {
+    let mut table = format!("| | {what} | kept |\n|---|---|---|\n");
+    for row in rows {
         let kept = row
             .kept
             .map_or_else(|| "none".to_owned(), |kept| spaced(kept as f64));
-        let counted = spaced(row.instructions as f64);
+        let counted = spaced(row.counted as f64);
         writeln!(table, "| {} | {counted} | {kept} |", row.name)?;
     }
+    Ok(table)
+}
+
+fn instructions_section(figures: &Figures) -> Result<String> {
+    let table = counted_table("instructions", &figures.instructions)?;
     Ok(format!(
         "Counted by callgrind, which does not depend on what else the machine does; `cargo bench -p benches
 --bench instructions`. \"Kept\" is the figure in the repository that a change is held against.

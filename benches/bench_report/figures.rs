@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 /// A figure that is missing names the bench that makes it.
 pub(crate) type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
+/// Of the ways in which requests are sent to a server of one thread, the one that targets are for.
+pub(crate) const COMMON_MANNER: &str = "HTTP/1.1, 64 connections";
+
 pub(crate) struct Figures {
     /// Medians in nanoseconds, by `group/name`.
     times: BTreeMap<String, f64>,
@@ -18,7 +21,11 @@ pub(crate) struct Figures {
     pub(crate) threads: Vec<Threads>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) throughput: Throughput,
-    pub(crate) instructions: Vec<Instructions>,
+    pub(crate) stack: Vec<Stack>,
+    pub(crate) bursts: Vec<Burst>,
+    pub(crate) caches: Vec<Caches>,
+    pub(crate) instructions: Vec<Counted>,
+    pub(crate) lines: Vec<Counted>,
 }
 
 /// Of one call of the gate.
@@ -75,6 +82,42 @@ pub(crate) struct Against {
     pub(crate) p99_ratio: f64,
 }
 
+/// A server of one thread, by the way requests are sent to it.
+#[derive(Deserialize)]
+pub(crate) struct Stack {
+    pub(crate) manner: String,
+    pub(crate) name: String,
+    pub(crate) requests_per_second: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) user_us: f64,
+    pub(crate) user_us_added: f64,
+    pub(crate) cpu_us_added: f64,
+    /// Requests a second against what a user would write.
+    pub(crate) rps_ratio: f64,
+}
+
+/// Keys that nobody knows, all at once.
+#[derive(Deserialize)]
+pub(crate) struct Burst {
+    pub(crate) delay_ms: u64,
+    pub(crate) keys: u64,
+    pub(crate) checks_alone_ms: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) ratio: f64,
+    pub(crate) refused: u64,
+}
+
+/// Nanoseconds over the bare service; of it, its own.
+#[derive(Deserialize)]
+pub(crate) struct Caches {
+    pub(crate) name: String,
+    pub(crate) warm: f64,
+    pub(crate) cold: f64,
+    /// Both, of an earlier build in the same run.
+    pub(crate) earlier: Option<[f64; 2]>,
+}
+
 /// The first request of a key, in microseconds, and the two calls it needs, by themselves.
 #[derive(Deserialize)]
 pub(crate) struct Cold {
@@ -84,9 +127,9 @@ pub(crate) struct Cold {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Instructions {
+pub(crate) struct Counted {
     pub(crate) name: String,
-    pub(crate) instructions: u64,
+    pub(crate) counted: u64,
     pub(crate) kept: Option<u64>,
 }
 
@@ -132,14 +175,22 @@ impl Figures {
         }
         let OfGate { threads } = read_json(target, "gate")?;
         let OfAllocations { rows, memory } = read_json(target, "allocations")?;
-        let instructions: Rows<Instructions> = read_json(target, "instructions")?;
+        let stack: Rows<Stack> = read_json(target, "stack")?;
+        let bursts: Rows<Burst> = read_json(target, "burst")?;
+        let caches: Rows<Caches> = read_json(target, "caches")?;
+        let instructions: Rows<Counted> = read_json(target, "instructions")?;
+        let lines: Rows<Counted> = read_json(target, "lines")?;
         Ok(Self {
             times,
             allocations: rows,
             threads,
             memory,
             throughput: read_json(target, "throughput")?,
+            stack: stack.rows,
+            bursts: bursts.rows,
+            caches: caches.rows,
             instructions: instructions.rows,
+            lines: lines.rows,
         })
     }
 
@@ -176,6 +227,28 @@ impl Figures {
     pub(crate) fn threads(&self, name: &str) -> Result<&Threads> {
         let row = self.threads.iter().find(|row| row.name == name);
         row.ok_or_else(|| format!("no threads for {name}; {}", run("gate")).into())
+    }
+
+    /// A server of one thread, under HTTP/1.1 over 64 connections.
+    pub(crate) fn stack(&self, name: &str) -> Result<&Stack> {
+        let mut rows = self.stack.iter();
+        let row = rows.find(|row| row.manner == COMMON_MANNER && row.name == name);
+        row.ok_or_else(|| format!("no server called {name}; {}", run("stack")).into())
+    }
+
+    pub(crate) fn caches(&self, name: &str) -> Result<&Caches> {
+        let row = self.caches.iter().find(|row| row.name == name);
+        row.ok_or_else(|| format!("no case called {name}; {}", run("caches")).into())
+    }
+
+    /// The cache lines of a case, those of the bare service taken off.
+    pub(crate) fn lines_over_bare(&self, name: &str) -> Result<u64> {
+        let of = |wanted: &str| {
+            let row = self.lines.iter().find(|row| row.name == wanted);
+            row.map(|row| row.counted)
+                .ok_or_else(|| format!("no lines of {wanted}; {}", run("lines")))
+        };
+        Ok(of(name)?.saturating_sub(of("bare inner service")?))
     }
 
     pub(crate) fn server(&self, name: &str) -> Result<&Server> {
@@ -222,6 +295,7 @@ fn parse<T: DeserializeOwned>(path: &Path) -> Result<T> {
 fn run(bench: &str) -> String {
     let bench = match bench {
         "parts" | "keys" => "gate",
+        "stack" | "burst" => "throughput",
         other => other,
     };
     format!("run `cargo bench -p benches --bench {bench}`")

@@ -7,6 +7,9 @@
 //! cargo run -p benches -- --self-test                # into a directory that is removed
 //! ```
 //!
+//! Where `caches` and `throughput` were last run with `--against` an earlier build (see there), the
+//! document holds this state against that one.
+//!
 //! Nothing else should run meanwhile. The whole document is made here, but for what was tried:
 //! that is written by hand, in `tried.md` beside this file.
 
@@ -27,7 +30,15 @@ mod targets;
 use figures::Figures;
 use machine::Machine;
 
-const BENCHES: [&str; 5] = ["gate", "allocations", "peers", "throughput", "instructions"];
+const BENCHES: [&str; 7] = [
+    "gate",
+    "allocations",
+    "caches",
+    "peers",
+    "throughput",
+    "instructions",
+    "lines",
+];
 /// The groups of criterion that are read.
 const GROUPS: [&str; 4] = ["gate", "parts", "keys", "peers"];
 

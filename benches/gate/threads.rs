@@ -12,10 +12,15 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Instant;
 
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::Request;
 use moka::sync::Cache;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
+use tower::ServiceExt;
 
 use super::keys::{Digest, Entry};
 use super::run::Run;
@@ -108,7 +113,51 @@ pub(crate) fn measure(run: &Run) -> Value {
             )
         }),
     );
+    // As a server does it: the router is called, and clones what it has for each request.
+    let answers = || {
+        let answer = || get(async || "ok");
+        Router::new()
+            .route(COUNTED, answer())
+            .route(PLENTY, answer())
+    };
+    let gated = answers().layer(stand_in.layer());
+    // A gate of its own, which has to be told the keys as well.
+    let told = gated.clone();
+    runtime.block_on(async {
+        for number in 0..2 * KEYS {
+            let answer = told.clone().oneshot(routed(number, COUNTED)).await.unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+    });
+    for (name, router) in [
+        ("axum, bare", answers()),
+        ("axum, hit, distinct keys", gated.clone()),
+    ] {
+        row(
+            name,
+            rates(rounds, |thread| {
+                (
+                    move |number| routed(thread * KEYS + number % KEYS, COUNTED),
+                    through(&router),
+                )
+            }),
+        );
+    }
+    row(
+        "axum, hit, one hot key",
+        rates(rounds, |_| (|_| routed(0, PLENTY), through(&gated))),
+    );
     json!(rows)
+}
+
+fn routed(number: u64, path: &str) -> Request<Body> {
+    request_of(number, path).map(|_| Body::empty())
+}
+
+/// A thread's own router, as each connection of a server has one.
+fn through(router: &Router) -> impl FnMut(Request<Body>) + use<> {
+    let mut router = router.clone();
+    move |request| drop(call(&mut router, request))
 }
 
 /// How many calls a second one thread makes, and how many two make together, round by round. `work`

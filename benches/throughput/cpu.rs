@@ -1,17 +1,44 @@
 //! The processor time of a process.
 
 use std::fs;
+use std::ops::Sub;
 use std::time::Duration;
 
-/// What a process has used so far, in its own code and in the system's; nothing where the system
-/// does not tell.
-pub(crate) fn time_of(process: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name comes second and may hold anything; the 14th and the 15th field are what we want.
-    let (_, after_name) = stat.rsplit_once(") ")?;
-    let mut fields = after_name.split(' ').skip(11);
-    let in_its_own: u64 = fields.next()?.parse().ok()?;
-    let in_the_systems: u64 = fields.next()?.parse().ok()?;
-    // Linux tells all programs that a second has 100 ticks.
-    Some(Duration::from_millis(10 * (in_its_own + in_the_systems)))
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    /// In its own code. The system tells this from the rest by samples.
+    pub(crate) user: Duration,
+    /// In its own code and in the system's.
+    pub(crate) all: Duration,
+}
+
+impl Spent {
+    /// Nothing where the system does not tell.
+    pub(crate) fn by(process: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name comes second and may hold anything; the 14th and the 15th field are what we want.
+        let (_, after_name) = stat.rsplit_once(") ")?;
+        let mut fields = after_name.split(' ').skip(11);
+        // Linux tells all programs that a second has 100 ticks.
+        let mut next = || {
+            Some(Duration::from_millis(
+                10 * fields.next()?.parse::<u64>().ok()?,
+            ))
+        };
+        let (user, system) = (next()?, next()?);
+        let all = user + system;
+        Some(Self { user, all })
+    }
+}
+
+impl Sub for Spent {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(before.user),
+            all: self.all.saturating_sub(before.all),
+        }
+    }
 }

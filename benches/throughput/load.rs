@@ -9,11 +9,10 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use crate::Result;
+use crate::cpu::Spent;
 use crate::window::{Order, Protocol, Times, Window};
-use crate::{cpu, grpc_load, http_load, process};
+use crate::{grpc_load, http_load, http2_load, process};
 
-/// Requests on their way at any time.
-const AT_ONCE: usize = 64;
 /// Beyond its warm-up and its window, a lap may take as long as this.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -23,7 +22,9 @@ pub(crate) struct Figures {
     pub(crate) requests_per_second: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// What the server spent.
+    /// What the server spent in its own code.
+    pub(crate) user_us_per_request: Option<f64>,
+    /// The same, and what the system spent for it.
     pub(crate) cpu_us_per_request: Option<f64>,
     /// What making the load took.
     pub(crate) load_cpu_us_per_request: Option<f64>,
@@ -37,12 +38,12 @@ pub(crate) fn play() -> Result<()> {
 
 fn load(order: &Order) -> Result<Figures> {
     let window = Arc::new(Window::default());
-    let threads = thread::available_parallelism()?.get().min(AT_ONCE);
+    let threads = order.manner.threads;
     let (watched, times) = thread::scope(|scope| {
         let senders: Vec<_> = (0..threads)
             .map(|thread| {
                 // What does not go up evenly is for the first ones.
-                let connections = (AT_ONCE + threads - 1 - thread) / threads;
+                let connections = (order.manner.at_once + threads - 1 - thread) / threads;
                 let window = Arc::clone(&window);
                 scope.spawn(move || send(order, window, connections))
             })
@@ -64,8 +65,9 @@ fn load(order: &Order) -> Result<Figures> {
         requests_per_second: count / watched.open_for.as_secs_f64(),
         p50_us: at(&times, 0.5)?,
         p99_us: at(&times, 0.99)?,
-        cpu_us_per_request: watched.spent_by_server.map(per_request),
-        load_cpu_us_per_request: watched.spent_by_load.map(per_request),
+        user_us_per_request: watched.spent_by_server.map(|spent| per_request(spent.user)),
+        cpu_us_per_request: watched.spent_by_server.map(|spent| per_request(spent.all)),
+        load_cpu_us_per_request: watched.spent_by_load.map(|spent| per_request(spent.all)),
         requests: window.sent(),
     })
 }
@@ -76,8 +78,9 @@ fn send(order: &Order, window: Arc<Window>, connections: usize) -> Result<Times>
     let patience = order.warm_up + order.window + PATIENCE;
     runtime.block_on(async {
         let all = timeout(patience, async {
-            let mut senders = match order.protocol {
+            let mut senders = match order.manner.protocol {
                 Protocol::Http => http_load::start(order, &window, connections).await?,
+                Protocol::Http2 => http2_load::start(order, &window, connections)?,
                 Protocol::Grpc => grpc_load::start(order, &window, connections).await?,
             };
             let mut times = Times::new();
@@ -92,8 +95,8 @@ fn send(order: &Order, window: Arc<Window>, connections: usize) -> Result<Times>
 
 struct Watched {
     open_for: Duration,
-    spent_by_server: Option<Duration>,
-    spent_by_load: Option<Duration>,
+    spent_by_server: Option<Spent>,
+    spent_by_load: Option<Spent>,
 }
 
 /// Opens the window when every key was seen twice, and closes it.
@@ -105,7 +108,7 @@ fn watch(order: &Order, window: &Window, senders: &[Sender<'_>]) -> Watched {
             break;
         }
     }
-    let spent = || [order.process, std::process::id()].map(cpu::time_of);
+    let spent = || [order.process, std::process::id()].map(Spent::by);
     let spent_before = spent();
     let opened = Instant::now();
     window.open();
@@ -113,7 +116,7 @@ fn watch(order: &Order, window: &Window, senders: &[Sender<'_>]) -> Watched {
     window.close();
     let open_for = opened.elapsed();
     let [server, load] = spent();
-    let since = |now: Option<Duration>, before: Option<Duration>| Some(now? - before?);
+    let since = |now: Option<Spent>, before: Option<Spent>| Some(now? - before?);
     Watched {
         open_for,
         spent_by_server: since(server, spent_before[0]),

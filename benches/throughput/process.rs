@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde::Serialize;
@@ -15,10 +16,17 @@ pub(crate) enum Role {
     Server,
     Load,
     Cold,
+    Burst,
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Wacht, Self::Server, Self::Load, Self::Cold];
+    const ALL: [Self; 5] = [
+        Self::Wacht,
+        Self::Server,
+        Self::Load,
+        Self::Cold,
+        Self::Burst,
+    ];
 
     /// None for the process that a person has started.
     pub(crate) fn of_this_process() -> Option<Self> {
@@ -33,6 +41,7 @@ impl Role {
             Self::Server => "--role=server",
             Self::Load => "--role=load",
             Self::Cold => "--role=cold",
+            Self::Burst => "--role=burst",
         }
     }
 }
@@ -48,7 +57,11 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(role: Role) -> Result<Self> {
-        let mut child = Command::new(env::current_exe()?)
+        Self::start_of(&env::current_exe()?, role)
+    }
+
+    pub(crate) fn start_of(program: &Path, role: Role) -> Result<Self> {
+        let mut child = Command::new(program)
             .arg(role.argument())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -149,22 +149,21 @@ impl Report {
             );
         }
     }
+}
 
-    pub(crate) fn write(&self) -> Result<()> {
-        let executable = env::current_exe()?;
-        // It is in `release/deps` of the target directory.
-        let target = executable.ancestors().nth(3);
-        let folder = target.ok_or("there is no target directory")?.join("bench");
-        fs::create_dir_all(&folder)?;
-        let name = match self.mode {
-            "full" => "throughput.json",
-            _ => "throughput-test.json",
-        };
-        Ok(fs::write(
-            folder.join(name),
-            serde_json::to_vec_pretty(self)?,
-        )?)
-    }
+/// For a program to read, in the target directory.
+pub(crate) fn write(name: &str, size: Size, figures: &impl Serialize) -> Result<()> {
+    let executable = env::current_exe()?;
+    // It is in `release/deps` of the target directory.
+    let target = executable.ancestors().nth(3);
+    let folder = target.ok_or("there is no target directory")?.join("bench");
+    fs::create_dir_all(&folder)?;
+    let name = match size.test {
+        false => format!("{name}.json"),
+        true => format!("{name}-test.json"),
+    };
+    let text = serde_json::to_vec_pretty(figures)?;
+    Ok(fs::write(folder.join(name), text)?)
 }
 
 impl Row {

@@ -1,26 +1,31 @@
 //! Contenders take turns under the same load.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::load::Figures;
 use crate::process::{Process, Role};
 use crate::server::{Kind, Serve};
 use crate::wacht::{Stage, Wacht};
-use crate::window::Order;
+use crate::window::{Manner, Order};
 use crate::{Result, Size};
 
 /// One contender's part of a round.
+#[derive(Clone)]
 pub(crate) struct Lap {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) window: Duration,
+    /// Threads of the server; none for as many as there are processors.
+    pub(crate) threads: Option<usize>,
+    /// The program that serves, which is this bench, but may be an earlier one.
+    pub(crate) program: PathBuf,
 }
 
 /// A server, and how it did in each round.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
-    kind: Kind,
     window: Duration,
     process: Process,
     address: SocketAddr,
@@ -31,14 +36,14 @@ pub(crate) struct Contender {
 
 impl Contender {
     pub(crate) fn start(lap: &Lap, stage: &Stage) -> Result<Self> {
-        let mut process = Process::start(Role::Server)?;
+        let mut process = Process::start_of(&lap.program, Role::Server)?;
         let address = process.ask(&Serve {
             kind: lap.kind,
+            threads: lap.threads,
             stage: stage.clone(),
         })?;
         Ok(Self {
             name: lap.name,
-            kind: lap.kind,
             window: lap.window,
             process,
             address,
@@ -55,6 +60,7 @@ impl Contender {
 /// Forward in every second round and back in the others: nobody is always the first.
 pub(crate) fn run(
     size: Size,
+    manner: Manner,
     contenders: &mut [Contender],
     load: &mut Process,
     wacht: &mut Wacht,
@@ -70,7 +76,7 @@ pub(crate) fn run(
             let contender = &mut contenders[place];
             wacht.count_checks()?;
             let figures = load.ask(&Order {
-                protocol: contender.kind.protocol(),
+                manner,
                 address: contender.address,
                 process: contender.process.id(),
                 secrets: wacht.stage.secrets.clone(),

@@ -1,9 +1,11 @@
 //! Wacht's stand-in: who has keys, and how often it was asked.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
-use wacht_auth::dev::{DevGateway, DevRule};
-use wacht_auth::{WachtAuthLayer, WachtClient};
+use wacht_auth::dev::{DevGateway, DevRule, Fault, On};
+use wacht_auth::{Limits, WachtAuthLayer, WachtClient};
 
 use crate::Result;
 use crate::process::{self, Process, Role};
@@ -17,6 +19,8 @@ enum Order {
     Issue { keys: usize, newcomers: usize },
     /// Counts the checks since this was asked last.
     CountChecks,
+    /// Answers every check so much later than at once.
+    Delay(Duration),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,6 +57,12 @@ impl Stage {
     pub(crate) fn gate(&self) -> Result<WachtAuthLayer> {
         Ok(WachtAuthLayer::new(self.client()?).app(APP))
     }
+
+    /// The same, but that it counts like this.
+    pub(crate) fn gate_with(&self, limits: Limits) -> Result<WachtAuthLayer> {
+        let builder = WachtAuthLayer::builder(self.client()?).limits(limits);
+        Ok(builder.build()?.app(APP))
+    }
 }
 
 /// The process, seen from outside.
@@ -69,6 +79,10 @@ impl Wacht {
             Answer::Stage(stage) => Ok(Self { process, stage }),
             Answer::Checks(_) => Err("a stage was asked for".into()),
         }
+    }
+
+    pub(crate) fn delay_checks(&mut self, delay: Duration) -> Result<()> {
+        self.process.ask(&Order::Delay(delay)).map(|_: Answer| ())
     }
 
     pub(crate) fn count_checks(&mut self) -> Result<usize> {
@@ -101,6 +115,13 @@ pub(crate) fn play() -> Result<()> {
                     secrets: (0..keys).map(|_| secret(APP)).collect(),
                     newcomers: (0..newcomers).map(newcomer).collect(),
                 })
+            }
+            Order::Delay(delay) => {
+                wacht.clear_faults();
+                if !delay.is_zero() {
+                    wacht.fault(On::Checks, Fault::Delay(delay));
+                }
+                Answer::Checks(0)
             }
             Order::CountChecks => {
                 let journal = wacht.journal();

@@ -11,13 +11,26 @@ use crate::Result;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Protocol {
+    /// HTTP/1.1, a connection for each request that is on its way.
     Http,
+    /// HTTP/2, one connection for all that a thread sends.
+    Http2,
     Grpc,
+}
+
+/// How requests are sent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Manner {
+    pub(crate) protocol: Protocol,
+    /// Requests on their way at any time.
+    pub(crate) at_once: usize,
+    /// Threads that send them.
+    pub(crate) threads: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    pub(crate) protocol: Protocol,
+    pub(crate) manner: Manner,
     pub(crate) address: SocketAddr,
     /// The process of the server.
     pub(crate) process: u32,
