@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::error::StoreErrorKind;
+use super::error::{StoreError, StoreErrorKind};
 use super::events::Replica;
 use super::link::{ConnectionId, Link};
-use super::script::{Arg, Script, Slot};
-use super::{Reply, StoreError};
+use super::script::{Arg, Reply, Script, Slot};
 use crate::gate::limit_store::{
     Answer, Counting, Entered, Entry, Grant, GrantId, LeaseRequest, LeaseStore, NoGrant,
     RegisterBook, RegisterId, Registers, SubjectId,

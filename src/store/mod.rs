@@ -19,12 +19,6 @@
 //! | `error.rs` | why a call did not succeed |
 //! | `scripts/` | the scripts, in Lua |
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "limits that are counted in the store use the rest of the link"
-)]
-
 mod builder;
 mod error;
 mod events;
@@ -45,10 +39,8 @@ use self::share::Scope;
 
 pub(crate) use self::events::Replica;
 
-pub(crate) use self::error::StoreError;
 pub(crate) use self::leases::Leases;
-pub(crate) use self::link::{ConnectionId, Link};
-pub(crate) use self::script::{Arg, Reply, Script, Slot};
+pub(crate) use self::link::Link;
 
 /// A Redis or Valkey, in which the replicas of a service share what each of them has to know.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Replica;
 use crate::client::events::{PageName, SharedPage, SharedPages, Turn};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::script::{Arg, Script, Slot};
 
 impl Replica {
