@@ -57,6 +57,14 @@ pub(crate) enum Reserved {
     OauthIdentity,
 }
 
+/// What is known of the app of a key now.
+pub(crate) enum KnownApp<'a> {
+    /// Active, with the rules that were there when the key was verified: to see that is one load
+    /// from the rules themselves.
+    Unchanged(&'a RuleSet),
+    Loaded(Guard<Arc<AppStatus>>),
+}
+
 // === impl App ===
 
 impl App {
@@ -89,8 +97,33 @@ impl App {
         matches!(**self.status.load(), AppStatus::Gone)
     }
 
+    /// What is known of it, for a key that was verified when its app was judged by these rules.
+    pub(crate) fn known_by<'a>(&self, rules: Option<&'a RuleSet>) -> KnownApp<'a> {
+        match rules {
+            Some(rules) if rules.is_in_force() => KnownApp::Unchanged(rules),
+            _ => KnownApp::Loaded(self.status.load()),
+        }
+    }
+
+    /// The rules by which its keys are judged here and now, if they are.
+    pub(crate) fn rules(&self) -> Option<Arc<RuleSet>> {
+        match &**self.status.load() {
+            AppStatus::Active(AppRules::Local(rules)) => Some(Arc::clone(rules)),
+            _ => None,
+        }
+    }
+
+    /// For one caller at a time.
     pub(super) fn set_status(&self, status: AppStatus) {
-        self.status.store(Arc::new(status));
+        let rules = status.rules().map(Arc::clone);
+        let before = self.status.swap(Arc::new(status));
+        // Who has looked before this has come before it.
+        if let Some(rules) = before.rules() {
+            rules.set_in_force(false);
+        }
+        if let Some(rules) = rules {
+            rules.set_in_force(true);
+        }
     }
 
     /// The rules that every app has, with this one's counters.
@@ -113,6 +146,44 @@ impl fmt::Debug for App {
             .field("slug", &self.slug)
             .field("status", &**self.status())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl AppStatus ===
+
+impl AppStatus {
+    fn rules(&self) -> Option<&Arc<RuleSet>> {
+        match self {
+            Self::Active(AppRules::Local(rules)) => Some(rules),
+            _ => None,
+        }
+    }
+}
+
+// === impl KnownApp ===
+
+impl KnownApp<'_> {
+    /// Whether its keys are refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Unchanged(_) => false,
+            Self::Loaded(status) => matches!(***status, AppStatus::Inactive | AppStatus::Gone),
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::Unchanged(_) => false,
+            Self::Loaded(status) => matches!(***status, AppStatus::Gone),
+        }
+    }
+
+    /// The rules, if this process can count by them.
+    pub(crate) fn rules(&self) -> Option<&RuleSet> {
+        match self {
+            Self::Unchanged(rules) => Some(rules),
+            Self::Loaded(status) => status.rules().map(|rules| &**rules),
+        }
     }
 }
 

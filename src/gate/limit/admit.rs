@@ -159,6 +159,11 @@ impl Limiter {
         RuleSet::new(rules, before, now)
     }
 
+    /// Whether it matters what resource a request is for.
+    pub(crate) fn counts_by_resource(&self, rules: &RuleSet) -> bool {
+        self.limits.per_resource || rules.names_resources()
+    }
+
     /// Charges every rule that matches what the request costs, or none of them anything. A request
     /// that costs nothing passes where one that costs a unit would. `held` is what it has waited for,
     /// if it has.
@@ -189,6 +194,11 @@ impl Limiter {
         }
     }
 
+    /// Whether a rule has one counter for each key, and no more.
+    fn is_per_key_alone(&self, rule: &Rule) -> bool {
+        rule.key.mode == Mode::Key && !self.limits.per_resource
+    }
+
     /// Of the resource, where resources are counted apart, else 0.
     fn fingerprint(&self, caller: &Caller<'_>) -> u64 {
         match self.limits.per_resource {
@@ -210,7 +220,7 @@ impl Limiter {
         if rule.lacks_address(caller) {
             return Some(ChargeOutcome::MissingAddress);
         }
-        let subject = rule.subject(caller, self.fingerprint(caller));
+        let subject = || rule.subject(caller, self.fingerprint(caller));
         let charge = |state: &CounterState| {
             let charged = rule.counter.charge(state, now, cost, true);
             // A request that waits asks for itself.
@@ -220,9 +230,18 @@ impl Limiter {
             };
             (charged, behind)
         };
-        let (charged, behind) = match &subject {
-            None => charge(&rule.shared),
-            Some(subject) => self.subjects.with_own(subject, |state| charge(state))?,
+        let known = caller.known.filter(|_| self.is_per_key_alone(rule));
+        let (charged, behind) = match known.and_then(|known| known.get(rule.number)) {
+            Some(state) => charge(&state),
+            None => match subject() {
+                None => charge(&rule.shared),
+                Some(subject) => self.subjects.with_own(&subject, |state| {
+                    if let Some(known) = known {
+                        known.set(rule.number, state);
+                    }
+                    charge(state)
+                })?,
+            },
         };
         if let Some(state) = behind {
             self.ask_behind(rule, &state, caller, now);
@@ -237,7 +256,7 @@ impl Limiter {
             Err(Shortage::Unavailable) => ChargeOutcome::Unavailable,
             Err(Shortage::Wait(wait)) => {
                 let level = || {
-                    let own = subject.and_then(|subject| self.subjects.known(&subject));
+                    let own = subject().and_then(|subject| self.subjects.known(&subject));
                     let state = own.as_deref().unwrap_or(&rule.shared);
                     rule.counter.level(state, now)
                 };

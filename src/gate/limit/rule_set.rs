@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::counters::shared::{Counting, SharedCounter, Sharing};
 use super::counters::{Calendars, ClockReading, LimitCounter, Moment, Window};
@@ -17,6 +18,9 @@ pub(crate) struct RuleSet {
     departed: Vec<DepartedRule>,
     labels: Labels,
     counts_by_address: bool,
+    names_resources: bool,
+    /// Whether the app's keys are judged by it now.
+    is_in_force: AtomicBool,
 }
 
 /// A rule at its place in a set.
@@ -79,9 +83,12 @@ impl RuleSet {
             entry.departed = replaced.cloned().collect();
         }
         let keys = || entries.iter().map(|entry| &entry.rule.key);
+        let before = departed.iter().map(|departed| &departed.rule.key);
         Self {
             labels: Labels::new(keys().map(|key| (key.mode, key.max_requests, key.window))),
             counts_by_address: keys().any(|key| key.mode.counts_by_address()),
+            names_resources: keys().chain(before).any(|key| key.endpoints.is_some()),
+            is_in_force: AtomicBool::new(false),
             entries,
             departed,
         }
@@ -104,6 +111,20 @@ impl RuleSet {
     /// Whether any rule at all counts by address.
     pub(crate) fn counts_by_address(&self) -> bool {
         self.counts_by_address
+    }
+
+    /// Whether any rule is for some resources alone.
+    pub(super) fn names_resources(&self) -> bool {
+        self.names_resources
+    }
+
+    /// Whether the app's keys are judged by it, for whoever has known it to be so before.
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.is_in_force.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_in_force(&self, is_in_force: bool) {
+        self.is_in_force.store(is_in_force, Ordering::Release);
     }
 
     /// The rules for this resource, each with its place in the set.

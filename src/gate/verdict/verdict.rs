@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::clock::{Now, nanoseconds};
-use crate::gate::directory::App;
+use crate::gate::directory::{App, KnownApp};
+use crate::gate::limit::{KnownCounter, RuleSet};
 use crate::gate::permission::Permissions;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::identity::{Identity, PrincipalKind};
@@ -36,6 +37,9 @@ pub(crate) struct Verdict {
     pub(crate) identity: Identity,
     /// The app whose policy judges the key.
     pub(crate) app: Arc<App>,
+    /// Those of the app when the verdict was made.
+    rules: Option<Arc<RuleSet>>,
+    counter: KnownCounter,
     // Of the state whose verdict it is, which this does not keep.
     revocations: Weak<Revocations>,
     // Nanoseconds since 1970. A list of keys may say so later, or say otherwise.
@@ -108,6 +112,8 @@ impl Verdict {
             subject: Subject::new(revocations, &digest, &identity, sent),
             digest,
             identity,
+            rules: app.rules(),
+            counter: KnownCounter::default(),
             app,
             revocations: Arc::downgrade(revocations),
             end: AtomicNanos::new(end.encoded()),
@@ -240,6 +246,8 @@ impl Verdict {
             digest: self.digest,
             identity,
             app: Arc::clone(&self.app),
+            rules: self.rules.clone(),
+            counter: KnownCounter::default(),
             revocations: Weak::clone(&self.revocations),
             end: load(&self.end),
             due: load(&self.due),
@@ -249,6 +257,16 @@ impl Verdict {
             indeterminate: AtomicBool::new(self.indeterminate.load(Ordering::Acquire)),
             refresh_at: AtomicU64::new(self.refresh_at.load(Ordering::Acquire)),
         }
+    }
+
+    /// What is known of its app now.
+    pub(crate) fn known_app(&self) -> KnownApp<'_> {
+        self.app.known_by(self.rules.as_deref())
+    }
+
+    /// Where its key is counted.
+    pub(crate) fn counter(&self) -> &KnownCounter {
+        &self.counter
     }
 
     /// When its check was sent.
