@@ -288,7 +288,7 @@ fn instructions_section(figures: &Figures) -> Result<String> {
         let kept = row
             .kept
             .map_or_else(|| "none".to_owned(), |kept| spaced(kept as f64));
-        let counted = spaced(row.instructions as f64);
+        let counted = spaced(row.counted as f64);
         writeln!(table, "| {} | {counted} | {kept} |", row.name)?;
     }
     Ok(format!(

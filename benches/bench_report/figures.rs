@@ -18,7 +18,7 @@ pub(crate) struct Figures {
     pub(crate) threads: Vec<Threads>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) throughput: Throughput,
-    pub(crate) instructions: Vec<Instructions>,
+    pub(crate) instructions: Vec<Counted>,
 }
 
 /// Of one call of the gate.
@@ -84,9 +84,9 @@ pub(crate) struct Cold {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Instructions {
+pub(crate) struct Counted {
     pub(crate) name: String,
-    pub(crate) instructions: u64,
+    pub(crate) counted: u64,
     pub(crate) kept: Option<u64>,
 }
 
@@ -132,7 +132,7 @@ impl Figures {
         }
         let OfGate { threads } = read_json(target, "gate")?;
         let OfAllocations { rows, memory } = read_json(target, "allocations")?;
-        let instructions: Rows<Instructions> = read_json(target, "instructions")?;
+        let instructions: Rows<Counted> = read_json(target, "instructions")?;
         Ok(Self {
             times,
             allocations: rows,

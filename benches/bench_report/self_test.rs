@@ -197,7 +197,7 @@ fn lay_out(target: &Path) -> Result<()> {
     )?;
     put(
         &bench.join("instructions.json"),
-        &json!({ "rows": [{ "name": "hit, one rule", "instructions": 1_234, "kept": null }] }),
+        &json!({ "rows": [{ "name": "hit, one rule", "counted": 1_234, "kept": null }] }),
     )
 }
 

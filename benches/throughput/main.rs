@@ -53,6 +53,7 @@ mod cpu;
 mod grpc_load;
 mod http_load;
 mod load;
+#[path = "../median/mod.rs"]
 mod median;
 mod process;
 mod report;
