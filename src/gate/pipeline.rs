@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, VARY};
@@ -44,6 +45,9 @@ pub(crate) struct Gate {
     pub(crate) state: Arc<State>,
     /// Looked up once: none of what can be wrong changes.
     is_usable: bool,
+    /// The number of the first app whose keys were accepted, 0 before: most gates have but one, and hits
+    /// need not compare its slug.
+    accepted: AtomicU64,
 }
 
 /// What becomes of a request.
@@ -126,6 +130,7 @@ impl Gate {
     pub(crate) fn new(options: GateOptions, state: Arc<State>) -> Self {
         Self {
             is_usable: problem(&options, &state).is_none(),
+            accepted: AtomicU64::new(0),
             options,
             state,
         }
@@ -500,13 +505,22 @@ impl Gate {
 
     /// Why keys of this kind or app are not accepted here, if they are not.
     fn is_closed_to(&self, verdict: &Verdict) -> Option<InvalidKeyReason> {
-        let is_token = verdict.identity.kind == PrincipalKind::OauthAccessToken;
+        let is_token = verdict.key().kind == PrincipalKind::OauthAccessToken;
         if is_token && !self.options.accept_oauth_tokens {
             return Some(InvalidKeyReason::Token);
         }
-        let slug = &verdict.identity.app_slug;
-        let reserved = verdict.app.reserved;
-        if self.options.apps.accept(slug, reserved, is_token) {
+        let (app, relaxed) = (&*verdict.app, Ordering::Relaxed);
+        if !is_token && self.accepted.load(relaxed) == app.number {
+            return None;
+        }
+        let slug = app.slug();
+        if self.options.apps.accept(slug, app.reserved, is_token) {
+            if !is_token {
+                // In vain: then it is another app's.
+                let _ = self
+                    .accepted
+                    .compare_exchange(0, app.number, relaxed, relaxed);
+            }
             return None;
         }
         if self.state.notices.other_apps.is_first_of_few(slug) {
@@ -558,8 +572,17 @@ impl Gate {
     ) -> Result<RateLimitFields, Uncharged> {
         let state = &self.state;
         let metrics = &state.verifier.metrics;
+        let headers = self.options.rate_limit_headers;
         // Before the resource, which is on loan from the request.
         let cost = view.cost();
+        if held.is_none()
+            && !self.options.charge_later
+            && let Some(left) = state
+                .limiter
+                .charge_known(rules, verdict.counter(), cost, now)
+        {
+            return Ok(rules.fields(&[left], headers));
+        }
         let address = match rules.counts_by_address() {
             true => view
                 .address()
@@ -579,7 +602,6 @@ impl Gate {
             address,
             known: Some(verdict.counter()),
         };
-        let headers = self.options.rate_limit_headers;
         match state
             .limiter
             .admit(rules, &caller, cost, held.as_mut(), now)

@@ -1,5 +1,6 @@
 //! Rate-limit headers: `RateLimit` and `RateLimit-Policy`, and Wacht's own.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ pub(crate) struct RuleStates(SmallVec<[RuleState; INLINE_RULES]>);
 
 /// What one rule has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RuleState {
+pub(crate) struct RuleState {
     /// The rule's place in its set.
     pub(super) place: u32,
     pub(super) remaining: u32,
@@ -151,7 +152,7 @@ impl RateLimitFields {
     pub(crate) fn write(&mut self, headers: &mut HeaderMap) {
         // A gRPC client takes the headers of an answer that is already over for its trailers, and
         // the fields must not stand in trailers.
-        if self.is_empty() || headers.contains_key(GRPC_STATUS) {
+        if self.is_empty() || headers.keys().any(|name| *name == GRPC_STATUS) {
             return;
         }
         if let Some(Draft { policy, rate_limit }) = self.draft.take() {
@@ -197,10 +198,13 @@ impl RuleStates {
             _ => self.0.push(state),
         }
     }
+}
 
-    #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &RuleState> {
-        self.0.iter()
+impl Deref for RuleStates {
+    type Target = [RuleState];
+
+    fn deref(&self) -> &[RuleState] {
+        &self.0
     }
 }
 
@@ -262,9 +266,9 @@ impl Labels {
     }
 
     /// The chosen fields. The states must be those of rules of this set.
-    pub(super) fn fields(&self, states: &RuleStates, chosen: RateLimitHeaders) -> RateLimitFields {
+    pub(super) fn fields(&self, states: &[RuleState], chosen: RateLimitHeaders) -> RateLimitFields {
         let (draft, wacht) = match chosen {
-            _ if states.0.is_empty() => (false, false),
+            _ if states.is_empty() => (false, false),
             RateLimitHeaders::Draft => (true, false),
             RateLimitHeaders::Wacht => (false, true),
             RateLimitHeaders::Both => (true, true),
@@ -279,12 +283,12 @@ impl Labels {
         }
     }
 
-    fn policy(&self, states: &RuleStates) -> HeaderValue {
-        if let (Some(policy), true) = (&self.policy, states.0.len() == self.labels.len()) {
+    fn policy(&self, states: &[RuleState]) -> HeaderValue {
+        if let (Some(policy), true) = (&self.policy, states.len() == self.labels.len()) {
             return policy.local().clone();
         }
         let mut text = Vec::new();
-        for state in &states.0 {
+        for state in states {
             if let Some(label) = self.of(state.place) {
                 next_item(&mut text, &label.policy);
                 if label.varies {
@@ -296,8 +300,8 @@ impl Labels {
     }
 
     /// Written once, into as much memory as it takes: this runs on every answer.
-    fn rate_limit(&self, states: &RuleStates) -> HeaderValue {
-        let items = states.0.iter();
+    fn rate_limit(&self, states: &[RuleState]) -> HeaderValue {
+        let items = states.iter();
         let items = items.filter_map(|state| Some((self.of(state.place)?, state)));
         let lengths = items.clone().map(|(label, state)| {
             let more_in = match state.more_in {
@@ -320,8 +324,8 @@ impl Labels {
     }
 
     /// Of two rules with the same window, only the one with the least left.
-    fn wacht(&self, states: &RuleStates) -> Box<[(HeaderName, HeaderValue)]> {
-        let mut tightest_last = states.0.clone();
+    fn wacht(&self, states: &[RuleState]) -> Box<[(HeaderName, HeaderValue)]> {
+        let mut tightest_last = SmallVec::<[RuleState; INLINE_RULES]>::from_slice(states);
         tightest_last.sort_by_key(|state| std::cmp::Reverse(state.remaining));
         let mut fields = Vec::with_capacity(3 * tightest_last.len());
         for state in tightest_last.iter().rev() {

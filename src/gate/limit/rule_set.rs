@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::counters::shared::{Counting, SharedCounter, Sharing};
 use super::counters::{Calendars, ClockReading, LimitCounter, Moment, Window};
-use super::fields::{Labels, RateLimitFields, RateLimitHeaders, RuleStates};
+use super::fields::{Labels, RateLimitFields, RateLimitHeaders, RuleState};
 use super::limits::Algorithm;
 use super::rule::{Rule, RuleKey};
 
@@ -127,6 +127,14 @@ impl RuleSet {
         self.is_in_force.store(is_in_force, Ordering::Release);
     }
 
+    /// The rule that matches whatever a request is for, where there is but one.
+    pub(super) fn only_rule(&self) -> Option<&RuleEntry> {
+        match &*self.entries {
+            [entry] if !self.names_resources => Some(entry),
+            _ => None,
+        }
+    }
+
     /// The rules for this resource, each with its place in the set.
     pub(super) fn matching(&self, resource: &str) -> impl Iterator<Item = (u32, &RuleEntry)> {
         (0..)
@@ -140,7 +148,7 @@ impl RuleSet {
     }
 
     /// What is left, in the chosen header fields. The states must be those of this set.
-    pub(crate) fn fields(&self, states: &RuleStates, chosen: RateLimitHeaders) -> RateLimitFields {
+    pub(crate) fn fields(&self, states: &[RuleState], chosen: RateLimitHeaders) -> RateLimitFields {
         self.labels.fields(states, chosen)
     }
 }

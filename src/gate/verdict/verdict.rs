@@ -32,21 +32,13 @@ impl Hash for VerdictKey {
 }
 
 /// A yes of the gateway, about a key of our own deployment.
+// In this order: what a hit looks at stands at the front, in the 128 bytes that begin with the counts
+// of the `Arc`, and what few look at behind it.
+#[repr(C)]
 pub(crate) struct Verdict {
     digest: KeyDigest,
-    pub(crate) identity: Identity,
-    /// The app whose policy judges the key.
-    pub(crate) app: Arc<App>,
-    /// Those of the app when the verdict was made.
-    rules: Option<Arc<RuleSet>>,
-    counter: KnownCounter,
-    // Of the state whose verdict it is, which this does not keep.
-    revocations: Weak<Revocations>,
-    // Nanoseconds since 1970. A list of keys may say so later, or say otherwise.
-    end: AtomicNanos,
-    // Nanoseconds of age from which on it is asked about again, if `end` is not `NO_END`.
-    due: AtomicNanos,
-    subject: Subject,
+    // The identity's.
+    kind: PrincipalKind,
     // A later check said no: whoever still holds the `Arc` must not use it.
     withdrawn: AtomicBool,
     // No longer in moka. A request that has found it before may use it, the hot cache may not hand
@@ -55,6 +47,19 @@ pub(crate) struct Verdict {
     // The last refresh was answered, but not understood: the gateway is up, so the grace for
     // outages does not apply.
     indeterminate: AtomicBool,
+    // Nanoseconds since 1970. A list of keys may say so later, or say otherwise.
+    end: AtomicNanos,
+    /// The app whose policy judges the key.
+    pub(crate) app: Arc<App>,
+    /// Those of the app when the verdict was made.
+    rules: Option<Arc<RuleSet>>,
+    counter: KnownCounter,
+    subject: Subject,
+    pub(crate) identity: Identity,
+    // Of the state whose verdict it is, which this does not keep.
+    revocations: Weak<Revocations>,
+    // Nanoseconds of age from which on it is asked about again, if `end` is not `NO_END`.
+    due: AtomicNanos,
     // Monotonic nanoseconds before which no refresh is sent: the deadline of the one that is under
     // way, or when the next may follow one that failed.
     refresh_at: AtomicU64,
@@ -100,6 +105,11 @@ impl Age {
 }
 
 impl Verdict {
+    /// How many bytes a hit looks at.
+    #[cfg(test)]
+    pub(super) const END_OF_FRONT: usize =
+        std::mem::offset_of!(Self, subject) + Subject::END_OF_FRONT;
+
     pub(crate) fn new(
         digest: KeyDigest,
         identity: Identity,
@@ -109,8 +119,9 @@ impl Verdict {
         revocations: &Arc<Revocations>,
     ) -> Self {
         Self {
-            subject: Subject::new(revocations, &digest, &identity, sent),
+            subject: Subject::new(sent),
             digest,
+            kind: identity.kind,
             identity,
             rules: app.rules(),
             counter: KnownCounter::default(),
@@ -127,6 +138,7 @@ impl Verdict {
 
     /// What speaks against using it, whatever its age, for a request that came after the event
     /// `came`. To be looked at on every admission.
+    #[inline]
     pub(crate) fn contradiction(
         &self,
         revocations: &Revocations,
@@ -135,11 +147,12 @@ impl Verdict {
     ) -> Option<Contradiction> {
         match self.withdrawn.load(Ordering::Acquire) {
             true => Some(Contradiction::Withdrawn),
-            false => revocations.contradiction(&self.subject, came, now),
+            false => revocations.contradiction(&self.subject, || self.awaited(), came, now),
         }
     }
 
     /// How far it may be used now; `is_failing` says whether the gateway is known to fail now.
+    #[inline]
     pub(crate) fn age(&self, policy: &CachePolicy, is_failing: bool, now: Now) -> Age {
         let age = self.elapsed(now);
         let mut is_due = false;
@@ -187,6 +200,7 @@ impl Verdict {
     }
 
     /// Whether the end that the gateway or a list has stated has come.
+    #[inline]
     pub(crate) fn has_ended(&self, now: Now) -> bool {
         // First, as it is so of most keys.
         self.end.load(Ordering::Relaxed) != NO_END && self.has_passed_its_end(now)
@@ -244,6 +258,7 @@ impl Verdict {
         let load = |value: &AtomicNanos| AtomicNanos::new(value.load(Ordering::Relaxed));
         Self {
             digest: self.digest,
+            kind: self.kind,
             identity,
             app: Arc::clone(&self.app),
             rules: self.rules.clone(),
@@ -275,13 +290,9 @@ impl Verdict {
     }
 
     /// The time since the check was sent.
+    #[inline]
     pub(super) fn elapsed(&self, now: Now) -> Duration {
-        let sent = self.sent();
-        // A suspended machine stops the monotonic clock; an administrator sets the wall clock
-        // back. Whichever says that it was longer ago is believed.
-        now.monotonic
-            .saturating_sub(sent.monotonic)
-            .max(now.unix.saturating_sub(sent.unix))
+        self.subject.elapsed(now)
     }
 
     /// Has it checked again at the key's next request from then on; it is used meanwhile.
@@ -330,7 +341,7 @@ impl Verdict {
     pub(crate) fn key(&self) -> VerdictKey {
         VerdictKey {
             digest: self.digest,
-            kind: self.identity.kind,
+            kind: self.kind,
         }
     }
 
@@ -366,8 +377,9 @@ impl Verdict {
     }
 
     /// Whether it is what the gateway said of this key.
+    #[inline]
     pub(super) fn is_of(&self, key: &VerdictKey) -> bool {
-        self.digest == key.digest && self.identity.kind == key.kind
+        self.digest == key.digest && self.kind == key.kind
     }
 
     /// Tells whoever points to it that moka does not hold it any more.

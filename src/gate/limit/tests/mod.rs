@@ -4,6 +4,7 @@ mod changes;
 mod cost;
 mod debt;
 mod headers;
+mod known;
 mod limits;
 mod lookups;
 mod modes;
