@@ -76,6 +76,7 @@ impl Clock {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    #[inline]
     pub(crate) fn now(&self) -> Now {
         match &self.0 {
             Source::System { origin, wall } => {

@@ -4,18 +4,19 @@
 //! tower: where the path cannot go on without an answer from elsewhere, it hands out what to wait for
 //! and is resumed with what came. The same code runs after a hit and after a verification.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, VARY};
 use http::request::Parts;
 use http::{Extensions, HeaderValue, Response};
-use secrecy::SecretString;
 
 use crate::clock::Now;
-use crate::gate::directory::{AppRules, AppStatus};
+use crate::gate::directory::KnownApp;
 use crate::gate::limit::{
     Asking, Caller, Charge, ChargeOutcome, CountedBy, Held, KeySubject, LookupSource,
     RateLimitFields, RuleSet,
@@ -44,6 +45,9 @@ pub(crate) struct Gate {
     pub(crate) state: Arc<State>,
     /// Looked up once: none of what can be wrong changes.
     is_usable: bool,
+    /// The number of the first app whose keys were accepted, 0 before: most gates have but one, and hits
+    /// need not compare its slug.
+    accepted: AtomicU64,
 }
 
 /// What becomes of a request.
@@ -103,7 +107,7 @@ const NAME_THE_PROXIES: &str = "name the networks of your proxies and no more, s
 
 /// A key that is known to be good.
 struct KnownKey<'a> {
-    verdict: &'a Arc<Verdict>,
+    verdict: Arc<Verdict>,
     source: VerdictSource,
     /// What a check for this very request has brought.
     own: Option<&'a Verification>,
@@ -111,8 +115,8 @@ struct KnownKey<'a> {
     held: Option<Held>,
 }
 
-impl<'a> KnownKey<'a> {
-    fn new(verdict: &'a Arc<Verdict>, source: VerdictSource) -> Self {
+impl KnownKey<'_> {
+    fn new(verdict: Arc<Verdict>, source: VerdictSource) -> Self {
         Self {
             verdict,
             source,
@@ -126,6 +130,7 @@ impl Gate {
     pub(crate) fn new(options: GateOptions, state: Arc<State>) -> Self {
         Self {
             is_usable: problem(&options, &state).is_none(),
+            accepted: AtomicU64::new(0),
             options,
             state,
         }
@@ -184,27 +189,13 @@ impl Gate {
                 if let Some(refusal) = self.refusal_in_memory(&key, now) {
                     return refusal;
                 }
-                let secret = SecretString::from(credential.expose());
-                view.keep_secret(secret);
                 return self.ask(key, view, now);
             }
         };
         let age = self.age(&verdict, now);
-        let status = verdict.app.status();
-        let counted_by = self.counted_by(&status);
-        let asks_anyway = matches!(counted_by, CountedBy::Gateway) || self.asks_always();
-        // Where the gateway counts, the check that this request needs brings a new verdict, too; a
-        // refresh beside it would be charged to the caller as one more request.
-        let claim = match age == Age::Stale && !asks_anyway {
-            true => verdict.claim_refresh(now, self.state.verifier.deadline),
-            false => None,
-        };
-        // Not copied for a request that asks nobody.
-        if claim.is_some() || !age.is_usable() || asks_anyway {
-            let secret = SecretString::from(credential.expose());
-            view.keep_secret(secret);
-        }
-        if let Some(claim) = claim {
+        if age == Age::Stale
+            && let Some(claim) = self.claim_refresh(&verdict, now)
+        {
             self.refresh(key, &verdict, claim, view);
         }
         if !age.is_usable() || self.asks_always() {
@@ -212,8 +203,7 @@ impl Gate {
             return refusal.unwrap_or_else(|| self.ask(key, view, now));
         }
         let source = self.source(&verdict, age, now);
-        let known = KnownKey::new(&verdict, source);
-        let decision = self.judge(known, &status, counted_by, view, now);
+        let decision = self.judge(KnownKey::new(verdict, source), view, now);
         self.count(&decision, source);
         decision
     }
@@ -297,8 +287,8 @@ impl Gate {
                 }
             }
             Verification::Denied(verdict) => {
-                let status = verdict.app.status();
-                let refused = self.admissible(verdict, &status, view, now).err();
+                let app = verdict.known_app();
+                let refused = self.admissible(verdict, &app, view, now).err();
                 let refused = refused.unwrap_or_else(Rejection::permission_denied_by_gateway);
                 return self.refuse(refused, source);
             }
@@ -313,14 +303,12 @@ impl Gate {
         };
         // Of a joined check the gateway's word on the key holds; that on the limits was another's.
         let known = KnownKey {
-            verdict: &verdict,
+            verdict,
             source,
             own: is_own.then_some(&verification),
             held,
         };
-        let status = verdict.app.status();
-        let counted_by = self.counted_by(&status);
-        let decision = self.judge(known, &status, counted_by, view, now);
+        let decision = self.judge(known, view, now);
         match &decision {
             // Known or not, it was refused for want of an answer.
             Decision::Refuse(rejection) if rejection.kind() == RejectionKind::Unavailable => {
@@ -332,18 +320,12 @@ impl Gate {
     }
 
     /// Steps 4 to 6 for a key that is known to be good.
-    fn judge(
-        &self,
-        known: KnownKey<'_>,
-        status: &AppStatus,
-        counted_by: CountedBy<'_>,
-        view: &mut RequestView<'_>,
-        now: Now,
-    ) -> Decision {
+    fn judge(&self, known: KnownKey<'_>, view: &mut RequestView<'_>, now: Now) -> Decision {
         let verdict = known.verdict;
+        let app = verdict.known_app();
         // 4 permissions
-        if let Err(rejection) = self.admissible(verdict, status, view, now) {
-            if matches!(status, AppStatus::Gone) {
+        if let Err(rejection) = self.admissible(&verdict, &app, view, now) {
+            if app.is_gone() {
                 // An app may be made again under the same slug.
                 self.state.verifier.cache.forget(&verdict.key());
             }
@@ -353,12 +335,12 @@ impl Gate {
         if self.options.charge_later {
             view.extensions().insert(Charge::default());
         }
-        let limited = match (counted_by, known.own) {
+        let limited = match (self.counted_by(&app), known.own) {
             (CountedBy::Nobody, _) => Ok(RateLimitFields::default()),
-            (CountedBy::Scheme(rules), _) => self.charge(rules, verdict, known.held, view, now),
+            (CountedBy::Scheme(rules), _) => self.charge(rules, &verdict, known.held, view, now),
             (CountedBy::FixedRules(fixed), _) => {
                 let fixed = verdict.app.fixed_rules(fixed, &self.state.limiter, now);
-                self.charge(fixed, verdict, known.held, view, now)
+                self.charge(fixed, &verdict, known.held, view, now)
             }
             (CountedBy::Gateway, None) if self.is_out_of_time(view, now) => {
                 Err(Uncharged::Refused(Rejection::unavailable(RETRY_AFTER)))
@@ -374,11 +356,11 @@ impl Gate {
                 return Decision::Refuse(rejection.with_answers(&self.options.answers));
             }
             Err(Uncharged::Waits(asking)) => {
-                return self.wait_for_units(asking, verdict, known.source, view);
+                return self.wait_for_units(asking, &verdict, known.source, view);
             }
         };
         // 6 extensions
-        let principal = Principal::new(Arc::clone(verdict), self.options.answers.clone());
+        let principal = Principal::new(verdict, self.options.answers.clone());
         view.extensions().insert(principal);
         self.pass(rate_limit, view)
     }
@@ -436,8 +418,8 @@ impl Gate {
             }
             None => {}
         }
-        let status = verdict.app.status();
-        Some(match self.admissible(&verdict, &status, view, now) {
+        let app = verdict.known_app();
+        Some(match self.admissible(&verdict, &app, view, now) {
             Ok(()) => {
                 let principal = Principal::new(Arc::clone(&verdict), self.options.answers.clone());
                 view.extensions().insert(principal);
@@ -495,7 +477,7 @@ impl Gate {
     fn admissible(
         &self,
         verdict: &Verdict,
-        status: &AppStatus,
+        app: &KnownApp<'_>,
         view: &mut RequestView<'_>,
         now: Now,
     ) -> Result<(), Rejection> {
@@ -509,7 +491,7 @@ impl Gate {
             return refused(reason);
         }
         verifier.directory.keep_current(now);
-        if matches!(status, AppStatus::Inactive | AppStatus::Gone) {
+        if app.is_closed() {
             return refused(InvalidKeyReason::AppInactive);
         }
         let of_request = view.requirements().iter().map(|requirement| &**requirement);
@@ -523,13 +505,22 @@ impl Gate {
 
     /// Why keys of this kind or app are not accepted here, if they are not.
     fn is_closed_to(&self, verdict: &Verdict) -> Option<InvalidKeyReason> {
-        let is_token = verdict.identity.kind == PrincipalKind::OauthAccessToken;
+        let is_token = verdict.key().kind == PrincipalKind::OauthAccessToken;
         if is_token && !self.options.accept_oauth_tokens {
             return Some(InvalidKeyReason::Token);
         }
-        let slug = &verdict.identity.app_slug;
-        let reserved = verdict.app.reserved;
-        if self.options.apps.accept(slug, reserved, is_token) {
+        let (app, relaxed) = (&*verdict.app, Ordering::Relaxed);
+        if !is_token && self.accepted.load(relaxed) == app.number {
+            return None;
+        }
+        let slug = app.slug();
+        if self.options.apps.accept(slug, app.reserved, is_token) {
+            if !is_token {
+                // In vain: then it is another app's.
+                let _ = self
+                    .accepted
+                    .compare_exchange(0, app.number, relaxed, relaxed);
+            }
             return None;
         }
         if self.state.notices.other_apps.is_first_of_few(slug) {
@@ -549,14 +540,24 @@ impl Gate {
     }
 
     /// Who counts the requests of this key.
-    fn counted_by<'a>(&'a self, status: &'a AppStatus) -> CountedBy<'a> {
-        match status {
-            AppStatus::Active(AppRules::Local(rules)) => self.state.limiter.counted_by(Some(rules)),
-            AppStatus::Active(AppRules::AtGateway) | AppStatus::Unknown => {
-                self.state.limiter.counted_by(None)
-            }
+    fn counted_by<'a>(&'a self, app: &'a KnownApp<'_>) -> CountedBy<'a> {
+        match app.is_closed() {
             // Refused before anything is counted.
-            AppStatus::Inactive | AppStatus::Gone => CountedBy::Nobody,
+            true => CountedBy::Nobody,
+            false => self.state.limiter.counted_by(app.rules()),
+        }
+    }
+
+    /// The right to refresh a verdict behind this request. Where the gateway counts, the check that the
+    /// request needs brings a new verdict, too; a refresh beside it would be charged to the caller as
+    /// one more request.
+    #[cold]
+    fn claim_refresh(&self, verdict: &Verdict, now: Now) -> Option<RefreshClaim> {
+        let app = verdict.known_app();
+        match self.counted_by(&app) {
+            CountedBy::Gateway => None,
+            _ if self.asks_always() => None,
+            _ => verdict.claim_refresh(now, self.state.verifier.deadline),
         }
     }
 
@@ -571,15 +572,27 @@ impl Gate {
     ) -> Result<RateLimitFields, Uncharged> {
         let state = &self.state;
         let metrics = &state.verifier.metrics;
+        let headers = self.options.rate_limit_headers;
         // Before the resource, which is on loan from the request.
         let cost = view.cost();
+        if held.is_none()
+            && !self.options.charge_later
+            && let Some(left) = state
+                .limiter
+                .charge_known(rules, verdict.counter(), cost, now)
+        {
+            return Ok(rules.fields(&[left], headers));
+        }
         let address = match rules.counts_by_address() {
             true => view
                 .address()
                 .map(|address| state.client_ip.subject(address)),
             false => None,
         };
-        let resource = view.resource();
+        let resource = match state.limiter.counts_by_resource(rules) {
+            true => view.resource(),
+            false => Cow::Borrowed(""),
+        };
         let caller = Caller {
             key: match verdict.identity.kind {
                 PrincipalKind::ApiKey => KeySubject::ApiKey(verdict.identity.key_id),
@@ -587,8 +600,8 @@ impl Gate {
             },
             resource: &resource,
             address,
+            known: Some(verdict.counter()),
         };
-        let headers = self.options.rate_limit_headers;
         match state
             .limiter
             .admit(rules, &caller, cost, held.as_mut(), now)
@@ -608,7 +621,7 @@ impl Gate {
                     target: GATE,
                     app = &*verdict.identity.app_slug,
                     key_id = verdict.identity.key_id,
-                    resource = caller.resource,
+                    resource = &*view.resource(),
                     violated = ?refusal.violated,
                     "would have been refused for a rate limit"
                 );
@@ -651,12 +664,7 @@ impl Gate {
         view: &mut RequestView<'_>,
     ) -> Decision {
         // For a verification, should the key be forgotten meanwhile.
-        if view.secret().is_none()
-            && let Ok(Some(credential)) = view.credential()
-        {
-            let secret = SecretString::from(credential.expose());
-            view.keep_secret(secret);
-        }
+        view.keep_secret();
         let asked = self.state.verifier.cache.revocations.latest();
         let key = verdict.key();
         let verdict = Arc::clone(verdict);
@@ -704,14 +712,12 @@ impl Gate {
         // Of a known key nothing that the caller says is sent: with it the caller might provoke an
         // error, which would keep an old verdict in use.
         let is_known = verifier.cache.positive(&key).is_some_and(|verdict| {
-            let status = verdict.app.status();
-            let counted_by = self.counted_by(&status);
-            !matches!(counted_by, CountedBy::Gateway)
+            let app = verdict.known_app();
+            !matches!(self.counted_by(&app), CountedBy::Gateway)
         });
         let check = match is_known {
             true => view
                 .secret()
-                .cloned()
                 .map(|secret| Check::refresh(key, secret, self.options.apps.clone())),
             false => self.check(key, view, now),
         };
@@ -758,9 +764,9 @@ impl Gate {
         key: VerdictKey,
         verdict: &Arc<Verdict>,
         claim: RefreshClaim,
-        view: &RequestView<'_>,
+        view: &mut RequestView<'_>,
     ) {
-        match view.secret().cloned() {
+        match view.secret() {
             Some(secret) => {
                 let check = Check::refresh(key, secret, self.options.apps.clone());
                 self.state.verifier.refresh(verdict, claim, check);
@@ -771,7 +777,7 @@ impl Gate {
 
     fn check(&self, key: VerdictKey, view: &mut RequestView<'_>, now: Now) -> Option<Check> {
         let seen_good = self.state.verifier.cache.is_seen_good(&key, now);
-        let secret = view.secret()?.clone();
+        let secret = view.secret()?;
         let context = view.context();
         let address = context.client_ip.filter(|_| !seen_good);
         Some(Check {

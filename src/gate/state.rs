@@ -1,11 +1,12 @@
 //! What all clones of a layer share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::breaker::Breaker;
 use crate::client::WachtClient;
+use crate::client::events::EventSink;
 use crate::clock::{Clock, Now, nanoseconds};
 use crate::gate::directory::{AcceptedApps, Directory, Gateway, KeysInUse, Watch};
 use crate::gate::limit::{FailedLookups, Limiter, Limits, UnknownKeyLimit};
@@ -31,7 +32,9 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) client_ip: ClientIp,
     pub(crate) notices: Notices,
-    /// Monotonic nanoseconds: when somebody looks whether the events of other replicas are read.
+    /// What reads the events of other replicas, once there is something.
+    sink: OnceLock<Arc<dyn EventSink>>,
+    /// Monotonic nanoseconds: when somebody looks whether they are read, or are there to be read.
     look_at: AtomicU64,
 }
 
@@ -147,6 +150,8 @@ impl State {
         let weak = Arc::downgrade(&verifier);
         waiting.keep_going(weak.clone());
         verifier.client.events().listen(weak);
+        let sink = verifier.client.events().sink().cloned();
+        let sink = sink.map_or_else(OnceLock::new, OnceLock::from);
         Self {
             verifier,
             apps,
@@ -154,6 +159,7 @@ impl State {
             limits,
             client_ip,
             notices: Notices::default(),
+            sink,
             look_at: AtomicU64::new(0),
         }
     }
@@ -161,14 +167,19 @@ impl State {
     /// Has the events of other replicas read, if there are any, unless somebody does: a few atomic
     /// loads if that is so.
     pub(crate) fn keep_current(&self, now: Now) {
-        let Some(sink) = self.verifier.client.events().sink() else {
-            return;
-        };
         let now = nanoseconds(now.monotonic);
-        if sink.is_idle() || self.look_at.load(Ordering::Relaxed) <= now {
-            let next = now.saturating_add(nanoseconds(BETWEEN_LOOKS));
-            self.look_at.store(next, Ordering::Relaxed);
-            sink.keep_current();
+        let is_time = self.look_at.load(Ordering::Relaxed) <= now;
+        if is_time || self.sink.get().is_some_and(|sink| sink.is_idle()) {
+            self.look(now);
+        }
+    }
+
+    fn look(&self, now: u64) {
+        let next = now.saturating_add(nanoseconds(BETWEEN_LOOKS));
+        self.look_at.store(next, Ordering::Relaxed);
+        // Another layer of the client may have been given a store since.
+        if let Some(sink) = self.verifier.client.events().sink() {
+            self.sink.get_or_init(|| Arc::clone(sink)).keep_current();
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use arc_swap::Guard;
@@ -18,6 +19,8 @@ use crate::gate::permission::PermissionSets;
 /// The verdicts of its keys hold it, so that what becomes of the app is seen through all of them at
 /// once. An app that is made again under the slug of a deleted one is another app.
 pub(crate) struct App {
+    /// No other app of this process has it.
+    pub(crate) number: u64,
     slug: Arc<str>,
     /// Whether the slug is one of those that the platform keeps for itself.
     pub(crate) reserved: Option<Reserved>,
@@ -49,6 +52,8 @@ pub(crate) enum AppRules {
     AtGateway,
 }
 
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reserved {
     /// `aa_<digits>`: the app of a management key.
@@ -57,12 +62,21 @@ pub(crate) enum Reserved {
     OauthIdentity,
 }
 
+/// What is known of the app of a key now.
+pub(crate) enum KnownApp<'a> {
+    /// Active, with the rules that were there when the key was verified: to see that is one load
+    /// from the rules themselves.
+    Unchanged(&'a RuleSet),
+    Loaded(Guard<Arc<AppStatus>>),
+}
+
 // === impl App ===
 
 impl App {
     /// An app of which nothing is known yet.
     pub(crate) fn new(deployment: i64, slug: Arc<str>) -> Self {
         Self {
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             reserved: Reserved::of(&slug),
             slug,
             deployment,
@@ -89,8 +103,31 @@ impl App {
         matches!(**self.status.load(), AppStatus::Gone)
     }
 
+    /// What is known of it, for a key that was verified when its app was judged by these rules.
+    #[inline]
+    pub(crate) fn known_by<'a>(&self, rules: Option<&'a RuleSet>) -> KnownApp<'a> {
+        match rules {
+            Some(rules) if rules.is_in_force() => KnownApp::Unchanged(rules),
+            _ => KnownApp::Loaded(self.status.load()),
+        }
+    }
+
+    /// The rules by which its keys are judged here and now, if they are.
+    pub(crate) fn rules(&self) -> Option<Arc<RuleSet>> {
+        self.status.load().rules().cloned()
+    }
+
+    /// For one caller at a time.
     pub(super) fn set_status(&self, status: AppStatus) {
-        self.status.store(Arc::new(status));
+        let rules = status.rules().cloned();
+        let before = self.status.swap(Arc::new(status));
+        // Who has looked before this has come before it.
+        if let Some(rules) = before.rules() {
+            rules.set_in_force(false);
+        }
+        if let Some(rules) = rules {
+            rules.set_in_force(true);
+        }
     }
 
     /// The rules that every app has, with this one's counters.
@@ -113,6 +150,44 @@ impl fmt::Debug for App {
             .field("slug", &self.slug)
             .field("status", &**self.status())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl AppStatus ===
+
+impl AppStatus {
+    fn rules(&self) -> Option<&Arc<RuleSet>> {
+        match self {
+            Self::Active(AppRules::Local(rules)) => Some(rules),
+            _ => None,
+        }
+    }
+}
+
+// === impl KnownApp ===
+
+impl KnownApp<'_> {
+    /// Whether its keys are refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Unchanged(_) => false,
+            Self::Loaded(status) => matches!(***status, AppStatus::Inactive | AppStatus::Gone),
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::Unchanged(_) => false,
+            Self::Loaded(status) => matches!(***status, AppStatus::Gone),
+        }
+    }
+
+    /// The rules, if this process can count by them.
+    pub(crate) fn rules(&self) -> Option<&RuleSet> {
+        match self {
+            Self::Unchanged(rules) => Some(rules),
+            Self::Loaded(status) => status.rules().map(|rules| &**rules),
+        }
     }
 }
 
@@ -149,7 +224,50 @@ const SLUG_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::gate::limit::Limits;
+
+    #[test]
+    fn rules_are_in_force_until_something_else_is_known() {
+        let now = Now {
+            monotonic: Duration::ZERO,
+            unix: Duration::ZERO,
+        };
+        let app = App::new(1, "orders".into());
+        let limiter = Limiter::new(&Limits::local(), None);
+        let rules = || {
+            let specs = [RuleSpec::default()];
+            Arc::new(limiter.ruleset(1, app.slug(), &specs, None, now))
+        };
+        let judge_by = |rules: &Arc<RuleSet>| {
+            let rules = AppRules::Local(Arc::clone(rules));
+            app.set_status(AppStatus::Active(rules));
+        };
+        let is_unchanged =
+            |rules: &Arc<RuleSet>| matches!(app.known_by(Some(rules)), KnownApp::Unchanged(_));
+
+        let (first, second) = (rules(), rules());
+        assert!(app.rules().is_none() && !is_unchanged(&first));
+        judge_by(&first);
+        assert!(is_unchanged(&first) && !is_unchanged(&second));
+        judge_by(&second);
+        assert!(is_unchanged(&second) && !is_unchanged(&first));
+        let known = app.known_by(Some(&first));
+        assert!(
+            known
+                .rules()
+                .is_some_and(|rules| std::ptr::eq(rules, &*second))
+        );
+
+        app.set_status(AppStatus::Inactive);
+        assert!(app.known_by(Some(&second)).is_closed() && app.rules().is_none());
+        judge_by(&second);
+        assert!(is_unchanged(&second));
+        app.set_status(AppStatus::Gone);
+        assert!(app.known_by(Some(&second)).is_gone());
+    }
 
     #[test]
     fn reserved_slugs_are_exactly_the_platforms_own() {

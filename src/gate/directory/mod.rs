@@ -72,8 +72,8 @@ use crate::gate::waiting::Waiting;
 
 pub(crate) use self::accepted::AcceptedApps;
 pub(crate) use self::app::App;
-pub(crate) use self::app::AppRules;
 pub(crate) use self::app::AppStatus;
+pub(crate) use self::app::KnownApp;
 pub(crate) use self::app::Reserved;
 pub(crate) use self::apps::AppChange;
 pub(crate) use self::tenancy::Ours;

@@ -36,6 +36,7 @@ struct Task {
 
 impl Directory {
     /// Lets the next step of each job be taken that is due: one atomic load if none is.
+    #[inline]
     pub(crate) fn keep_current(self: &Arc<Self>, now: Now) {
         if self.due_at.load(Ordering::Acquire) <= nanoseconds(now.monotonic) {
             self.claim(Job::Apps, None, now);

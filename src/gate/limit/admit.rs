@@ -13,7 +13,7 @@ use super::fields::{INLINE_RULES, RuleState, RuleStates, seconds_up};
 use super::limits::{Enforcement, Limits};
 use super::rule::{Mode, Rule, RuleKey, RuleSpec};
 use super::rule_set::{Registry, RuleEntry, RuleSet};
-use super::subjects::{Caller, LimitSubject, Subjects};
+use super::subjects::{Caller, KnownCounter, LimitSubject, Subjects};
 use crate::clock::Now;
 use crate::models::RateLimitRule;
 
@@ -158,6 +158,30 @@ impl Limiter {
         RuleSet::new(rules, before, now)
     }
 
+    /// Whether it matters what resource a request is for.
+    pub(crate) fn counts_by_resource(&self, rules: &RuleSet) -> bool {
+        self.limits.per_resource || rules.names_resources()
+    }
+
+    /// The usual case in short: what a key has left of the only rule, after it was charged. `None` if it
+    /// is not known where the key is counted, if not so much is left, or if a store counts.
+    pub(crate) fn charge_known(
+        &self,
+        rules: &RuleSet,
+        known: &KnownCounter,
+        cost: u32,
+        now: Now,
+    ) -> Option<RuleState> {
+        let RuleEntry { rule, departed } = rules.only_rule()?;
+        if cost == 0 || !departed.is_empty() || !self.is_per_key_alone(rule) {
+            return None;
+        }
+        let state = known.get(rule.number)?;
+        let now = ClockReading::from(now);
+        let level = rule.counter.charge_here(&state, now, cost)?;
+        Some(RuleState::new(0, level, rule.counter.period(now)))
+    }
+
     /// Charges every rule that matches what the request costs, or none of them anything. A request
     /// that costs nothing passes where one that costs a unit would. `held` is what it has waited for,
     /// if it has.
@@ -169,23 +193,26 @@ impl Limiter {
         held: Option<&mut Held>,
         now: Now,
     ) -> ChargeOutcome {
-        let mut matching = rules.matching(caller.resource);
-        let Some(first) = matching.next() else {
-            return ChargeOutcome::Charged(RuleStates::default());
-        };
         let now = ClockReading::from(now);
-        match matching.next() {
-            None if first.1.departed.is_empty() && cost > 0 && held.is_none() => {
-                if let Some(outcome) = self.charge_alone(rules, first, caller, cost, now) {
+        let matching: Matching<'_> = match rules.only_rule() {
+            Some(entry) => [(0, entry)].as_slice().into(),
+            None => rules.matching(caller.resource).collect(),
+        };
+        match &*matching {
+            [] => return ChargeOutcome::Charged(RuleStates::default()),
+            [alone @ (_, entry)] if entry.departed.is_empty() && cost > 0 && held.is_none() => {
+                if let Some(outcome) = self.charge_alone(rules, *alone, caller, cost, now) {
                     return outcome;
                 }
-                self.look_and_charge(rules, &[first], caller, cost, None, now)
             }
-            second => {
-                let all: Matching<'_> = [first].into_iter().chain(second).chain(matching).collect();
-                self.look_and_charge(rules, &all, caller, cost, held, now)
-            }
+            _ => {}
         }
+        self.look_and_charge(rules, &matching, caller, cost, held, now)
+    }
+
+    /// Whether a rule has one counter for each key, and no more.
+    fn is_per_key_alone(&self, rule: &Rule) -> bool {
+        rule.key.mode == Mode::Key && !self.limits.per_resource
     }
 
     /// Of the resource, where resources are counted apart, else 0.
@@ -209,7 +236,7 @@ impl Limiter {
         if rule.lacks_address(caller) {
             return Some(ChargeOutcome::MissingAddress);
         }
-        let subject = rule.subject(caller, self.fingerprint(caller));
+        let subject = || rule.subject(caller, self.fingerprint(caller));
         let charge = |state: &CounterState| {
             let charged = rule.counter.charge(state, now, cost, true);
             // A request that waits asks for itself.
@@ -219,9 +246,16 @@ impl Limiter {
             };
             (charged, behind)
         };
-        let (charged, behind) = match &subject {
+        let (charged, behind) = match subject() {
             None => charge(&rule.shared),
-            Some(subject) => self.subjects.with_own(subject, |state| charge(state))?,
+            Some(subject) => self.subjects.with_own(&subject, |state| {
+                if let Some(known) = caller.known
+                    && self.is_per_key_alone(rule)
+                {
+                    known.set(rule.number, state);
+                }
+                charge(state)
+            })?,
         };
         if let Some(state) = behind {
             self.ask_behind(rule, &state, caller, now);
@@ -236,7 +270,7 @@ impl Limiter {
             Err(Shortage::Unavailable) => ChargeOutcome::Unavailable,
             Err(Shortage::Wait(wait)) => {
                 let level = || {
-                    let own = subject.and_then(|subject| self.subjects.known(&subject));
+                    let own = subject().and_then(|subject| self.subjects.known(&subject));
                     let state = own.as_deref().unwrap_or(&rule.shared);
                     rule.counter.level(state, now)
                 };

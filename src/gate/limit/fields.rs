@@ -1,5 +1,6 @@
 //! Rate-limit headers: `RateLimit` and `RateLimit-Policy`, and Wacht's own.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ pub(crate) struct RuleStates(SmallVec<[RuleState; INLINE_RULES]>);
 
 /// What one rule has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RuleState {
+pub(crate) struct RuleState {
     /// The rule's place in its set.
     pub(super) place: u32,
     pub(super) remaining: u32,
@@ -151,7 +152,7 @@ impl RateLimitFields {
     pub(crate) fn write(&mut self, headers: &mut HeaderMap) {
         // A gRPC client takes the headers of an answer that is already over for its trailers, and
         // the fields must not stand in trailers.
-        if self.is_empty() || headers.contains_key(GRPC_STATUS) {
+        if self.is_empty() || headers.keys().any(|name| *name == GRPC_STATUS) {
             return;
         }
         if let Some(Draft { policy, rate_limit }) = self.draft.take() {
@@ -197,10 +198,13 @@ impl RuleStates {
             _ => self.0.push(state),
         }
     }
+}
 
-    #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &RuleState> {
-        self.0.iter()
+impl Deref for RuleStates {
+    type Target = [RuleState];
+
+    fn deref(&self) -> &[RuleState] {
+        &self.0
     }
 }
 
@@ -238,7 +242,7 @@ impl Labels {
             .collect();
         let varies = labels.iter().any(|label| label.varies);
         let policy = (!varies).then(|| {
-            let mut text = FieldText::new();
+            let mut text = Vec::new();
             for label in &labels {
                 next_item(&mut text, &label.policy);
             }
@@ -262,9 +266,9 @@ impl Labels {
     }
 
     /// The chosen fields. The states must be those of rules of this set.
-    pub(super) fn fields(&self, states: &RuleStates, chosen: RateLimitHeaders) -> RateLimitFields {
+    pub(super) fn fields(&self, states: &[RuleState], chosen: RateLimitHeaders) -> RateLimitFields {
         let (draft, wacht) = match chosen {
-            _ if states.0.is_empty() => (false, false),
+            _ if states.is_empty() => (false, false),
             RateLimitHeaders::Draft => (true, false),
             RateLimitHeaders::Wacht => (false, true),
             RateLimitHeaders::Both => (true, true),
@@ -279,12 +283,12 @@ impl Labels {
         }
     }
 
-    fn policy(&self, states: &RuleStates) -> HeaderValue {
-        if let (Some(policy), true) = (&self.policy, states.0.len() == self.labels.len()) {
+    fn policy(&self, states: &[RuleState]) -> HeaderValue {
+        if let (Some(policy), true) = (&self.policy, states.len() == self.labels.len()) {
             return policy.local().clone();
         }
-        let mut text = FieldText::new();
-        for state in &states.0 {
+        let mut text = Vec::new();
+        for state in states {
             if let Some(label) = self.of(state.place) {
                 next_item(&mut text, &label.policy);
                 if label.varies {
@@ -292,27 +296,36 @@ impl Labels {
                 }
             }
         }
-        value(Bytes::copy_from_slice(&text))
+        value(text.into())
     }
 
-    fn rate_limit(&self, states: &RuleStates) -> HeaderValue {
-        let mut text = FieldText::new();
-        for state in &states.0 {
-            if let Some(label) = self.of(state.place) {
-                next_item(&mut text, &label.remaining);
-                write_number(&mut text, state.remaining);
-                if state.more_in > 0 {
-                    text.extend_from_slice(b";t=");
-                    write_number(&mut text, state.more_in);
-                }
+    /// Written once, into as much memory as it takes: this runs on every answer.
+    fn rate_limit(&self, states: &[RuleState]) -> HeaderValue {
+        let items = states.iter();
+        let items = items.filter_map(|state| Some((self.of(state.place)?, state)));
+        let lengths = items.clone().map(|(label, state)| {
+            let more_in = match state.more_in {
+                0 => 0,
+                more_in => MORE_IN.len() + digits(more_in),
+            };
+            SEPARATOR.len() + label.remaining.len() + digits(state.remaining) + more_in
+        });
+        let length = lengths.sum::<usize>().saturating_sub(SEPARATOR.len());
+        let mut text = Vec::with_capacity(length);
+        for (label, state) in items {
+            next_item(&mut text, &label.remaining);
+            write_number(&mut text, state.remaining);
+            if state.more_in > 0 {
+                text.extend_from_slice(MORE_IN);
+                write_number(&mut text, state.more_in);
             }
         }
-        value(Bytes::copy_from_slice(&text))
+        value(text.into())
     }
 
     /// Of two rules with the same window, only the one with the least left.
-    fn wacht(&self, states: &RuleStates) -> Box<[(HeaderName, HeaderValue)]> {
-        let mut tightest_last = states.0.clone();
+    fn wacht(&self, states: &[RuleState]) -> Box<[(HeaderName, HeaderValue)]> {
+        let mut tightest_last = SmallVec::<[RuleState; INLINE_RULES]>::from_slice(states);
         tightest_last.sort_by_key(|state| std::cmp::Reverse(state.remaining));
         let mut fields = Vec::with_capacity(3 * tightest_last.len());
         for state in tightest_last.iter().rev() {
@@ -406,20 +419,26 @@ fn value(text: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).expect("a valid header value")
 }
 
-fn next_item(text: &mut FieldText, item: &str) {
+fn next_item(text: &mut Vec<u8>, item: &str) {
     if !text.is_empty() {
-        text.extend_from_slice(b", ");
+        text.extend_from_slice(SEPARATOR);
     }
     text.extend_from_slice(item.as_bytes());
 }
 
-/// Decimal digits, without the cost of `fmt`: this runs on every answer.
-fn write_number(text: &mut FieldText, number: u32) {
+/// Decimal digits, without the cost of `fmt`.
+fn write_number(text: &mut Vec<u8>, number: u32) {
     text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Room for the entries of a few rules without allocating.
-type FieldText = SmallVec<[u8; 256]>;
+/// How many decimal digits a number has.
+fn digits(number: u32) -> usize {
+    let more = number.checked_ilog10().unwrap_or(0);
+    more as usize + 1
+}
+
+const SEPARATOR: &[u8] = b", ";
+const MORE_IN: &[u8] = b";t=";
 
 /// Up to this many matching rules, admitting allocates nothing.
 pub(super) const INLINE_RULES: usize = 4;
@@ -435,9 +454,10 @@ mod tests {
     #[test]
     fn numbers_are_written_in_decimal() {
         for number in [0, 1, 9, 10, 99, 100, 1_234_567, u32::MAX] {
-            let mut text = FieldText::from_slice(b"r=");
+            let mut text = b"r=".to_vec();
             write_number(&mut text, number);
             assert_eq!(&*text, format!("r={number}").as_bytes());
+            assert_eq!(digits(number), text.len() - 2);
         }
     }
 

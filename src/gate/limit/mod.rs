@@ -42,4 +42,4 @@ pub use self::lookups::UnknownKeyLimit;
 pub(crate) use self::lookups::{FailedLookups, LookupSource};
 pub(crate) use self::rule::{Mode, RuleSpec};
 pub(crate) use self::rule_set::RuleSet;
-pub(crate) use self::subjects::{Caller, KeySubject};
+pub(crate) use self::subjects::{Caller, KeySubject, KnownCounter};

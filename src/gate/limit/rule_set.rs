@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::counters::shared::{Counting, SharedCounter, Sharing};
 use super::counters::{Calendars, ClockReading, LimitCounter, Moment, Window};
-use super::fields::{Labels, RateLimitFields, RateLimitHeaders, RuleStates};
+use super::fields::{Labels, RateLimitFields, RateLimitHeaders, RuleState};
 use super::limits::Algorithm;
 use super::rule::{Rule, RuleKey};
 
@@ -17,6 +18,9 @@ pub(crate) struct RuleSet {
     departed: Vec<DepartedRule>,
     labels: Labels,
     counts_by_address: bool,
+    names_resources: bool,
+    /// Whether the app's keys are judged by it now.
+    is_in_force: AtomicBool,
 }
 
 /// A rule at its place in a set.
@@ -79,9 +83,12 @@ impl RuleSet {
             entry.departed = replaced.cloned().collect();
         }
         let keys = || entries.iter().map(|entry| &entry.rule.key);
+        let before = departed.iter().map(|departed| &departed.rule.key);
         Self {
             labels: Labels::new(keys().map(|key| (key.mode, key.max_requests, key.window))),
             counts_by_address: keys().any(|key| key.mode.counts_by_address()),
+            names_resources: keys().chain(before).any(|key| key.endpoints.is_some()),
+            is_in_force: AtomicBool::new(false),
             entries,
             departed,
         }
@@ -106,6 +113,28 @@ impl RuleSet {
         self.counts_by_address
     }
 
+    /// Whether any rule is for some resources alone.
+    pub(super) fn names_resources(&self) -> bool {
+        self.names_resources
+    }
+
+    /// Whether the app's keys are judged by it, for whoever has known it to be so before.
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.is_in_force.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_in_force(&self, is_in_force: bool) {
+        self.is_in_force.store(is_in_force, Ordering::Release);
+    }
+
+    /// The rule that matches whatever a request is for, where there is but one.
+    pub(super) fn only_rule(&self) -> Option<&RuleEntry> {
+        match &*self.entries {
+            [entry] if !self.names_resources => Some(entry),
+            _ => None,
+        }
+    }
+
     /// The rules for this resource, each with its place in the set.
     pub(super) fn matching(&self, resource: &str) -> impl Iterator<Item = (u32, &RuleEntry)> {
         (0..)
@@ -119,7 +148,7 @@ impl RuleSet {
     }
 
     /// What is left, in the chosen header fields. The states must be those of this set.
-    pub(crate) fn fields(&self, states: &RuleStates, chosen: RateLimitHeaders) -> RateLimitFields {
+    pub(crate) fn fields(&self, states: &[RuleState], chosen: RateLimitHeaders) -> RateLimitFields {
         self.labels.fields(states, chosen)
     }
 }

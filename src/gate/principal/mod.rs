@@ -125,31 +125,31 @@ impl Principal {
     /// The user who owns the key, if any does.
     #[must_use]
     pub fn owner_user_id(&self) -> Option<i64> {
-        self.identity().owner_user_id
+        self.identity().owner_user_id.get()
     }
 
     /// The organization that the key acts for, if any.
     #[must_use]
     pub fn organization_id(&self) -> Option<i64> {
-        self.identity().organization_id
+        self.identity().organization_id.get()
     }
 
     /// The workspace that the key acts for, if any.
     #[must_use]
     pub fn workspace_id(&self) -> Option<i64> {
-        self.identity().workspace_id
+        self.identity().workspace_id.get()
     }
 
     /// The owner's membership in the organization, if any.
     #[must_use]
     pub fn organization_membership_id(&self) -> Option<i64> {
-        self.identity().organization_membership_id
+        self.identity().organization_membership_id.get()
     }
 
     /// The owner's membership in the workspace, if any.
     #[must_use]
     pub fn workspace_membership_id(&self) -> Option<i64> {
-        self.identity().workspace_membership_id
+        self.identity().workspace_membership_id.get()
     }
 
     /// What the caller may do: the key's own permissions together with those of its roles, or the

@@ -132,14 +132,20 @@ impl<'a> RequestView<'a> {
         }
     }
 
-    /// Keeps the key itself for the check that this request needs.
-    pub(crate) fn keep_secret(&mut self, secret: SecretString) {
-        self.resolved.secret = Some(secret);
+    /// Keeps the key itself for a check that this request may need when it goes on.
+    pub(crate) fn keep_secret(&mut self) {
+        if self.resolved.secret.is_none()
+            && let Ok(Some(credential)) = self.credential()
+        {
+            let secret = SecretString::from(credential.expose());
+            self.resolved.secret = Some(secret);
+        }
     }
 
-    /// The key itself. `None` unless a check was seen to be needed.
-    pub(crate) fn secret(&self) -> Option<&SecretString> {
-        self.resolved.secret.as_ref()
+    /// The key itself, for a check: not copied for a request that asks nobody.
+    pub(crate) fn secret(&mut self) -> Option<SecretString> {
+        self.keep_secret();
+        self.resolved.secret.clone()
     }
 
     /// By when the request is answered, counted from when it first had to wait.

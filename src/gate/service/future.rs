@@ -57,6 +57,7 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
+    #[inline(always)]
     pub(crate) fn inner(future: S::Future, fields: ResponseFields) -> Self {
         Self {
             state: FutureState::Inner { future, fields },

@@ -88,8 +88,7 @@ where
         let (mut parts, body) = request.into_parts();
         let gate = &self.gate;
         let now = gate.state.verifier.clock.now();
-        let decision = gate.decide(&mut gate.view(&mut parts, Resolved::default()), now);
-        match decision {
+        match gate.decide(&mut gate.view(&mut parts, Resolved::default()), now) {
             Decision::Pass(fields) => {
                 let request = Request::from_parts(parts, body);
                 ResponseFuture::inner(self.inner.call(request), fields)

@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
 type Verdicts = [[AtomicU64; SOURCES]; OUTCOMES];
 
 impl Metrics {
+    #[inline]
     pub(crate) fn admitted(&self, source: VerdictSource) {
         self.verdict(outcome(None), source);
     }

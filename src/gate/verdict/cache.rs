@@ -155,6 +155,7 @@ impl VerdictCache {
     // === What is asked on behalf of a request ===
 
     /// The yes about a key, for a request that is about to use it.
+    #[inline]
     pub(crate) fn look_up(&self, key: &VerdictKey, now: Now) -> Known {
         let Some(verdict) = self.hot_or_not(key, now) else {
             return match self.revocations.is_revoked(&key.digest, now) {
@@ -169,6 +170,7 @@ impl VerdictCache {
         }
     }
 
+    #[inline]
     fn hot_or_not(&self, key: &VerdictKey, now: Now) -> Option<Arc<Verdict>> {
         if let Some(verdict) = self.hot.get(key) {
             // moka lets go first what is seldom asked for, so it hears of some of the reads.

@@ -37,6 +37,7 @@ impl HotCache {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: &VerdictKey) -> Option<Arc<Verdict>> {
         let found = self.slot(key)?.load();
         let verdict = found.as_ref()?;

@@ -9,8 +9,8 @@
 //! # What it costs
 //!
 //! A verdict remembers the last event at which it was looked up and nothing was found, so a hit
-//! compares two numbers, however much stands. Only the first hit after an event looks into the
-//! table, without a lock.
+//! compares two numbers, however much stands. Only the first hit after an event hashes its names and
+//! looks into the table, without a lock.
 //!
 //! Names are 64 bits of a hash whose seed is random and never leaves the process. With 10⁶ names
 //! standing and 10⁶ keys in use, of which each has four names, one of each is the same with a
@@ -39,10 +39,9 @@ use foldhash::quality::RandomState;
 use crate::client::events::{Order, RevocationId};
 use crate::clock::{Now, nanoseconds};
 use crate::gate::request::credential::KeyDigest;
-use crate::gate::verdict::identity::{Identity, PrincipalKind};
 use crate::gate::verdict::policy::GATEWAY_LAG;
 use crate::gate::verdict::revocations::table::{Entry, Fingerprint, Table};
-use crate::gate::waiting::{Name, Waiting};
+use crate::gate::waiting::{Awaited, Name, Waiting};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError, Slot};
 
@@ -63,17 +62,17 @@ pub(crate) struct Sent {
     pub(crate) after: EventNumber,
 }
 
-/// What a verdict goes by here.
+/// What a verdict is held against events by, beside its names.
+// In the order in which a hit reads it, see `Verdict`.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Subject {
-    digest: Fingerprint,
-    app: Fingerprint,
-    /// Of API keys alone.
-    key: Option<Fingerprint>,
-    key_id: Option<Fingerprint>,
-    sent: Sent,
     // The last event up to which none is known to speak against the verdict.
     cleared: AtomicU64,
+    // Nanoseconds.
+    sent_monotonic: u64,
+    sent_unix: u64,
+    after: EventNumber,
 }
 
 /// What speaks against a verdict.
@@ -247,15 +246,17 @@ impl Revocations {
     ///
     /// A check that was sent later than that is good for the request whatever was invalidated
     /// meanwhile, so that nobody has to ask twice for himself.
-    pub(crate) fn contradiction(
+    #[inline]
+    pub(crate) fn contradiction<'v>(
         &self,
         subject: &Subject,
+        whose: impl FnOnce() -> Awaited<'v>,
         came: EventNumber,
         now: Now,
     ) -> Option<Contradiction> {
         match subject.cleared.load(Ordering::Relaxed) == self.latest.load(Ordering::SeqCst) {
             true => None,
-            false => self.look_up_subject(subject, came, now),
+            false => self.look_up_subject(subject, whose(), came, now),
         }
     }
 
@@ -263,19 +264,20 @@ impl Revocations {
     fn look_up_subject(
         &self,
         subject: &Subject,
+        whose: Awaited<'_>,
         came: EventNumber,
         now: Now,
     ) -> Option<Contradiction> {
-        let (latest, found) = self.look_up(|| subject.names(), now);
+        let names = self.fingerprints(whose);
+        let (latest, found) = self.look_up(|| names.into_iter().flatten(), now);
         if found.stands() {
             return Some(Contradiction::Revoked);
         }
-        let sent = &subject.sent;
-        if self.is_beyond_memory(sent, now) {
+        if self.is_beyond_memory(subject, now) {
             return Some(Contradiction::Forgotten);
         }
-        if found.fence > sent.after.0 {
-            return (sent.after < came).then_some(Contradiction::Forgotten);
+        if found.fence > subject.after.0 {
+            return (subject.after < came).then_some(Contradiction::Forgotten);
         }
         subject.cleared.store(latest, Ordering::Relaxed);
         None
@@ -336,9 +338,30 @@ impl Revocations {
 
     /// Whether an event that contradicts the answer to a check may be forgotten already. No cached
     /// verdict is used for so long; the task of a check may have stood still.
-    fn is_beyond_memory(&self, sent: &Sent, now: Now) -> bool {
-        let age = now.monotonic.saturating_sub(sent.at.monotonic);
+    fn is_beyond_memory(&self, subject: &Subject, now: Now) -> bool {
+        let age = Duration::from_nanos(subject.monotonic_age(now));
         age.saturating_add(GATEWAY_LAG) > self.lifetime
+    }
+
+    /// Whatever an event may name a key by.
+    fn fingerprints(&self, whose: Awaited<'_>) -> [Option<Fingerprint>; 4] {
+        let Awaited {
+            digest,
+            app,
+            key_id,
+        } = whose;
+        let of_key = key_id.map(|key_id| [Name::Key { app, key_id }, Name::KeyId(key_id)]);
+        let [key, key_id] = match of_key {
+            Some(names) => names.map(Some),
+            None => [None; 2],
+        };
+        [
+            Some(Name::Digest(digest)),
+            Some(Name::App(app)),
+            key,
+            key_id,
+        ]
+        .map(|name| Some(self.fingerprint(name?)))
     }
 
     fn fingerprint(&self, name: Name<'_>) -> Fingerprint {
@@ -394,21 +417,16 @@ impl Revocations {
 }
 
 impl Subject {
-    pub(crate) fn new(
-        revocations: &Revocations,
-        digest: &KeyDigest,
-        identity: &Identity,
-        sent: Sent,
-    ) -> Self {
-        let app = &*identity.app_slug;
-        let key_id = (identity.kind == PrincipalKind::ApiKey).then_some(identity.key_id);
+    /// Up to the event after which the check was sent, which only few look at.
+    #[cfg(test)]
+    pub(super) const END_OF_FRONT: usize = std::mem::offset_of!(Self, after);
+
+    pub(crate) fn new(sent: Sent) -> Self {
         Self {
-            digest: revocations.fingerprint(Name::Digest(*digest)),
-            app: revocations.fingerprint(Name::App(app)),
-            key: key_id.map(|key_id| revocations.fingerprint(Name::Key { app, key_id })),
-            key_id: key_id.map(|key_id| revocations.fingerprint(Name::KeyId(key_id))),
-            sent,
             cleared: AtomicU64::new(NEVER),
+            sent_monotonic: whole_nanoseconds(sent.at.monotonic),
+            sent_unix: whole_nanoseconds(sent.at.unix),
+            after: sent.after,
         }
     }
 
@@ -420,14 +438,34 @@ impl Subject {
         }
     }
 
-    pub(crate) fn sent(&self) -> &Sent {
-        &self.sent
+    pub(crate) fn sent(&self) -> Sent {
+        Sent {
+            at: Now {
+                monotonic: Duration::from_nanos(self.sent_monotonic),
+                unix: Duration::from_nanos(self.sent_unix),
+            },
+            after: self.after,
+        }
     }
 
-    fn names(&self) -> impl Iterator<Item = Fingerprint> {
-        let of_all = [Some(self.digest), Some(self.app), self.key, self.key_id];
-        of_all.into_iter().flatten()
+    /// Nanoseconds since then, on the monotonic clock alone. Both readings are cut to what is kept.
+    fn monotonic_age(&self, now: Now) -> u64 {
+        whole_nanoseconds(now.monotonic).saturating_sub(self.sent_monotonic)
     }
+
+    /// The time since then.
+    pub(crate) fn elapsed(&self, now: Now) -> Duration {
+        let monotonic = self.monotonic_age(now);
+        let unix = whole_nanoseconds(now.unix).saturating_sub(self.sent_unix);
+        // A suspended machine stops the monotonic clock; an administrator sets the wall clock
+        // back. Whichever says that it was longer ago is believed.
+        Duration::from_nanos(monotonic.max(unix))
+    }
+}
+
+/// As many as a word holds: up to the year 2554.
+fn whole_nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Generations {

@@ -56,11 +56,11 @@ pub(super) fn yes(revocations: &Arc<Revocations>, key: VerdictKey, sent: Sent) -
         key_name: Box::default(),
         app_slug: Arc::clone(app.slug()),
         deployment_id: 1,
-        owner_user_id: None,
-        organization_id: None,
-        workspace_id: None,
-        organization_membership_id: None,
-        workspace_membership_id: None,
+        owner_user_id: None.into(),
+        organization_id: None.into(),
+        workspace_id: None.into(),
+        organization_membership_id: None.into(),
+        workspace_membership_id: None.into(),
         permissions: Permissions::default(),
         metadata: serde_json::Value::Null,
     };
@@ -283,4 +283,9 @@ fn when_something_may_have_been_missed_every_verdict_is_due_within_the_time_for_
     // What is asked from then on is not.
     let verdict = checked(&cache, key_of("another"), at(3));
     assert_eq!(verdict.age(&policy, false, at(200)), Age::Fresh);
+}
+
+#[test]
+fn what_a_hit_looks_at_stands_in_128_bytes_with_the_counts_of_the_arc() {
+    assert!(Verdict::END_OF_FRONT + 2 * size_of::<usize>() <= 128);
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::clock::{Now, nanoseconds};
-use crate::gate::directory::App;
+use crate::gate::directory::{App, KnownApp};
+use crate::gate::limit::{KnownCounter, RuleSet};
 use crate::gate::permission::Permissions;
 use crate::gate::request::credential::KeyDigest;
 use crate::gate::verdict::identity::{Identity, PrincipalKind};
@@ -31,18 +32,13 @@ impl Hash for VerdictKey {
 }
 
 /// A yes of the gateway, about a key of our own deployment.
+// In this order: what a hit looks at stands at the front, in the 128 bytes that begin with the counts
+// of the `Arc`, and what few look at behind it.
+#[repr(C)]
 pub(crate) struct Verdict {
     digest: KeyDigest,
-    pub(crate) identity: Identity,
-    /// The app whose policy judges the key.
-    pub(crate) app: Arc<App>,
-    // Of the state whose verdict it is, which this does not keep.
-    revocations: Weak<Revocations>,
-    // Nanoseconds since 1970. A list of keys may say so later, or say otherwise.
-    end: AtomicNanos,
-    // Nanoseconds of age from which on it is asked about again, if `end` is not `NO_END`.
-    due: AtomicNanos,
-    subject: Subject,
+    // The identity's.
+    kind: PrincipalKind,
     // A later check said no: whoever still holds the `Arc` must not use it.
     withdrawn: AtomicBool,
     // No longer in moka. A request that has found it before may use it, the hot cache may not hand
@@ -51,6 +47,19 @@ pub(crate) struct Verdict {
     // The last refresh was answered, but not understood: the gateway is up, so the grace for
     // outages does not apply.
     indeterminate: AtomicBool,
+    // Nanoseconds since 1970. A list of keys may say so later, or say otherwise.
+    end: AtomicNanos,
+    /// The app whose policy judges the key.
+    pub(crate) app: Arc<App>,
+    /// Those of the app when the verdict was made.
+    rules: Option<Arc<RuleSet>>,
+    counter: KnownCounter,
+    subject: Subject,
+    pub(crate) identity: Identity,
+    // Of the state whose verdict it is, which this does not keep.
+    revocations: Weak<Revocations>,
+    // Nanoseconds of age from which on it is asked about again, if `end` is not `NO_END`.
+    due: AtomicNanos,
     // Monotonic nanoseconds before which no refresh is sent: the deadline of the one that is under
     // way, or when the next may follow one that failed.
     refresh_at: AtomicU64,
@@ -96,6 +105,11 @@ impl Age {
 }
 
 impl Verdict {
+    /// How many bytes a hit looks at.
+    #[cfg(test)]
+    pub(super) const END_OF_FRONT: usize =
+        std::mem::offset_of!(Self, subject) + Subject::END_OF_FRONT;
+
     pub(crate) fn new(
         digest: KeyDigest,
         identity: Identity,
@@ -105,9 +119,12 @@ impl Verdict {
         revocations: &Arc<Revocations>,
     ) -> Self {
         Self {
-            subject: Subject::new(revocations, &digest, &identity, sent),
+            subject: Subject::new(sent),
             digest,
+            kind: identity.kind,
             identity,
+            rules: app.rules(),
+            counter: KnownCounter::default(),
             app,
             revocations: Arc::downgrade(revocations),
             end: AtomicNanos::new(end.encoded()),
@@ -121,6 +138,7 @@ impl Verdict {
 
     /// What speaks against using it, whatever its age, for a request that came after the event
     /// `came`. To be looked at on every admission.
+    #[inline]
     pub(crate) fn contradiction(
         &self,
         revocations: &Revocations,
@@ -129,11 +147,12 @@ impl Verdict {
     ) -> Option<Contradiction> {
         match self.withdrawn.load(Ordering::Acquire) {
             true => Some(Contradiction::Withdrawn),
-            false => revocations.contradiction(&self.subject, came, now),
+            false => revocations.contradiction(&self.subject, || self.awaited(), came, now),
         }
     }
 
     /// How far it may be used now; `is_failing` says whether the gateway is known to fail now.
+    #[inline]
     pub(crate) fn age(&self, policy: &CachePolicy, is_failing: bool, now: Now) -> Age {
         let age = self.elapsed(now);
         let mut is_due = false;
@@ -181,6 +200,7 @@ impl Verdict {
     }
 
     /// Whether the end that the gateway or a list has stated has come.
+    #[inline]
     pub(crate) fn has_ended(&self, now: Now) -> bool {
         // First, as it is so of most keys.
         self.end.load(Ordering::Relaxed) != NO_END && self.has_passed_its_end(now)
@@ -238,8 +258,11 @@ impl Verdict {
         let load = |value: &AtomicNanos| AtomicNanos::new(value.load(Ordering::Relaxed));
         Self {
             digest: self.digest,
+            kind: self.kind,
             identity,
             app: Arc::clone(&self.app),
+            rules: self.rules.clone(),
+            counter: KnownCounter::default(),
             revocations: Weak::clone(&self.revocations),
             end: load(&self.end),
             due: load(&self.due),
@@ -251,19 +274,25 @@ impl Verdict {
         }
     }
 
+    /// What is known of its app now.
+    pub(crate) fn known_app(&self) -> KnownApp<'_> {
+        self.app.known_by(self.rules.as_deref())
+    }
+
+    /// Where its key is counted.
+    pub(crate) fn counter(&self) -> &KnownCounter {
+        &self.counter
+    }
+
     /// When its check was sent.
     pub(crate) fn sent(&self) -> Now {
         self.subject.sent().at
     }
 
     /// The time since the check was sent.
+    #[inline]
     pub(super) fn elapsed(&self, now: Now) -> Duration {
-        let sent = self.sent();
-        // A suspended machine stops the monotonic clock; an administrator sets the wall clock
-        // back. Whichever says that it was longer ago is believed.
-        now.monotonic
-            .saturating_sub(sent.monotonic)
-            .max(now.unix.saturating_sub(sent.unix))
+        self.subject.elapsed(now)
     }
 
     /// Has it checked again at the key's next request from then on; it is used meanwhile.
@@ -312,7 +341,7 @@ impl Verdict {
     pub(crate) fn key(&self) -> VerdictKey {
         VerdictKey {
             digest: self.digest,
-            kind: self.identity.kind,
+            kind: self.kind,
         }
     }
 
@@ -348,8 +377,9 @@ impl Verdict {
     }
 
     /// Whether it is what the gateway said of this key.
+    #[inline]
     pub(super) fn is_of(&self, key: &VerdictKey) -> bool {
-        self.digest == key.digest && self.identity.kind == key.kind
+        self.digest == key.digest && self.kind == key.kind
     }
 
     /// Tells whoever points to it that moka does not hold it any more.

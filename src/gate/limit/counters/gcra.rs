@@ -65,6 +65,7 @@ impl GcraCounter {
     }
 
     /// Takes what one request costs out of the bucket and returns what is left.
+    #[inline]
     pub(crate) fn charge(
         &self,
         state: &GcraState,
@@ -128,6 +129,7 @@ impl GcraCounter {
         self.window
     }
 
+    #[inline]
     fn level_at(&self, full_at: u64, now: Moment) -> Level {
         if self.burst == 0 {
             return Level {

@@ -164,6 +164,7 @@ impl LimitCounter {
     }
 
     /// Takes what one request costs, whole or not at all, and returns what is left. `cost` is not 0.
+    #[inline]
     pub(super) fn charge(
         &self,
         state: &CounterState,
@@ -187,6 +188,26 @@ impl LimitCounter {
             _ => Err(WRONG_STATE_WAIT),
         };
         charged.map_err(Shortage::Wait)
+    }
+
+    /// The same where this process counts alone, and nothing is to be given back; `None` where a store
+    /// counts, or not so much is left.
+    pub(super) fn charge_here(
+        &self,
+        state: &CounterState,
+        now: ClockReading,
+        cost: u32,
+    ) -> Option<Level> {
+        match (self, state) {
+            (Self::Gcra(gcra), CounterState::Gcra(state)) => {
+                gcra.charge(state, now.monotonic, cost).ok()
+            }
+            (Self::Shared(_), _) => None,
+            _ => self
+                .charge(state, now, cost, true)
+                .ok()
+                .map(|(level, _)| level),
+        }
     }
 
     /// Takes so many units, though there may be none left. What is owed then is paid for before

@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::known::KnownCounter;
 use crate::gate::request::credential::KeyDigest;
 
 /// Who asks, and for what.
@@ -12,6 +13,8 @@ pub(crate) struct Caller<'a> {
     /// The client's address, canonical and cut to its prefix, if it has one. Nobody looks at it
     /// where no rule of the set counts by address.
     pub(crate) address: Option<IpAddr>,
+    /// Where its key was counted before.
+    pub(crate) known: Option<&'a KnownCounter>,
 }
 
 /// What a per-key rule counts by.

@@ -220,15 +220,24 @@ impl Shard {
         if self.hand >= self.states.len() {
             self.hand = 0;
         }
-        let (_, state) = self.states.get_index_mut(self.hand)?;
-        // `get_mut` succeeds only when no request holds the state, and sees all they wrote.
-        if !Arc::get_mut(state).is_some_and(|state| state.is_idle(now)) {
+        let (_, state) = self.states.get_index(self.hand)?;
+        if Arc::strong_count(state) > 1 || !state.is_idle(now) {
             self.hand += 1;
             return None;
         }
-        self.forgot_at = self.forgot_at.max(now.monotonic);
-        let (subject, _) = self.states.swap_remove_index(self.hand)?;
-        Some(subject)
+        let (subject, state) = self.states.swap_remove_index(self.hand)?;
+        // Only if no request holds the state: then none gets hold of it any more, and what they have
+        // written is seen here.
+        let in_use = match Arc::try_unwrap(state) {
+            Ok(state) if state.is_idle(now) => {
+                self.forgot_at = self.forgot_at.max(now.monotonic);
+                return Some(subject);
+            }
+            Ok(state) => Arc::new(state),
+            Err(state) => state,
+        };
+        self.states.insert(subject, in_use);
+        None
     }
 }
 

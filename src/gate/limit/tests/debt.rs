@@ -23,6 +23,7 @@ impl Indebted {
             key: KeySubject::ApiKey(1),
             resource: "/",
             address: Some(IpAddr::from(Ipv4Addr::from_bits(1))),
+            known: None,
         };
         let limiter = &self.0.limiter;
         limiter.book_debt(&limiter.charged_by(&self.0.rules, &caller, now), units, now);
@@ -157,6 +158,7 @@ fn a_charge_keeps_neither_the_counters_nor_the_rules() {
         key: KeySubject::ApiKey(1),
         resource: "/",
         address: None,
+        known: None,
     };
     let clock = Clock::system();
     let charge = Charge::of(&limiter, &rules, &caller, &clock, START);

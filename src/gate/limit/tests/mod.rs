@@ -4,6 +4,7 @@ mod changes;
 mod cost;
 mod debt;
 mod headers;
+mod known;
 mod limits;
 mod lookups;
 mod modes;
@@ -99,6 +100,7 @@ impl TestGate {
             key: KeySubject::ApiKey(1),
             resource: "/",
             address: Some(Ipv4Addr::LOCALHOST.into()),
+            known: None,
         };
         let find = || self.limiter.find(&self.rules, &caller, now);
         let (winner, loser) = (find(), find());
@@ -146,6 +148,7 @@ fn ask_for(
         key: KeySubject::ApiKey(key),
         resource,
         address: Some(IpAddr::from(Ipv4Addr::from_bits(ip))),
+        known: None,
     };
     limiter.admit(rules, &caller, cost, None, now)
 }

@@ -58,6 +58,7 @@ fn tokens_and_api_keys_are_counted_apart() {
             key,
             resource: "/",
             address: None,
+            known: None,
         };
         gate.limiter
             .admit(&gate.rules, &caller, 1, None, START)
@@ -248,6 +249,7 @@ fn an_address_is_needed_only_where_a_matching_rule_counts_by_it() {
             key: KeySubject::ApiKey(1),
             resource,
             address: None,
+            known: None,
         };
         gate.limiter.admit(&gate.rules, &caller, 1, None, START)
     };
@@ -267,6 +269,7 @@ fn without_an_address_nothing_is_charged() {
         key: KeySubject::ApiKey(1),
         resource: "/",
         address: None,
+        known: None,
     };
     for _ in 0..3 {
         let outcome = gate.limiter.admit(&gate.rules, &caller, 1, None, START);

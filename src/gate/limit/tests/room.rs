@@ -77,6 +77,7 @@ fn the_more_networks_want_everything_the_less_each_gets() {
                 key: KeySubject::ApiKey(1),
                 resource: "/",
                 address: Some(Ipv6Addr::from_bits(bits).into()),
+                known: None,
             };
             limiter.admit(&rules, &caller, 1, None, START);
         }

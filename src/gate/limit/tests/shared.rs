@@ -50,6 +50,7 @@ impl Replicas {
             key: KeySubject::ApiKey(key),
             resource: "/",
             address: Some(Ipv4Addr::LOCALHOST.into()),
+            known: None,
         };
         let mut held = None;
         loop {
@@ -487,6 +488,7 @@ async fn what_is_booked_is_booked_in_the_store() {
         key: KeySubject::ApiKey(1),
         resource: "/",
         address: None,
+        known: None,
     };
     let now = replicas.store.now();
     limiter.book_debt(&limiter.charged_by(rules, &caller, now), 7, now);

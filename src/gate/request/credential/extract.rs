@@ -128,6 +128,7 @@ impl Credentials {
     }
 
     /// The key in the only line of the source's header.
+    #[inline]
     fn in_line<'h>(
         &self,
         source: &SourceKind,
@@ -143,6 +144,7 @@ impl Credentials {
     }
 
     /// What this source takes for a key in a line of its header.
+    #[inline]
     fn of_line<'h>(&self, source: &SourceKind, line: &'h [u8]) -> Option<&'h [u8]> {
         match source {
             SourceKind::Basic => after_scheme(line, "Basic"),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
 /// More than one credential, or one that no Wacht key can look like.
@@ -15,7 +16,6 @@ pub(crate) struct Credential<'h>(&'h [u8]);
 
 impl<'h> Credential<'h> {
     pub(crate) fn parse(key: &'h [u8]) -> Result<Self, Malformed> {
-        let visible = |byte: u8| byte.is_ascii_graphic() & (byte != b',');
         if key.is_empty() || !all(key, visible) {
             return Err(Malformed);
         }
@@ -33,7 +33,6 @@ impl<'h> Credential<'h> {
     /// The format of the gateway, with an upper bound of ours: 46 to 512 bytes, of which the last
     /// 43 are URL-safe base64.
     pub(crate) fn is_well_formed(&self) -> bool {
-        let base64 = |byte: u8| byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_');
         (46..=512).contains(&self.0.len())
             && self
                 .0
@@ -47,16 +46,48 @@ impl<'h> Credential<'h> {
     }
 
     pub(crate) fn digest(&self) -> KeyDigest {
-        KeyDigest(Sha256::digest(self.0).into())
+        match self.one_block() {
+            Some(block) => KeyDigest::of_block(block),
+            None => KeyDigest(Sha256::digest(self.0).into()),
+        }
+    }
+
+    /// All that is hashed, padding included (FIPS 180-4, section 5.1.1), where it is no more than one
+    /// block. It is of almost every key, and to hash it so takes half as long as by pieces.
+    fn one_block(&self) -> Option<[u8; 64]> {
+        let mut block = [0; 64];
+        let (text, length) = block.split_at_mut(56);
+        length.copy_from_slice(&(8 * self.0.len() as u64).to_be_bytes());
+        let (key, padding) = text.split_at_mut_checked(self.0.len())?;
+        key.copy_from_slice(self.0);
+        *padding.first_mut()? = 0x80;
+        Some(block)
     }
 }
 
-/// Looks at every byte even after one that fails: without a way out, the compiler looks at
-/// sixteen at a time.
+/// Looks at every byte even after one that is not accepted: without a way out, the compiler looks at
+/// sixteen at a time. What is left over is looked at with those before it, once more.
 fn all(bytes: &[u8], accepts: impl Fn(u8) -> bool) -> bool {
-    bytes
-        .iter()
-        .fold(true, |so_far, byte| so_far & accepts(*byte))
+    let Some(last) = bytes.last_chunk::<16>() else {
+        return bytes.iter().all(|byte| accepts(*byte));
+    };
+    let (sixteens, _) = bytes.as_chunks::<16>();
+    let mut all = true;
+    for sixteen in sixteens.iter().chain([last]) {
+        for byte in sixteen {
+            all &= accepts(*byte);
+        }
+    }
+    all
+}
+
+fn visible(byte: u8) -> bool {
+    byte.is_ascii_graphic() & (byte != b',')
+}
+
+/// Of URL-safe base64.
+fn base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_')
 }
 
 impl fmt::Debug for Credential<'_> {
@@ -75,12 +106,35 @@ impl KeyDigest {
         Self(Sha256::digest(key.trim().as_bytes()).into())
     }
 
+    /// Of what one block holds (FIPS 180-4, section 6.2.2).
+    fn of_block(block: [u8; 64]) -> Self {
+        let mut state = INITIAL_HASH;
+        compress256(&mut state, &[block]);
+        let mut digest = [0; 32];
+        for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
+            *bytes = word.to_be_bytes();
+        }
+        Self(digest)
+    }
+
     /// Where the digest belongs in a table of verdicts, by bits that its [`Hash`] does not use.
     pub(crate) fn place(&self) -> u64 {
         let [.., a, b, c, d, e, f, g, h] = self.0;
         u64::from_ne_bytes([a, b, c, d, e, f, g, h])
     }
 }
+
+/// FIPS 180-4, section 5.3.3.
+const INITIAL_HASH: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
 
 impl Hash for KeyDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {

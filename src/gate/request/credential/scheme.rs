@@ -4,9 +4,11 @@ use crate::gate::request::credential::key::Credential;
 
 /// What follows the scheme word, if that is `scheme`, in any case; empty when the two are not set
 /// apart by spaces, so that it is malformed and not merely absent.
+#[inline]
 pub(super) fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     let (word, rest) = value.split_at_checked(scheme.len())?;
-    if !word.eq_ignore_ascii_case(scheme.as_bytes()) {
+    // As it is written almost always, first.
+    if word != scheme.as_bytes() && !word.eq_ignore_ascii_case(scheme.as_bytes()) {
         return None;
     }
     match rest {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::gate::verdict::identity::PrincipalKind;
 use crate::gate::verdict::tests::{APP, KEY_ID, at, key, key_of, waiting, yes};
 use crate::gate::verdict::{Verdict, VerdictKey};
 

@@ -29,6 +29,29 @@ fn a_key_is_well_formed_only_as_wacht_issues_it() {
 }
 
 #[test]
+fn every_byte_is_told_apart_in_every_place() {
+    for (byte, place) in (0..=u8::MAX).flat_map(|byte| (0..20).map(move |place| (byte, place))) {
+        for length in place + 1..=20 {
+            let mut bytes = vec![b'k'; length];
+            bytes[place] = byte;
+            let is_visible = byte.is_ascii_graphic() && byte != b',';
+            assert_eq!(all(&bytes, visible), is_visible, "{byte} at {place}");
+            let is_base64 = byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            assert_eq!(all(&bytes, base64), is_base64, "{byte} at {place}");
+        }
+    }
+}
+
+#[test]
+fn keys_of_every_length_have_the_digest_of_the_standard() {
+    for length in 0..=130 {
+        let key = "k".repeat(length);
+        let digest = Credential(key.as_bytes()).digest();
+        assert_eq!(digest, KeyDigest::of(&key), "{length}");
+    }
+}
+
+#[test]
 fn a_digest_is_the_sha_256_of_the_trimmed_key() {
     let abc = [
         0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22,
