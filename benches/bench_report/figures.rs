@@ -94,6 +94,8 @@ pub(crate) struct Stack {
     pub(crate) cpu_us_added: f64,
     /// Requests a second against what a user would write.
     pub(crate) rps_ratio: f64,
+    /// Processors that other programs used meanwhile.
+    pub(crate) others: f64,
 }
 
 /// Keys that nobody knows, all at once.

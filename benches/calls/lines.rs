@@ -102,21 +102,20 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!(
-        "{:<28} {:>7} {:>10} {:>7} {:>7}",
-        "lines of", "data", "written", "stack", "code"
+        "{:<28} {:>7} {:>10} {:>10} {:>7} {:>7}",
+        "lines of", "data", "static", "written", "stack", "code"
     );
     for (name, touched) in &middles {
-        let (data, written) = (
-            touched.lines(|_| true),
-            touched.lines(|touch| touch.is_written),
-        );
+        let data = touched.lines(|_, _| true);
+        let constants = touched.lines(|address, _| traced.places.is_static(address));
+        let written = touched.lines(|_, touch| touch.is_written);
         let (stack, code) = (touched.stack.len(), touched.code.len());
-        println!("{name:<28} {data:>7} {written:>10} {stack:>7} {code:>7}");
+        println!("{name:<28} {data:>7} {constants:>10} {written:>10} {stack:>7} {code:>7}");
     }
     println!();
     let counted: Vec<_> = middles
         .iter()
-        .map(|(name, touched)| ((*name).to_owned(), touched.lines(|_| true)))
+        .map(|(name, touched)| ((*name).to_owned(), touched.lines(|_, _| true)))
         .collect();
     let kept = Kept {
         name: "lines",
@@ -128,7 +127,7 @@ fn main() -> ExitCode {
 /// The one that touches as many lines as half of the others do at most.
 fn middle(calls: &[Touched]) -> &Touched {
     let mut calls: Vec<&Touched> = calls.iter().collect();
-    calls.sort_by_key(|touched| touched.lines(|_| true));
+    calls.sort_by_key(|touched| touched.lines(|_, _| true));
     calls[calls.len() / 2]
 }
 

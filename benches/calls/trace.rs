@@ -28,6 +28,7 @@ pub(crate) struct Places {
     mark: u64,
     stack: u64,
     program: u64,
+    program_end: u64,
 }
 
 /// The first and the last thing a watched call does: the trace shows that this ran.
@@ -41,13 +42,16 @@ pub(crate) fn answer_where() {
     let here = 0_u8;
     let maps = fs::read_to_string("/proc/self/maps").expect("a system with /proc");
     let path = env::current_exe().unwrap();
-    let program = maps
+    // The start and the end of all that is mapped from the program.
+    let mapped: Vec<u64> = maps
         .lines()
-        .find(|line| line.ends_with(path.to_str().unwrap()))
-        .and_then(|line| u64::from_str_radix(line.split_once('-')?.0, 16).ok())
-        .unwrap();
+        .filter(|line| line.ends_with(path.to_str().unwrap()))
+        .flat_map(|line| line.split(' ').next().unwrap().split('-'))
+        .map(|address| u64::from_str_radix(address, 16).unwrap())
+        .collect();
+    let (program, end) = (mapped[0], mapped[mapped.len() - 1]);
     let stack = black_box(&raw const here).addr();
-    println!("{} {stack} {program}", (mark as *const ()).addr());
+    println!("{} {stack} {program} {end}", (mark as *const ()).addr());
     stdin().read_line(&mut String::new()).unwrap();
 }
 
@@ -86,13 +90,14 @@ fn ask_where(child: &mut Child) -> Places {
         .split_whitespace()
         .map(|number| number.parse().unwrap())
         .collect();
-    let [mark, stack, program] = numbers[..] else {
+    let [mark, stack, program, program_end] = numbers[..] else {
         panic!("the traced program said: {said}");
     };
     Places {
         mark,
         stack,
         program,
+        program_end,
     }
 }
 
@@ -172,10 +177,13 @@ impl Touched {
 
     /// The lines that these steps of data are in, wherever allocations begin: the mean of the four
     /// ways to lay lines over steps.
-    pub(crate) fn lines(&self, wanted: impl Fn(&Touch) -> bool) -> u64 {
+    pub(crate) fn lines(&self, wanted: impl Fn(u64, &Touch) -> bool) -> u64 {
         const WAYS: u64 = LINE / STEP;
         let ways = (0..WAYS).map(|way| {
-            let steps = self.data.iter().filter(|(_, touch)| wanted(touch));
+            let steps = self
+                .data
+                .iter()
+                .filter(|(step, touch)| wanted(*step * STEP, touch));
             let lines: BTreeSet<u64> = steps.map(|(step, _)| (step + way) / WAYS).collect();
             lines.len() as u64
         });
@@ -184,6 +192,11 @@ impl Touched {
 }
 
 impl Places {
+    /// Whether the program itself has what is there: its constants, and where its functions are.
+    pub(crate) fn is_static(&self, address: u64) -> bool {
+        (self.program..self.program_end).contains(&address)
+    }
+
     /// Prints the data, line by line as it lies, with who touches each first, the innermost function
     /// first.
     pub(crate) fn show(&self, touched: &Touched) {

@@ -32,6 +32,22 @@ impl Spent {
     }
 }
 
+/// What all programs have used of all processors so far.
+pub(crate) fn spent_by_all() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let ticks: Option<Vec<u64>> = stat
+        .lines()
+        .next()?
+        .split_whitespace()
+        .skip(1)
+        .map(|ticks| ticks.parse().ok())
+        .collect();
+    let ticks = ticks?;
+    // User, nice, system; then idle and waiting; then interrupts.
+    let busy = ticks.get(..3)?.iter().chain(ticks.get(5..7)?);
+    Some(Duration::from_millis(10 * busy.sum::<u64>()))
+}
+
 impl Sub for Spent {
     type Output = Self;
 

@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use crate::Result;
-use crate::cpu::Spent;
+use crate::cpu::{self, Spent};
 use crate::window::{Order, Protocol, Times, Window};
 use crate::{grpc_load, http_load, http2_load, process};
 
@@ -28,6 +28,8 @@ pub(crate) struct Figures {
     pub(crate) cpu_us_per_request: Option<f64>,
     /// What making the load took.
     pub(crate) load_cpu_us_per_request: Option<f64>,
+    /// What all other programs used meanwhile, in processors.
+    pub(crate) others: Option<f64>,
     /// All that were answered, in the warm-up too.
     pub(crate) requests: usize,
 }
@@ -68,6 +70,7 @@ fn load(order: &Order) -> Result<Figures> {
         user_us_per_request: watched.spent_by_server.map(|spent| per_request(spent.user)),
         cpu_us_per_request: watched.spent_by_server.map(|spent| per_request(spent.all)),
         load_cpu_us_per_request: watched.spent_by_load.map(|spent| per_request(spent.all)),
+        others: watched.others(),
         requests: window.sent(),
     })
 }
@@ -97,6 +100,15 @@ struct Watched {
     open_for: Duration,
     spent_by_server: Option<Spent>,
     spent_by_load: Option<Spent>,
+    spent_by_all: Option<Duration>,
+}
+
+impl Watched {
+    fn others(&self) -> Option<f64> {
+        let ours = self.spent_by_server?.all + self.spent_by_load?.all;
+        let others = self.spent_by_all?.saturating_sub(ours);
+        Some(others.as_secs_f64() / self.open_for.as_secs_f64())
+    }
 }
 
 /// Opens the window when every key was seen twice, and closes it.
@@ -110,17 +122,20 @@ fn watch(order: &Order, window: &Window, senders: &[Sender<'_>]) -> Watched {
     }
     let spent = || [order.process, std::process::id()].map(Spent::by);
     let spent_before = spent();
+    let all_before = cpu::spent_by_all();
     let opened = Instant::now();
     window.open();
     thread::sleep(order.window);
     window.close();
     let open_for = opened.elapsed();
     let [server, load] = spent();
+    let all = cpu::spent_by_all().zip(all_before);
     let since = |now: Option<Spent>, before: Option<Spent>| Some(now? - before?);
     Watched {
         open_for,
         spent_by_server: since(server, spent_before[0]),
         spent_by_load: since(load, spent_before[1]),
+        spent_by_all: all.map(|(now, before)| now.saturating_sub(before)),
     }
 }
 

@@ -59,6 +59,8 @@ struct Row {
     cpu_us_added: f64,
     /// Against what a user would write.
     rps_ratio: f64,
+    /// What others used meanwhile, in processors: with more than a little, nothing here says much.
+    others: f64,
 }
 
 /// `earlier` is this bench, built from another state of the crate.
@@ -125,6 +127,7 @@ fn rows_of(manner: &'static str, contenders: &mut [Contender]) -> Result<Vec<Row
                 user_us_added: beside(bare, &|this, bare| user(this) - user(bare)),
                 cpu_us: of(&cpu),
                 cpu_us_added: beside(bare, &|this, bare| cpu(this) - cpu(bare)),
+                others: of(&|this| this.others.unwrap_or(f64::NAN)),
                 rps_ratio: beside(written, &|this, written| {
                     this.requests_per_second / written.requests_per_second
                 }),
@@ -137,12 +140,12 @@ fn print(rows: &[Row]) {
     println!();
     println!("{}:", rows[0].manner);
     println!(
-        "{:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "", "req/s", "times", "p99 µs", "user µs", "added", "cpu µs", "added"
+        "{:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "", "req/s", "times", "p99 µs", "user µs", "added", "cpu µs", "added", "others"
     );
     for row in rows {
         println!(
-            "{:<34} {:>9.0} {:>8.3} {:>8.0} {:>8.2} {:>8.2} {:>8.2} {:>8.2}",
+            "{:<34} {:>9.0} {:>8.3} {:>8.0} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.2}",
             row.name,
             row.requests_per_second,
             row.rps_ratio,
@@ -150,8 +153,11 @@ fn print(rows: &[Row]) {
             row.user_us,
             row.user_us_added,
             row.cpu_us,
-            row.cpu_us_added
+            row.cpu_us_added,
+            row.others
         );
     }
-    println!("times: requests a second, times those of {WRITTEN}");
+    println!(
+        "times: requests a second, times those of {WRITTEN}; others: processors that others used"
+    );
 }
