@@ -70,7 +70,7 @@ impl LeaseStore for Leases {
         NonZeroU32::new(self.0.replica.members().most_alive()?)
     }
 
-    fn registers(&self) -> &Registers {
+    fn registers(&self) -> &Arc<Registers> {
         self.0.replica.registers()
     }
 
@@ -98,7 +98,12 @@ impl Inner {
         let keys = self.keys(request.subject);
         let args = args(request, None);
         let script = script(request.counting);
-        let answer = self.link.run(script, &[&keys[0], &keys[1]], &args).await;
+        let within = match request.tells() {
+            true => TOLD_WITHIN.max(self.link.deadline()),
+            false => self.link.deadline(),
+        };
+        let keys = [&keys[0], &keys[1]];
+        let answer = self.link.run_within(within, script, &keys, &args).await;
         answer.and_then(grant).map_err(|error| NoGrant {
             may_have_counted: error.sent_over.is_some(),
         })
@@ -140,7 +145,7 @@ fn script(counting: Counting) -> &'static Script {
 }
 
 /// In the order that `ask.lua` lists them.
-fn args(request: &LeaseRequest, back: Option<(u32, GrantId)>) -> [Arg<'static>; 16] {
+fn args(request: &LeaseRequest, back: Option<(u32, GrantId)>) -> [Arg<'static>; 17] {
     let number = |units: u32| Arg::Int(units.into());
     let window = match request.counting {
         Counting::Gcra | Counting::Sliding => micros(request.window),
@@ -160,6 +165,7 @@ fn args(request: &LeaseRequest, back: Option<(u32, GrantId)>) -> [Arg<'static>; 
         number(request.spent),
         number(request.recent),
         wide(request.heard.0),
+        wide(request.register.0),
         wide(request.period),
         number(request.debt),
         number(units),
@@ -211,3 +217,5 @@ impl fmt::Debug for Leases {
 
 /// Sixteen replicas with so many calls each keep a store busy for some ten milliseconds.
 const MOST_CALLS: usize = 32;
+/// No request waits for what is told; told twice, it counts twice.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);

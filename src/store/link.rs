@@ -145,16 +145,6 @@ impl Link {
         })
     }
 
-    /// Runs a script within [`deadline`](Self::deadline).
-    pub(crate) async fn run(
-        self: &Arc<Self>,
-        script: &Script,
-        keys: &[&Slot],
-        args: &[Arg<'_>],
-    ) -> Result<Reply, StoreError> {
-        self.run_within(self.deadline, script, keys, args).await
-    }
-
     /// Runs a script within this time, the opening of a connection included.
     pub(crate) async fn run_within(
         self: &Arc<Self>,

@@ -23,6 +23,16 @@ impl Members {
 
     pub(super) fn seen(&self, alive: u32, now: Now) {
         let mut sightings = self.sightings();
+        // While the store could not say so, nobody has gone.
+        if let Some(last) = sightings.back() {
+            let silent = now
+                .monotonic
+                .saturating_sub(last.at)
+                .saturating_sub(HEARD_EVERY);
+            for sighting in sightings.iter_mut() {
+                sighting.at += silent;
+            }
+        }
         // Of what is no more than this, and older, nobody asks any more.
         while sightings.back().is_some_and(|last| last.alive <= alive) {
             sightings.pop_back();
@@ -59,6 +69,8 @@ impl Sighting {
     }
 }
 
+/// And a margin.
+const HEARD_EVERY: Duration = Duration::from_secs(5);
 const REMEMBERED: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
@@ -76,19 +88,17 @@ mod tests {
     fn the_most_of_the_last_two_minutes_counts_and_then_what_is_left() {
         let members = Members::new();
         assert_eq!(members.most_alive(), None);
-        for (second, alive, most) in [
-            (0, 3, 3),
-            (1, 5, 5),
-            (2, 4, 5),
-            (3, 2, 5),
-            (60, 4, 5),
-            (121, 1, 5),
-            (122, 1, 4),
-            (181, 1, 1),
-        ] {
-            members.seen(alive, at(second));
-            assert_eq!(members.most_alive(), Some(most), "at {second} s");
-            assert_eq!(members.alive(), Some(alive));
+        // From then on so many are alive.
+        let alive = [(0, 3), (1, 5), (2, 4), (3, 2), (60, 4), (121, 1)];
+        let most = [(0, 3), (1, 5), (121, 5), (122, 4), (240, 4), (241, 1)];
+        for second in 0..250 {
+            let now = |values: &[(u64, u32)]| {
+                let past = values.iter().rev().find(|(since, _)| *since <= second);
+                past.unwrap().1
+            };
+            members.seen(now(&alive), at(second));
+            assert_eq!(members.most_alive(), Some(now(&most)), "at {second} s");
+            assert_eq!(members.alive(), Some(now(&alive)));
         }
     }
 
@@ -97,5 +107,15 @@ mod tests {
         let members = Members::new();
         members.seen(4, at(0));
         assert_eq!(members.most_alive(), Some(4), "an hour later, too");
+        members.seen(1, at(3_600));
+        assert_eq!(
+            members.most_alive(),
+            Some(4),
+            "the others may be on their way back"
+        );
+        for second in 3_601..3_721 {
+            members.seen(1, at(second));
+        }
+        assert_eq!(members.most_alive(), Some(1));
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Replica {
     is_idle: AtomicBool,
     reader: Mutex<Reader>,
     members: Members,
-    registers: Registers,
+    registers: Arc<Registers>,
 }
 
 /// The keys of what the replicas tell each other. In a cluster all are on one node.
@@ -120,7 +120,7 @@ impl Replica {
             is_idle: AtomicBool::new(true),
             reader: Mutex::new(Reader::new()),
             members: Members::new(),
-            registers: Registers::new(link.parts()),
+            registers: Arc::new(Registers::new(link.parts())),
         })
     }
 
@@ -177,7 +177,7 @@ impl Replica {
     }
 
     /// Which servers count, of those that were met.
-    pub(crate) fn registers(&self) -> &Registers {
+    pub(crate) fn registers(&self) -> &Arc<Registers> {
         &self.registers
     }
 

@@ -1,5 +1,7 @@
 //! Whether who counts the limits has been told what this replica had spent before.
 
+use std::time::Duration;
+
 use super::Replica;
 use crate::gate::limit_store::{Answer, Entered, Entry, NoGrant, RegisterBook, RegisterId};
 use crate::store::script::{Arg, Script, Slot};
@@ -34,10 +36,13 @@ impl RegisterBook for Replica {
             let args = [
                 Arg::Bytes(id.as_bytes()),
                 Arg::Int(there.into()),
-                Arg::Int(i64::try_from(entry.told.0).unwrap_or(i64::MAX)),
+                Arg::Int(i64::try_from(entry.met.0).unwrap_or(i64::MAX)),
+                Arg::Int(entry.is_told.into()),
                 Arg::Int(entry.is_late.into()),
             ];
-            let answer = link.run(&ENTER, &[&register], &args).await;
+            // No request waits for it.
+            let within = ENTERS_WITHIN.max(link.deadline());
+            let answer = link.run_within(within, &ENTER, &[&register], &args).await;
             let answer = answer.and_then(|reply| reply.read::<(u64, u8)>());
             let (since, is_complete) = answer.map_err(|_| NoGrant {
                 may_have_counted: false,
@@ -49,3 +54,5 @@ impl RegisterBook for Replica {
         })
     }
 }
+
+const ENTERS_WITHIN: Duration = Duration::from_millis(500);

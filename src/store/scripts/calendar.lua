@@ -62,7 +62,7 @@ used = used + units
 if units > 0 or changed then
   local _, next_end = around(ends)
   local until_paid = used > max and next_end * 1000000 - now or rest
-  save(struct.pack('<ddddd', epoch, now, known_to, start, used), until_paid + 1000000)
+  save(struct.pack('<ddddd', epoch, now, kept(known_to), start, used), until_paid + 1000000)
 end
 
 local more = 0

@@ -47,7 +47,7 @@ used = used + units
 if units > 0 or changed then
   -- At least a window, or a replica would tell what it has spent in it once more; and until the
   -- bucket is full.
-  save(struct.pack('<dddddd', epoch, now, known_to, used, half, whole), (window + lease) * math.max(1.125, used / max))
+  save(struct.pack('<dddddd', epoch, now, kept(known_to), used, half, whole), (window + lease) * math.max(1.125, used / max))
 end
 
 local left = math.max(0, math.floor(max - used))

@@ -76,7 +76,7 @@ local from = now - span
 local units = owed > 0 and 0 or granted_of(max - used, from)
 if units > 0 then enter(now, units) end
 if changed then
-  local packed = {struct.pack('<dddd', epoch, now, known_to, owed)}
+  local packed = {struct.pack('<dddd', epoch, now, kept(known_to), owed)}
   for i = first, n do packed[#packed + 1] = struct.pack('<dI4', times[i], counts[i]) end
   save(table.concat(packed), span * (owed > 0 and 2.25 or 1.125))
 end

@@ -100,6 +100,7 @@ fn what_was_spent_is_counted_in_its_own_day() {
         known: 7,
         spent: 4,
         told: 2,
+        heard: NOON,
         period,
         ..units(1, 1)
     };

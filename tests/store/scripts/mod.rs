@@ -35,6 +35,7 @@ pub struct Ask {
     pub spent: i64,
     pub recent: i64,
     pub heard: i64,
+    pub met: i64,
     pub period: i64,
     pub debt: i64,
     /// Units, when they were granted, by which epoch.
@@ -141,7 +142,7 @@ impl Counter {
         call.arg(self.max).arg(&self.window).arg(self.lease);
         call.arg(ask.need).arg(ask.want).arg(ask.told);
         call.arg(ask.known).arg(ask.seen).arg(ask.spent);
-        call.arg(ask.recent).arg(ask.heard);
+        call.arg(ask.recent).arg(ask.heard).arg(ask.met);
         call.arg(ask.period).arg(ask.debt);
         call.arg(ask.back.0).arg(ask.back.1).arg(ask.back.2);
         call.arg(now);
@@ -175,10 +176,8 @@ pub fn enter(
 ) -> (i64, bool) {
     let script = Script::new(ENTER);
     let mut call = script.key(REGISTER);
-    call.arg(replica)
-        .arg(there)
-        .arg(told)
-        .arg(i64::from(is_late));
+    call.arg(replica).arg(there).arg(told);
+    call.arg(i64::from(told != 0)).arg(i64::from(is_late));
     let (since, is_complete): (i64, i64) = call.arg(now).invoke(redis).unwrap();
     (since, is_complete == 1)
 }

@@ -226,3 +226,74 @@ fn something_else_in_its_place_is_no_register() {
         .unwrap();
     assert_eq!(enter(&mut redis, "1", 1, 0, false, &at), (START, false));
 }
+
+/// One server has granted what the next one has not heard of, and that one is followed by a third before
+/// it was told.
+#[test]
+fn what_one_server_lacks_the_next_one_lacks_too() {
+    let Some(server) = Redis::start() else {
+        return;
+    };
+    let mut redis = server.connection();
+    for counter in counters() {
+        let after = |tenths: i64| START + tenths * SECOND / 10;
+        let grant = counter.ask(&mut redis, units(1, 1), START);
+        // Nine more at 0.5 s, which the next server does not know of.
+        let lost = Ask {
+            known: grant.epoch,
+            seen: after(5),
+            spent: 9,
+            recent: 9,
+            ..Ask::default()
+        };
+        for tenths in [6, 8] {
+            // Another replica tells it, looks at it and enters itself.
+            replace_server(&mut redis);
+            let other = Ask {
+                told: 1,
+                ..Ask::default()
+            };
+            assert!(!counter.ask(&mut redis, other, after(tenths)).is_complete);
+            let at = after(tenths).to_string();
+            let (since, _) = enter(&mut redis, "1", 2, 0, true, &at);
+            assert!(!enter(&mut redis, "1", 2, since, true, &at).1);
+        }
+        assert_eq!(counter.ask(&mut redis, lost, after(8)).left, 0);
+        redis::cmd("DEL").arg(REGISTER).exec(&mut redis).unwrap();
+    }
+}
+
+#[test]
+fn who_is_gone_stands_in_for_nobody_and_counts_nobody() {
+    let Some(server) = Redis::start() else {
+        return;
+    };
+    let mut redis = server.connection();
+    let at = |seconds: i64| (START + seconds * SECOND).to_string();
+    let (since, _) = enter(&mut redis, "1", 0, 0, true, &at(0));
+    assert!(!enter(&mut redis, "1", 3, since, true, &at(0)).1);
+    assert!(!enter(&mut redis, "2", 3, since, true, &at(0)).1);
+    // The second is replaced, and the third has not told yet.
+    assert!(!enter(&mut redis, "1", 3, since, true, &at(6)).1);
+    assert!(!enter(&mut redis, "new", 3, since, false, &at(6)).1);
+    // Both of the others are gone for good.
+    assert!(enter(&mut redis, "1", 1, since, true, &at(120)).1);
+}
+
+#[test]
+fn a_server_that_others_have_stood_in_for_has_to_be_told_again() {
+    let Some(server) = Redis::start() else {
+        return;
+    };
+    let mut redis = server.connection();
+    let counter = Counter::new(Kind::Sliding, "counter", 10, WINDOW);
+    let grant = counter.ask(&mut redis, units(1, 1), START);
+    assert!(grant.is_complete);
+    for met in [START + SECOND, START + 3 * SECOND] {
+        let ask = Ask { met, ..units(1, 1) };
+        let again = counter.ask(&mut redis, ask, START + 2 * SECOND);
+        assert_eq!((again.units, again.is_complete), (0, false));
+        // It is the last one from then on, however its clock goes.
+        assert!(again.register > met);
+    }
+}

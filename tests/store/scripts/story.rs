@@ -84,6 +84,7 @@ fn what_was_spent_elsewhere_is_counted_whether_it_is_left_or_not() {
             known,
             spent,
             told,
+            heard: START,
             ..units(1, 1)
         };
         let new = counter.ask(&mut redis, tell(7, 4, 2), START);

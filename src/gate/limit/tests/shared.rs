@@ -382,6 +382,107 @@ async fn who_finds_the_other_store_by_asking_tells_it_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_two_stores_in_a_row_have_not_heard_of_is_told() {
+    let replicas = Replicas::new(3, &sliding(), &[spec(Mode::Key, 60, MINUTE)]);
+    replicas.store.replicas.store(3, Ordering::SeqCst);
+    let mut total = replicas.admitted(0, 1).await;
+    replicas.wait(LEASE).await;
+    replicas.store.save();
+    total += replicas.admitted(0, 59).await;
+    replicas.wait(LEASE).await;
+    // The next one does not know of these 59, and is followed by one that knows all that it does.
+    replicas.store.fail_over();
+    for _ in 0..2 {
+        total += replicas.admitted(1, 60).await;
+        replicas.wait(LEASE).await;
+    }
+    replicas.store.save();
+    replicas.store.fail_over();
+    replicas.look().await;
+    replicas.look().await;
+    replicas.wait(LEASE).await;
+    total += replicas.admitted(1, 60).await;
+    replicas.store.set(Fault::Away);
+    total += replicas.admitted(2, 60).await;
+    assert_eq!(total, 60 + 20 + 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_met_again_is_told_what_was_spent_meanwhile() {
+    let replicas = Replicas::new(3, &sliding(), &[spec(Mode::Key, 60, MINUTE)]);
+    replicas.store.replicas.store(3, Ordering::SeqCst);
+    replicas.look().await;
+    // Another one takes its place, which goes on running.
+    replicas.store.switch();
+    replicas.store.restart();
+    replicas.look().await;
+    replicas.look().await;
+    let mut total = replicas.admitted(0, 100).await;
+    replicas.wait(LEASE).await;
+    replicas.store.switch();
+    total += replicas.admitted(1, 100).await;
+    replicas.store.set(Fault::Away);
+    total += replicas.admitted(2, 60).await;
+    assert_eq!(total, 60 + 20 + 20);
+}
+
+/// A request from code that is not async, whose runtime nobody drives afterwards.
+#[test]
+fn a_runtime_that_stands_still_does_not_keep_a_replica_from_telling() {
+    let (still, other) = (paused(), paused());
+    let replicas = Replicas::one(&[spec(Mode::Key, 100, MINUTE)]);
+    replicas.store.replicas.store(2, Ordering::SeqCst);
+    other.block_on(async {
+        expect_charged(replicas.ask_as(0, 1, 1).await);
+        expect_charged(replicas.ask_as(0, 2, 1).await);
+    });
+    replicas.store.restart();
+    replicas.store.set(Fault::Takes(Duration::from_millis(15)));
+    still.block_on(async { replicas.ask_as(0, 2, 1).await });
+    replicas.store.set(Fault::None);
+    replicas.store.replicas.store(1, Ordering::SeqCst);
+    other.block_on(async {
+        // Its turn lapses.
+        for _ in 0..8 {
+            replicas.wait(Duration::from_secs(1)).await;
+            replicas.look().await;
+        }
+        assert!(replicas.store.is_complete());
+        let before = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
+        for key in 10..60 {
+            replicas.ask_as(0, key, 1).await;
+        }
+        replicas.wait(LEASE * 4).await;
+        let tasks = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
+        assert!(tasks <= before + 1, "{before}, then {tasks}");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_lost_tell_nothing_twice_but_what_was_told_with_them() {
+    let replicas = Replicas::new(1, &sliding(), &[spec(Mode::Key, 100, MINUTE)]);
+    replicas.store.replicas.store(1, Ordering::SeqCst);
+    for _ in 0..4 {
+        assert_eq!(replicas.admitted(0, 10).await, 10);
+        replicas.wait(Duration::from_secs(5)).await;
+    }
+    replicas.store.restart();
+    // Two requests that wait in vain.
+    replicas.store.replicas.store(4, Ordering::SeqCst);
+    replicas.store.set(Fault::HangsAfterwards);
+    assert_eq!(replicas.admitted(0, 2).await, 0);
+    replicas.store.set(Fault::None);
+    replicas.store.replicas.store(1, Ordering::SeqCst);
+    replicas.look().await;
+    replicas.look().await;
+    assert_eq!(replicas.admitted(0, 100).await, 60);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_old_store_grants_late_is_not_spent() {
     let replicas = Replicas::one(&[spec(Mode::Key, 10, MINUTE), spec(Mode::App, 90, MINUTE)]);
     replicas.store.replicas.store(1, Ordering::SeqCst);
@@ -506,6 +607,7 @@ enum Step {
     Restart,
     Save,
     FailOver,
+    Switch,
     Die(usize),
 }
 
@@ -526,6 +628,7 @@ fn steps(with_faults: bool, dying: u32) -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Restart),
         1 => Just(Step::Save),
         1 => Just(Step::FailOver),
+        1 => Just(Step::Switch),
         4 => (0_usize..3).prop_map(Step::Look),
         dying => (0_usize..3).prop_map(Step::Die),
     ];
@@ -545,6 +648,7 @@ async fn most_admitted(steps: &[Step], max: u32, window: Duration) -> u32 {
     let rules = [spec(Mode::Key, max, window)];
     let mut replicas = Replicas::new(3, &sliding(), &rules);
     replicas.store.replicas.store(3, Ordering::SeqCst);
+    replicas.look().await;
     let mut admitted: Vec<(Duration, u32)> = Vec::new();
     // By whom, since it began.
     let mut own: [Vec<(Duration, u32)>; 3] = Default::default();
@@ -572,6 +676,7 @@ async fn most_admitted(steps: &[Step], max: u32, window: Duration) -> u32 {
             Step::Restart => replicas.store.restart(),
             Step::Save => replicas.store.save(),
             Step::FailOver => replicas.store.fail_over(),
+            Step::Switch => replicas.store.switch(),
         }
     }
     admitted.extend(own.into_iter().flatten());

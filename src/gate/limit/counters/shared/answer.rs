@@ -52,6 +52,17 @@ impl SharedCounter {
         }
         known.untold = known.untold.saturating_sub(known.telling);
         known.debt = known.debt.saturating_sub(request.debt);
+        let has_told = request.tells() || request.epoch == 0 || request.heard == grant.register;
+        if !has_told {
+            // Nothing is spent of it before it knows what was spent before.
+            self.end_all(&mut known, state, now);
+            known.register = grant.register;
+            drop(known);
+            if grant.units > 0 {
+                self.give_back(state, request.subject, grant.units, grant.id);
+            }
+            return Filed::Incomplete;
+        }
         let is_forgotten = known.epoch != 0 && !grant.id.is_of(known.epoch);
         known.told = grant.register;
         known.is_all_told = true;
@@ -63,6 +74,15 @@ impl SharedCounter {
             let untold = u32::try_from(untold).unwrap_or(u32::MAX);
             known.add_untold(untold, self.spent_window.start(now));
             known.is_all_told = untold == 0;
+        }
+        // What has just been told would be lost with the last seconds.
+        let counted = match request.tells() && request.heard != grant.register {
+            true => request.told.saturating_add(request.spent),
+            false => request.told,
+        };
+        if counted > 0 {
+            known.recent.note(counted, grant.id.at);
+            known.seen = grant.id.at;
         }
         known.register = grant.register;
         known.epoch = grant.id.epoch;

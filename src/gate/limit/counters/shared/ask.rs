@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
 
 use super::super::reading::ClockReading;
 use super::answer::Filed;
-use super::registers::RegisterId;
+use super::registers::{RegisterBook, RegisterId};
 use super::state::{Known, SharedState};
 use super::store::{LeaseRequest, SubjectId};
 use super::waiting::{Answered, Asked, Reserved};
-use super::{SharedCounter, Sharing, after};
+use super::{SHORTEST_LEASE, SharedCounter, Sharing, after};
 use crate::clock::nanoseconds;
 
 /// What an asking is for.
@@ -43,7 +42,9 @@ impl SharedCounter {
         let lease = self.lease?;
         let runtime = Handle::try_current().ok()?;
         let mut known = state.known();
-        if let Some(asking) = &known.asking {
+        // One whose runtime stands still is nobody's to wait for.
+        let is_out = now.monotonic.0 < after(known.asking_since, LONGEST_ASKING).0;
+        if let Some(asking) = known.asking.as_ref().filter(|_| is_out) {
             let joined = Asked::Joined(asking.clone());
             known.waiting = known.waiting.saturating_add(1);
             return Some(joined);
@@ -55,7 +56,8 @@ impl SharedCounter {
         let request = self.request(&mut known, state, subject, errand, lease, now);
         let (answered, asking) = watch::channel(());
         let (tx, rx) = oneshot::channel();
-        known.asking = Some(asking);
+        known.asking = Some(asking.clone());
+        known.asking_since = now.monotonic;
         known.waiting = 0;
         state.pool.set_asking(true);
         drop(known);
@@ -64,7 +66,10 @@ impl SharedCounter {
             state: Arc::clone(state),
             request,
             errand,
-            over: AskingOver(Arc::clone(state)),
+            over: AskingOver {
+                state: Arc::clone(state),
+                asking,
+            },
         };
         runtime.spawn(task.run(tx, answered));
         Some(Asked::Own(subject, rx))
@@ -189,6 +194,8 @@ impl AskingTask {
         let answer = counter.sharing.store.ask(*request).await;
         let now = ClockReading::from(counter.sharing.clock.now());
         let put = match answer {
+            // Late: another one has told and asked again.
+            Ok(_) if !over.is_out() => Filed::Nothing,
             Ok(grant) => counter.put(state, request, &grant, now),
             Err(no_grant) => {
                 let mut known = state.known();
@@ -215,13 +222,17 @@ impl AskingTask {
                 // Units go back into the pool where nobody waits any more.
                 let _ = said.map(|said| waits.send(said));
             }
-            Errand::Behind if matches!(put, Filed::Incomplete) => {
-                drop(counter.complete(request.subject));
-            }
             Errand::Behind | Errand::Tell => {}
         }
         drop(over);
         drop(answered);
+        if matches!((errand, &put), (Errand::Behind, Filed::Incomplete)) {
+            let deadline = counter.sharing.store.deadline();
+            let complete = counter.complete(request.subject);
+            if tokio::time::timeout(deadline, complete).await != Ok(true) {
+                counter.go_by_shares();
+            }
+        }
         if let Filed::Lease(put) = put {
             let _out = counter.sharing.leases_out.add(put.units);
             for (left, of) in put.before {
@@ -234,23 +245,18 @@ impl AskingTask {
 }
 
 impl SharedCounter {
-    /// Does what can be done so that the store grants units again; whether it does. Otherwise the rule
-    /// goes by shares for a moment.
-    pub(super) fn complete(self: &Arc<Self>, subject: SubjectId) -> JoinHandle<bool> {
-        let counter = Arc::clone(self);
-        // A task of its own: a caller who hangs up does not hold up the others.
-        tokio::spawn(async move {
-            let store = &counter.sharing.store;
-            let registers = store.registers();
-            let part = registers.part_of(subject);
-            let is_complete = registers.complete(part, &**store).await;
-            if !is_complete && let Some(lease) = counter.lease {
-                let now = ClockReading::from(counter.sharing.clock.now());
-                let until = after(now.monotonic, lease);
-                counter.incomplete_until.store(until.0, Ordering::Relaxed);
-            }
-            is_complete
-        })
+    /// Does what can be done so that the store grants units again. Whether it does.
+    pub(super) fn complete(&self, subject: SubjectId) -> impl Future<Output = bool> + Send + use<> {
+        let registers = self.sharing.store.registers();
+        let book: Arc<dyn RegisterBook> = Arc::clone(&self.sharing.store) as _;
+        registers.complete(registers.part_of(subject), book)
+    }
+
+    /// For a moment nobody waits for a store that has still to be told what was spent.
+    pub(super) fn go_by_shares(&self) {
+        let now = ClockReading::from(self.sharing.clock.now());
+        let until = after(now.monotonic, self.lease.unwrap_or(SHORTEST_LEASE));
+        self.incomplete_until.store(until.0, Ordering::Relaxed);
     }
 }
 
@@ -278,8 +284,13 @@ impl Sharing {
                     })
                     .collect();
                 for asking in &mut askings {
-                    // Its sender says nothing and goes.
-                    let _ = asking.changed().await;
+                    // Its sender says nothing and goes, unless its runtime stands still.
+                    if tokio::time::timeout(LONGEST_ASKING, asking.changed())
+                        .await
+                        .is_err()
+                    {
+                        return false;
+                    }
                 }
             }
             let now = ClockReading::from(self.clock.now());
@@ -295,15 +306,31 @@ impl Sharing {
 }
 
 /// Whatever becomes of the task, the next one may ask; also where its runtime ends before it begins.
-struct AskingOver(Arc<SharedState>);
+struct AskingOver {
+    state: Arc<SharedState>,
+    asking: watch::Receiver<()>,
+}
+
+impl AskingOver {
+    /// Whether it has not been given up.
+    fn is_out(&self) -> bool {
+        let known = self.state.known();
+        let asking = known.asking.as_ref();
+        asking.is_some_and(|asking| asking.same_channel(&self.asking))
+    }
+}
 
 impl Drop for AskingOver {
     fn drop(&mut self) {
-        self.0.known().asking = None;
-        self.0.pool.set_asking(false);
+        if self.is_out() {
+            self.state.known().asking = None;
+            self.state.pool.set_asking(false);
+        }
     }
 }
 
 /// Subjects that are told of at once.
 const AT_ONCE: usize = 16;
 const MOST_TRIES: usize = 3;
+/// Longer than any call of the store.
+const LONGEST_ASKING: Duration = Duration::from_secs(2);

@@ -5,14 +5,18 @@
 //! told what its gates have spent. Until then limits are counted by shares.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Sharing;
 use super::store::{Answer, NoGrant, SubjectId};
 
 /// The register that a server has opened, by when it did so; 0 for none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RegisterId(pub(crate) u64);
 
 /// What a look at a register says, or an entry in it.
@@ -26,8 +30,10 @@ pub(crate) struct Entered {
 /// What is to be entered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    /// Which one has been told what was spent before; 0 for a look.
-    pub(crate) told: RegisterId,
+    /// The one that was met last: a server whose own is older was away while another one counted.
+    pub(crate) met: RegisterId,
+    /// Whether that one has been told what was spent before; otherwise this is a look.
+    pub(crate) is_told: bool,
     /// Whether anything may have been spent by another one before.
     pub(crate) is_late: bool,
 }
@@ -45,13 +51,26 @@ pub(crate) struct Registers {
     gates: Mutex<Vec<Weak<Sharing>>>,
 }
 
-#[derive(Default)]
 struct Part {
     met: Mutex<Met>,
-    /// Held while one tells and enters: the others wait for that.
-    turn: tokio::sync::Mutex<()>,
-    /// How often that was done.
-    turns: AtomicU64,
+    turn: Mutex<Option<Turn>>,
+    /// How many turns are over: the others wait for that.
+    turns: watch::Sender<u64>,
+}
+
+/// Whose turn it is to tell and to enter.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    number: u64,
+    /// A runtime that stands still does not keep the others from it.
+    lapses_at: Instant,
+}
+
+/// Ends a turn, whatever becomes of it.
+struct Claim {
+    registers: Arc<Registers>,
+    part: usize,
+    number: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +87,7 @@ struct Met {
 pub(super) enum Meeting {
     /// It is the one that was known when it was asked.
     Known,
-    /// It was known then, and has been followed by another one meanwhile.
+    /// It has been followed by another one.
     Over,
     /// It was not.
     New,
@@ -77,7 +96,7 @@ pub(super) enum Meeting {
 impl Registers {
     pub(crate) fn new(parts: usize) -> Self {
         Self {
-            parts: (0..parts.max(1)).map(|_| Part::default()).collect(),
+            parts: (0..parts.max(1)).map(|_| Part::new()).collect(),
             gates: Mutex::default(),
         }
     }
@@ -101,75 +120,86 @@ impl Registers {
 
     /// A server has answered what was asked when `known` was the one that was met last.
     pub(super) fn meet(&self, part: usize, answered: RegisterId, known: RegisterId) -> Meeting {
-        let mut met = self.met(part);
-        if met.register != answered {
-            if answered == known {
-                return Meeting::Over;
-            }
-            *met = Met {
-                register: answered,
-                is_late: met.register != RegisterId::default(),
-                ..Met::default()
-            };
-        }
-        match answered == known {
-            true => Meeting::Known,
-            false => Meeting::New,
-        }
+        self.met(part).meet(answered, known)
     }
 
     /// Looks at all of them, and does what is to be done so that they are complete.
-    pub(crate) async fn visit(&self, book: &dyn RegisterBook) {
-        for (number, part) in self.parts.iter().enumerate() {
+    pub(crate) async fn visit(self: &Arc<Self>, book: &dyn RegisterBook) {
+        for part in 0..self.parts.len() {
             // Unless somebody is at it.
-            if let Ok(_turn) = part.turn.try_lock() {
-                self.enter(number, book).await;
+            if let Some(claim) = self.claim(part) {
+                self.enter(part, book).await;
+                drop(claim);
             }
         }
     }
 
-    /// Tells the server of this part what was spent, and enters itself. Whether all have by then.
-    pub(super) async fn complete(&self, part: usize, book: &dyn RegisterBook) -> bool {
-        let Part { turn, turns, .. } = &self.parts[part];
-        let before = turns.load(Ordering::Acquire);
-        let _turn = turn.lock().await;
-        // Another one has done so meanwhile.
-        if turns.load(Ordering::Acquire) != before {
-            return self.met(part).is_complete;
+    /// Has the server of this part told what was spent, and this replica entered, unless somebody is
+    /// at it: in a task of its own, so that a caller who hangs up does not hold up the others. Comes
+    /// back when that is over, with whether all have entered.
+    pub(super) fn complete(
+        self: &Arc<Self>,
+        part: usize,
+        book: Arc<dyn RegisterBook>,
+    ) -> impl Future<Output = bool> + Send + use<> {
+        let mut turns = self.parts[part].turns.subscribe();
+        if let (Some(claim), Ok(runtime)) = (self.claim(part), Handle::try_current()) {
+            runtime.spawn(async move {
+                claim.registers.enter(part, &*book).await;
+            });
         }
-        let is_complete = self.enter(part, book).await;
-        turns.fetch_add(1, Ordering::Release);
-        is_complete
+        let registers = Arc::clone(self);
+        async move {
+            let _ = turns.changed().await;
+            registers.met(part).is_complete
+        }
     }
 
-    async fn enter(&self, part: usize, book: &dyn RegisterBook) -> bool {
+    /// Takes the turn to tell and to enter, if it is nobody's.
+    fn claim(self: &Arc<Self>, part: usize) -> Option<Claim> {
+        let now = Instant::now();
+        let mut turn = self.parts[part].turn();
+        if turn.is_some_and(|turn| now < turn.lapses_at) {
+            return None;
+        }
+        let number = turn.map_or(0, |turn| turn.number + 1);
+        *turn = Some(Turn {
+            number,
+            lapses_at: now + LAPSES_AFTER,
+        });
+        drop(turn);
+        Some(Claim {
+            registers: Arc::clone(self),
+            part,
+            number,
+        })
+    }
+
+    async fn enter(&self, part: usize, book: &dyn RegisterBook) {
         for _ in 0..MOST_TRIES {
             let met = *self.met(part);
             let is_known = met.register != RegisterId::default();
             if is_known && !met.is_told && !self.tell(part, met.register).await {
-                return false;
+                return;
             }
             let entry = Entry {
-                told: match met.is_complete {
-                    true => RegisterId::default(),
-                    false => met.register,
-                },
+                met: met.register,
+                is_told: is_known && !met.is_complete,
                 is_late: met.is_late,
             };
             let Ok(entered) = book.enter(part, entry).await else {
-                return false;
+                return;
             };
-            if self.meet(part, entered.register, met.register) == Meeting::Known {
-                let mut met = self.met(part);
-                met.is_told = true;
-                met.is_complete = entered.is_complete;
+            let mut now_met = self.met(part);
+            if now_met.meet(entered.register, met.register) == Meeting::Known {
+                now_met.is_told = true;
+                now_met.is_complete = entered.is_complete;
                 // Of a complete one nothing was entered, and it may not be complete any more.
-                if entered.is_complete || entry.told == entered.register {
-                    return entered.is_complete;
+                if entered.is_complete || entry.is_told {
+                    return;
                 }
             }
         }
-        false
     }
 
     /// Whether all gates have told all that they have spent in this part.
@@ -193,6 +223,53 @@ impl Registers {
     }
 }
 
+impl Part {
+    fn new() -> Self {
+        Self {
+            met: Mutex::default(),
+            turn: Mutex::default(),
+            turns: watch::Sender::new(0),
+        }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Met {
+    fn meet(&mut self, answered: RegisterId, known: RegisterId) -> Meeting {
+        // Of two servers the one that counts by now has opened its register later.
+        if answered < self.register {
+            return Meeting::Over;
+        }
+        if self.register != answered {
+            *self = Self {
+                register: answered,
+                is_late: self.register != RegisterId::default(),
+                ..Self::default()
+            };
+        }
+        match answered == known {
+            true => Meeting::Known,
+            false => Meeting::New,
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let part = &self.registers.parts[self.part];
+        let mut turn = part.turn();
+        // Unless it has lapsed and is another's by now.
+        if let Some(turn) = turn.as_mut().filter(|turn| turn.number == self.number) {
+            turn.lapses_at = Instant::now();
+        }
+        drop(turn);
+        part.turns.send_modify(|turns| *turns += 1);
+    }
+}
+
 impl fmt::Debug for Registers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registers")
@@ -201,5 +278,7 @@ impl fmt::Debug for Registers {
     }
 }
 
+/// All of a large service has been told within it, or the rest is when the next one is at it.
+const LAPSES_AFTER: Duration = Duration::from_secs(5);
 /// A server that is followed by another one while it is told has to be told again.
 const MOST_TRIES: usize = 4;

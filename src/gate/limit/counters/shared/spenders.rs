@@ -28,6 +28,8 @@ impl Spenders {
         // As seldom as the memory grows.
         if all.len() == all.capacity() {
             all.retain(|spender| spender.state.strong_count() > 0);
+            let alive = all.len();
+            all.reserve(alive);
         }
         all.push(Spender {
             counter: Arc::downgrade(counter),

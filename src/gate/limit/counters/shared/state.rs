@@ -55,6 +55,7 @@ pub(super) struct Known {
     pub(super) refusal: Option<Refusal>,
     /// Ends when the asking that is out has been answered.
     pub(super) asking: Option<watch::Receiver<()>>,
+    pub(super) asking_since: Moment,
     /// How many requests wait for it.
     pub(super) waiting: u32,
 }
@@ -108,6 +109,7 @@ impl SharedState {
                 is_spender: false,
                 refusal: None,
                 asking: None,
+                asking_since: Moment(0),
                 waiting: 0,
             }),
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::registers::{RegisterBook, RegisterId, Registers};
@@ -23,7 +24,7 @@ pub(crate) trait LeaseStore: RegisterBook + fmt::Debug {
     fn replicas(&self) -> Option<NonZeroU32>;
 
     /// Those that this replica has met.
-    fn registers(&self) -> &Registers;
+    fn registers(&self) -> &Arc<Registers>;
 
     /// How long a request waits for it at most.
     fn deadline(&self) -> Duration;
@@ -72,7 +73,7 @@ pub(crate) struct LeaseRequest {
     pub(crate) period: u64,
     /// Units booked after a request had passed.
     pub(crate) debt: u32,
-    /// The register that was known when this was written. Not sent.
+    /// The register that was met last when this was written.
     pub(crate) register: RegisterId,
     /// All units of leases that had been spent by then. Not sent.
     pub(crate) leased: u64,
@@ -109,6 +110,13 @@ pub(crate) struct GrantId {
 pub(crate) struct NoGrant {
     /// Whether it may have counted what it was told all the same.
     pub(crate) may_have_counted: bool,
+}
+
+impl LeaseRequest {
+    /// Whether it is there to tell what was spent, and nobody waits for it.
+    pub(crate) fn tells(&self) -> bool {
+        self.want == 0
+    }
 }
 
 impl GrantId {

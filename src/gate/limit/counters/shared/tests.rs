@@ -15,7 +15,9 @@ use crate::dev::ManualClock;
 pub(in crate::gate::limit) struct FakeStore {
     clock: Clock,
     server: Mutex<Server>,
-    saved: Mutex<(HashMap<SubjectId, Subject>, u64)>,
+    /// One that goes on running while the other one is asked.
+    stand_in: Mutex<Server>,
+    saved: Mutex<HashMap<SubjectId, Subject>>,
     pub(in crate::gate::limit) asked: Mutex<Vec<LeaseRequest>>,
     pub(in crate::gate::limit) given_back: AtomicU32,
     /// How many there are, as all of them know; 0 if they do not.
@@ -56,7 +58,7 @@ struct Counted {
 pub(in crate::gate::limit) struct FakeLink {
     store: Arc<FakeStore>,
     replica: usize,
-    registers: Registers,
+    registers: Arc<Registers>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +77,7 @@ impl FakeStore {
         let store = Arc::new(Self {
             clock: clock.into(),
             server: Mutex::default(),
+            stand_in: Mutex::default(),
             saved: Mutex::default(),
             asked: Mutex::default(),
             given_back: AtomicU32::new(0),
@@ -82,6 +85,8 @@ impl FakeStore {
             faults: Mutex::default(),
             ids: AtomicU64::new(1),
         });
+        store.restart();
+        store.switch();
         store.restart();
         // Nobody has spent anything before.
         store.server.lock().unwrap().is_complete = true;
@@ -94,7 +99,7 @@ impl FakeStore {
         Arc::new(FakeLink {
             store: Arc::clone(self),
             replica: faults.len() - 1,
-            registers: Registers::new(1),
+            registers: Arc::new(Registers::new(1)),
         })
     }
 
@@ -120,20 +125,47 @@ impl FakeStore {
         };
     }
 
+    /// Another server takes its place that was there all the time.
+    pub(in crate::gate::limit) fn switch(&self) {
+        let mut stand_in = self.stand_in.lock().unwrap();
+        std::mem::swap(&mut *self.server.lock().unwrap(), &mut *stand_in);
+    }
+
+    /// Who has met a later register has this one opened anew.
+    fn reopen_before(&self, server: &mut Server, met: RegisterId) {
+        if met.0 > server.register {
+            server.register = self.next_id();
+            server.since = nanoseconds(self.now().monotonic);
+            server.entered.clear();
+            server.is_complete = false;
+            for subject in server.subjects.values_mut() {
+                subject.known_to = subject.last;
+            }
+        }
+    }
+
+    pub(in crate::gate::limit) fn is_complete(&self) -> bool {
+        self.server.lock().unwrap().is_complete
+    }
+
     /// What a server that is restarted, or that takes its place, will know.
     pub(in crate::gate::limit) fn save(&self) {
-        let subjects = self.server.lock().unwrap().subjects.clone();
-        *self.saved.lock().unwrap() = (subjects, nanoseconds(self.now().monotonic) / 1_000);
+        let server = self.server.lock().unwrap();
+        let mut subjects = server.subjects.clone();
+        if server.is_complete {
+            // A replica had looked at it within the last second before.
+            let at = nanoseconds(self.now().monotonic) / 1_000;
+            for subject in subjects.values_mut() {
+                subject.known_to = subject.last.max(at.saturating_sub(1_000_000));
+            }
+        }
+        *self.saved.lock().unwrap() = subjects;
     }
 
     /// Forgets what was counted since it was saved.
     pub(in crate::gate::limit) fn fail_over(&self) {
         self.restart();
-        let (mut saved, at) = self.saved.lock().unwrap().clone();
-        for subject in saved.values_mut() {
-            // A replica had looked at it within the last second before.
-            subject.known_to = subject.last.max(at.saturating_sub(1_000_000));
-        }
+        let saved = self.saved.lock().unwrap().clone();
         self.server.lock().unwrap().subjects = saved;
     }
 
@@ -153,6 +185,7 @@ impl FakeStore {
         let now = nanoseconds(self.now().monotonic);
         let span = nanoseconds(request.window + request.lease);
         let mut server = self.server.lock().unwrap();
+        self.reopen_before(&mut server, request.register);
         let is_complete = server.is_complete || server.since + span <= now;
         let register = RegisterId(server.register);
         let new = || Subject {
@@ -167,10 +200,11 @@ impl FakeStore {
         let at = subject.last;
         let log = &mut subject.log;
         log.retain(|entry| entry.nanoseconds + span > now);
+        let has_heard = request.heard == register;
         let missing = match request.seen {
-            _ if request.epoch == 0 => 0,
+            _ if request.epoch == 0 || !has_heard && !request.tells() => 0,
             _ if request.epoch != subject.epoch => request.spent,
-            _ if request.heard == register => 0,
+            _ if has_heard => 0,
             seen if seen > subject.known_to + 4_000_000 => request.spent,
             seen if seen > subject.known_to => request.recent,
             _ => 0,
@@ -277,7 +311,7 @@ impl LeaseStore for FakeLink {
         NonZeroU32::new(self.store.replicas.load(Ordering::SeqCst))
     }
 
-    fn registers(&self) -> &Registers {
+    fn registers(&self) -> &Arc<Registers> {
         &self.registers
     }
 
@@ -296,7 +330,9 @@ impl RegisterBook for FakeLink {
             Fault::Away | Fault::Hangs => unheard,
             Fault::None | Fault::Takes(_) | Fault::HangsAfterwards => {
                 let mut server = self.store.server.lock().unwrap();
-                if entry.told.0 == server.register && (!server.is_complete || entry.is_late) {
+                self.store.reopen_before(&mut server, entry.met);
+                let is_told = entry.is_told && entry.met.0 == server.register;
+                if is_told && (!server.is_complete || entry.is_late) {
                     server.entered.insert(self.replica);
                     let replicas = self.store.replicas.load(Ordering::SeqCst) as usize;
                     server.is_complete = server.entered.len() >= replicas;

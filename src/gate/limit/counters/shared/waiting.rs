@@ -94,7 +94,9 @@ impl Asking {
                         }
                         Ok(Ok(Answered::Incomplete(counter))) => {
                             let complete = counter.complete(subject);
-                            let _ = tokio::time::timeout_at(until, complete).await;
+                            if tokio::time::timeout_at(until, complete).await != Ok(true) {
+                                counter.go_by_shares();
+                            }
                         }
                         // No answer.
                         Ok(Err(_)) | Err(_) => {}
