@@ -607,7 +607,6 @@ enum Step {
     Restart,
     Save,
     FailOver,
-    Switch,
     Die(usize),
 }
 
@@ -628,7 +627,6 @@ fn steps(with_faults: bool, dying: u32) -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Restart),
         1 => Just(Step::Save),
         1 => Just(Step::FailOver),
-        1 => Just(Step::Switch),
         4 => (0_usize..3).prop_map(Step::Look),
         dying => (0_usize..3).prop_map(Step::Die),
     ];
@@ -676,7 +674,6 @@ async fn most_admitted(steps: &[Step], max: u32, window: Duration) -> u32 {
             Step::Restart => replicas.store.restart(),
             Step::Save => replicas.store.save(),
             Step::FailOver => replicas.store.fail_over(),
-            Step::Switch => replicas.store.switch(),
         }
     }
     admitted.extend(own.into_iter().flatten());
