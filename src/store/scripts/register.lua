@@ -8,8 +8,8 @@
 -- `at`      when a replica looked at it last: what the server knows is as young at least
 -- `all`     there once all replicas have told it what they had spent before
 -- `known`   up to when the last register that all have told knows
--- `of:…`    of each replica that has told: how many there are, as far as that one knows, and when it
---           said so last
+-- `of:…`    of each replica that has told: how many there were when it did so first, as far as that one
+--           knows, and are by now; whether it is late; and when it said so last
 --
 -- So does a server that others have stood in for meanwhile: `met` is the register that the replica has
 -- met last.

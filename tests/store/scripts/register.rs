@@ -62,10 +62,8 @@ fn replicas_that_are_gone_hold_nobody_up_for_longer_than_they_are_counted() {
     assert!(!enter(&mut redis, "1", 3, since, true, &at).1);
     assert!(!enter(&mut redis, "2", 3, since, true, &at).1);
     // The third one is not seen any more.
-    assert!(
-        !enter(&mut redis, "1", 2, since, true, &at).1,
-        "as the second knows it"
-    );
+    let as_the_second_knows = enter(&mut redis, "1", 2, since, true, &at);
+    assert!(!as_the_second_knows.1);
     assert!(enter(&mut redis, "2", 2, since, true, &at).1);
 }
 
@@ -83,10 +81,18 @@ fn who_tells_late_makes_it_wait_for_the_others_again() {
         enter(&mut redis, "newer", 2, since, false, &at).1,
         "it has nothing to tell"
     );
+    // One that has spent something before knows of three that have, and is joined by two of them.
     assert!(!enter(&mut redis, "old", 3, since, true, &at).1);
-    assert!(!enter(&mut redis, "new", 3, 0, false, &at).1);
-    assert!(!enter(&mut redis, "new", 3, since, false, &at).1);
-    assert!(enter(&mut redis, "newer", 3, since, false, &at).1);
+    assert!(!enter(&mut redis, "new", 5, 0, false, &at).1);
+    assert!(!enter(&mut redis, "new", 5, since, false, &at).1);
+    assert!(!enter(&mut redis, "newer", 5, since, false, &at).1);
+    assert!(!enter(&mut redis, "older", 4, since, true, &at).1);
+    assert!(!enter(&mut redis, "old", 5, since, true, &at).1);
+    assert!(!enter(&mut redis, "third", 3, since, true, &at).1);
+    assert!(
+        enter(&mut redis, "fourth", 4, since, true, &at).1,
+        "as the second had known"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 
@@ -32,7 +32,8 @@ struct Server {
     subjects: HashMap<SubjectId, Subject>,
     register: u64,
     since: u64,
-    entered: HashSet<usize>,
+    /// And whether they were there before.
+    entered: HashMap<usize, bool>,
     is_complete: bool,
 }
 
@@ -333,9 +334,11 @@ impl RegisterBook for FakeLink {
                 self.store.reopen_before(&mut server, entry.met);
                 let is_told = entry.is_told && entry.met.0 == server.register;
                 if is_told && (!server.is_complete || entry.is_late) {
-                    server.entered.insert(self.replica);
+                    server.entered.insert(self.replica, entry.is_late);
                     let replicas = self.store.replicas.load(Ordering::SeqCst) as usize;
-                    server.is_complete = server.entered.len() >= replicas;
+                    let late = server.entered.values().filter(|late| **late).count();
+                    let entered = if late > 0 { late } else { server.entered.len() };
+                    server.is_complete = entered >= replicas;
                 }
                 match fault {
                     Fault::HangsAfterwards => unheard,
