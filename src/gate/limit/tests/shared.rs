@@ -326,6 +326,7 @@ async fn a_store_that_has_forgotten_is_told_the_whole_last_window() {
 async fn a_store_that_has_forgotten_grants_nothing_until_all_have_told() {
     let replicas = Replicas::new(3, &sliding(), &[spec(Mode::Key, 30, MINUTE)]);
     replicas.store.replicas.store(3, Ordering::SeqCst);
+    replicas.look().await;
     assert_eq!(replicas.admitted(0, 12).await, 12);
     replicas.store.restart();
     // By its share of 10 meanwhile, which the first has used up.
