@@ -7,7 +7,7 @@ local rate = max / (window + lease)
 local epoch, at, known_to, used, half, whole = begin_epoch(), now, now, 0, now, 0
 local state = redis.call('GET', KEYS[1])
 if state then
-  epoch, at, known_to, used, half, whole = struct.unpack('<dddddd', state)
+  epoch, at, known_to, used, half, whole = struct.unpack('<dddddI4', state)
   known_to = known_up_to(at, known_to)
 end
 local lost, changed = missing(epoch, known_to), false
@@ -47,7 +47,7 @@ used = used + units
 if units > 0 or changed then
   -- At least a window, or a replica would tell what it has spent in it once more; and until the
   -- bucket is full.
-  save(struct.pack('<dddddd', epoch, now, kept(known_to), used, half, whole), (window + lease) * math.max(1.125, used / max))
+  save(struct.pack('<dddddI4', epoch, now, kept(known_to), used, half, math.ceil(whole)), (window + lease) * math.max(1.125, used / max))
 end
 
 local left = math.max(0, math.floor(max - used))
