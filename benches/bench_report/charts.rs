@@ -228,7 +228,7 @@ fn keys(figures: &Figures) -> Result<String> {
 
 /// Calls a second of one thread and of two.
 fn threads(figures: &Figures) -> String {
-    const LEFT: f64 = 170.0;
+    const LEFT: f64 = 250.0;
     const ROW: f64 = 58.0;
     let rows: Vec<_> = figures
         .threads
@@ -294,7 +294,7 @@ fn stack(figures: &Figures) -> String {
     let mut svg = Svg::new(WIDTH, 60.0 + ROW * rows.len() as f64);
     title(
         &mut svg,
-        "Microseconds of a server's own processor time that a request costs over the bare server",
+        "Microseconds of processor time that a request costs over the bare server",
     );
     for (place, row) in rows.iter().enumerate() {
         let y = 48.0 + ROW * place as f64;
