@@ -4,8 +4,8 @@
 //! goes by how many places of the memory it touches. This counts them: distinct lines of 64 bytes
 //! of data, on the heap or static, that a call reads or writes. Lines of the stack are left out of
 //! the figure and told beside it: whatever ran before has just used them. So are lines of code.
-//! `benches/lines.txt` keeps the figures, and this fails when a case takes three lines more than
-//! its kept one.
+//! `benches/lines.txt` keeps the figures, and this fails when a case takes more than five lines more
+//! than its kept one: one and the same code, linked again, was seen to differ by four.
 //!
 //! `cargo bench -p benches --bench lines` compares. The same with `-- --keep` writes the figures
 //! down anew, which is for changes that are meant to cost what they cost. With
@@ -59,7 +59,7 @@ const CASES: [&str; 5] = [
 const KEYS: usize = 9;
 
 /// More than this is for somebody to say that it is meant.
-const MAY_GROW_BY: u64 = 2;
+const MAY_GROW_BY: u64 = 5;
 
 /// Tells this program that lackey is looking.
 const TRACED: &str = "WACHT_AUTH_TRACED";
