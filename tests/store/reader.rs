@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use redis::{Commands, cmd};
+use redis::Commands;
 use wacht_auth::CachePolicy;
 use wacht_auth::dev::{DevGateway, Fault, On};
 
 use crate::server::Redis;
-use crate::stage::{Replica, eventually};
+use crate::stage::{Replica, dies_reading, eventually};
 
 async fn wacht() -> DevGateway {
     let wacht = DevGateway::start().await;
@@ -75,15 +75,7 @@ async fn a_reader_that_has_died_is_taken_over() {
     let [page] = &pages[..] else {
         panic!("{pages:?}")
     };
-    let turn = page.replacen("wacht:page:", "wacht:page:reader:", 1);
-    let _: u64 = hand.del(page).unwrap();
-    cmd("SET")
-        .arg(turn)
-        .arg("a dead one 1")
-        .arg("PX")
-        .arg(300)
-        .exec(&mut hand)
-        .unwrap();
+    dies_reading(&mut hand, page);
     assert!(Replica::new(&wacht, &redis.url()).admits(&key).await);
     assert_eq!(lists(&wacht), 2);
     let kept: bool = hand.exists(page).unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redis::{Commands, Connection};
 use wacht_auth::dev::{DevGateway, DevKey};
 use wacht_auth::store::RedisStore;
 use wacht_auth::{
@@ -95,4 +96,13 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     };
     let in_time = tokio::time::timeout(PATIENCE, until_then).await;
     assert!(in_time.is_ok(), "in vain: {what}");
+}
+
+/// The page is gone, and whoever has taken the turn to read it says nothing more.
+pub fn dies_reading(hand: &mut Connection, page: &str) {
+    let turn = page.replacen("wacht:page:", "wacht:page:reader:", 1);
+    let _: u64 = hand.del(page).unwrap();
+    let mut set = redis::cmd("SET");
+    set.arg(turn).arg("a dead one 1").arg("PX").arg(300);
+    set.exec(hand).unwrap();
 }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use redis::{Commands, Connection, cmd};
+use redis::{Commands, Connection};
 use wacht_auth::dev::{DevGateway, DevKey, ManualClock};
 use wacht_auth::{
     AuthContext, AuthHandle, Limits, RejectionKind, WachtAuthLayer, Watch, WatchStats,
 };
 
 use crate::server::Redis;
-use crate::stage::{eventually, own_client, patient};
+use crate::stage::{dies_reading, eventually, own_client, patient};
 
 /// So seldom that a test sees one list of each replica.
 const SELDOM: Duration = Duration::from_secs(60);
@@ -265,18 +265,9 @@ async fn a_reader_of_keys_that_has_died_is_taken_over() {
     let first = replica(&wacht, &redis.url(), SELDOM);
     assert!(admits(&first, &key).await);
     eventually("its list is read", async || stats(&first).lists == 1).await;
-    // The list is gone, and whoever has taken the turn to read it says nothing more.
     let mut hand = redis.connection();
     let name = page(&mut hand);
-    let turn = name.replacen("wacht:page:", "wacht:page:reader:", 1);
-    let _: u64 = hand.del(&name).unwrap();
-    cmd("SET")
-        .arg(turn)
-        .arg("a dead one 1")
-        .arg("PX")
-        .arg(300)
-        .exec(&mut hand)
-        .unwrap();
+    dies_reading(&mut hand, &name);
     let second = replica(&wacht, &redis.url(), SELDOM);
     assert!(admits(&second, &key).await);
     eventually("the second reads", async || stats(&second).lists == 1).await;
