@@ -98,8 +98,9 @@ impl Inner {
         let keys = self.keys(request.subject);
         let args = args(request, None);
         let script = script(request.counting);
+        // Told twice, it counts twice.
         let within = match request.tells() {
-            true => TOLD_WITHIN.max(self.link.deadline()),
+            true => self.link.patience(),
             false => self.link.deadline(),
         };
         let keys = [&keys[0], &keys[1]];
@@ -217,5 +218,3 @@ impl fmt::Debug for Leases {
 
 /// Sixteen replicas with so many calls each keep a store busy for some ten milliseconds.
 const MOST_CALLS: usize = 32;
-/// No request waits for what is told; told twice, it counts twice.
-const TOLD_WITHIN: Duration = Duration::from_millis(500);

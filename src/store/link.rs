@@ -90,6 +90,11 @@ impl Link {
         self.deadline
     }
 
+    /// How long what no request waits for may take.
+    pub(super) fn patience(&self) -> Duration {
+        self.deadline.max(PATIENCE)
+    }
+
     /// Whether it failed too often: calls end at once, but one now and then to see.
     pub(crate) fn is_away(&self) -> bool {
         !self.breaker.is_closed()
@@ -403,5 +408,6 @@ const PARTS: usize = 32;
 const MOST_CONNECTIONS: usize = 256;
 /// Sentinels are asked one after the other.
 const OPENING: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// A connection without an answer for so long is replaced.
 const SILENT: Duration = Duration::from_millis(500);

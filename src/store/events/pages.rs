@@ -17,7 +17,7 @@ impl Replica {
     /// How long the store may take.
     fn page_within(&self, page: PageName<'_>) -> Duration {
         match page.is_behind {
-            true => self.link.deadline().max(BEHIND),
+            true => self.link.patience(),
             false => self.link.deadline(),
         }
     }
@@ -94,5 +94,3 @@ static PUT: Script = Script::new(include_str!("../scripts/page_put.lua"));
 
 /// A reader that has died is taken over after that.
 const TURN: Duration = Duration::from_secs(5);
-/// For a page that no request waits for, and that may be long.
-const BEHIND: Duration = Duration::from_millis(500);

@@ -1,7 +1,5 @@
 //! Whether who counts the limits has been told what this replica had spent before.
 
-use std::time::Duration;
-
 use super::Replica;
 use crate::gate::limit_store::{Answer, Entered, Entry, NoGrant, RegisterBook, RegisterId};
 use crate::store::script::{Arg, Script, Slot};
@@ -40,9 +38,9 @@ impl RegisterBook for Replica {
                 Arg::Int(entry.is_told.into()),
                 Arg::Int(entry.is_late.into()),
             ];
-            // No request waits for it.
-            let within = ENTERS_WITHIN.max(link.deadline());
-            let answer = link.run_within(within, &ENTER, &[&register], &args).await;
+            let answer = link
+                .run_within(link.patience(), &ENTER, &[&register], &args)
+                .await;
             let answer = answer.and_then(|reply| reply.read::<(u64, u8)>());
             let (since, is_complete) = answer.map_err(|_| NoGrant {
                 may_have_counted: false,
@@ -54,5 +52,3 @@ impl RegisterBook for Replica {
         })
     }
 }
-
-const ENTERS_WITHIN: Duration = Duration::from_millis(500);
