@@ -186,6 +186,11 @@ impl Gate {
                 return self.refuse(rejection, VerdictSource::Negative);
             }
             Known::Nothing => {
+                if let Ok(Some(credential)) = view.credential()
+                    && let Some(rejection) = malformed(credential)
+                {
+                    return self.refuse_early(rejection);
+                }
                 if let Some(refusal) = self.refusal_in_memory(&key, now) {
                     return refusal;
                 }
@@ -429,15 +434,16 @@ impl Gate {
         })
     }
 
-    /// Step 1: the key, if there is one and it could be one of Wacht's.
+    /// Step 1: the key, if there is one and it could be one that is known.
     fn credential<'v>(
         &self,
         view: &'v mut RequestView<'_>,
     ) -> Result<Option<Credential<'v>>, Rejection> {
         self.usable()?;
         match view.credential() {
-            Ok(Some(credential)) if credential.is_well_formed() => Ok(Some(credential)),
-            Ok(Some(_)) => Err(Rejection::invalid_key(InvalidKeyReason::Malformed)),
+            // Its form is looked at if it is not known.
+            Ok(Some(credential)) if credential.is_as_long_as_a_key() => Ok(Some(credential)),
+            Ok(Some(credential)) => malformed(credential).map_or(Ok(Some(credential)), Err),
             Ok(None) => Ok(None),
             Err(_) => Err(Rejection::malformed_credential()),
         }
@@ -913,6 +919,15 @@ impl Gate {
 /// Says in the log that forwarded addresses are lost, or believed of anybody.
 pub(crate) fn warn_of_addresses(doubt: &str) {
     tracing::warn!(target: GATE, hint = NAME_THE_PROXIES, "{doubt}");
+}
+
+/// What speaks against asking about a key of this form.
+fn malformed(credential: Credential<'_>) -> Option<Rejection> {
+    if !credential.is_visible() {
+        return Some(Rejection::malformed_credential());
+    }
+    let rejection = || Rejection::invalid_key(InvalidKeyReason::Malformed);
+    (!credential.is_well_formed()).then(rejection)
 }
 
 async fn verified(pending: impl Future<Output = (Verification, bool)>) -> Waited {

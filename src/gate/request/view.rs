@@ -124,11 +124,11 @@ impl<'a> RequestView<'a> {
         }
     }
 
-    /// The key that the request shows, well-formed or not; `None` if it shows none.
+    /// The key that the request shows, whatever its form; `None` if it shows none.
     pub(crate) fn credential(&mut self) -> Result<Option<Credential<'_>>, Malformed> {
         match &self.source {
             Source::Http(parts) => self.options.credentials.extract(parts, &mut self.decoded),
-            Source::Detached { key, .. } => Credential::parse(key.secret.as_bytes()).map(Some),
+            Source::Detached { key, .. } => Ok(Some(Credential(key.secret.as_bytes()))),
         }
     }
 
@@ -136,9 +136,9 @@ impl<'a> RequestView<'a> {
     pub(crate) fn keep_secret(&mut self) {
         if self.resolved.secret.is_none()
             && let Ok(Some(credential)) = self.credential()
+            && let Some(secret) = credential.expose()
         {
-            let secret = SecretString::from(credential.expose());
-            self.resolved.secret = Some(secret);
+            self.resolved.secret = Some(SecretString::from(secret));
         }
     }
 

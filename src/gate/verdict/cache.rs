@@ -157,31 +157,38 @@ impl VerdictCache {
     /// The yes about a key, for a request that is about to use it.
     #[inline]
     pub(crate) fn look_up(&self, key: &VerdictKey, now: Now) -> Known {
-        let Some(verdict) = self.hot_or_not(key, now) else {
-            return match self.revocations.is_revoked(&key.digest, now) {
-                true => Known::Refused,
-                false => Known::Nothing,
-            };
-        };
-        match verdict.contradiction(&self.revocations, EventNumber::LAST, now) {
-            None => Known::Good(verdict),
+        // Looked at before it is counted once more: what is not in the processor's caches is then
+        // fetched all at once.
+        let judge = |verdict: &Arc<Verdict>| match verdict.contradiction(
+            &self.revocations,
+            EventNumber::LAST,
+            now,
+        ) {
+            None => Known::Good(Arc::clone(verdict)),
             Some(Contradiction::Revoked | Contradiction::Withdrawn) => Known::Refused,
             Some(Contradiction::Forgotten) => Known::Nothing,
+        };
+        if let Some(known) = self.hot.with(key, judge) {
+            // moka lets go first what is seldom asked for, so it hears of some of the reads as soon as
+            // it may have to.
+            if one_in(16, now) && self.is_half_full() {
+                self.positive.get(key);
+            }
+            return known;
+        }
+        if let Some(verdict) = self.positive(key) {
+            let held = self.positive.entry_count();
+            self.hot.put(key, &verdict, held, now);
+            return judge(&verdict);
+        }
+        match self.revocations.is_revoked(&key.digest, now) {
+            true => Known::Refused,
+            false => Known::Nothing,
         }
     }
 
-    #[inline]
-    fn hot_or_not(&self, key: &VerdictKey, now: Now) -> Option<Arc<Verdict>> {
-        if let Some(verdict) = self.hot.get(key) {
-            // moka lets go first what is seldom asked for, so it hears of some of the reads.
-            if one_in(16, now) {
-                self.positive.get(key);
-            }
-            return Some(verdict);
-        }
-        let verdict = self.positive(key)?;
-        self.hot.put(key, &verdict, now);
-        Some(verdict)
+    fn is_half_full(&self) -> bool {
+        self.positive.weighted_size() >= self.policy.capacity_bytes / 2
     }
 
     /// The last yes about a key, whatever has become of it since. To use it, ask
@@ -302,8 +309,10 @@ impl VerdictCache {
             return;
         }
         // moka may have let go of the one that is hot without having said so yet.
-        let known = [self.positive(&check.key), self.hot.get(&check.key)];
-        known.iter().flatten().for_each(|yes| yes.withdraw());
+        self.hot.withdraw(&check.key);
+        if let Some(yes) = self.positive(&check.key) {
+            yes.withdraw();
+        }
         self.seen_good.remove(&check.key);
         self.positive.invalidate(&check.key);
         self.remember(check, NegativeKind::Invalid(reason), now, ttl);

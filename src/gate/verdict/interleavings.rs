@@ -395,7 +395,7 @@ impl Gate {
     fn pushed_out() -> (Arc<Self>, Arc<Verdict>) {
         let gate = Self::new();
         let verdict = asked(&gate.cache.revocations, at(1));
-        gate.cache.hot().put(&key(), &verdict, at(1));
+        gate.cache.hot().put(&key(), &verdict, 1, at(1));
         (gate, verdict)
     }
 

@@ -38,6 +38,16 @@ impl From<Now> for Moment {
 
 // === impl ClockReading ===
 
+impl ClockReading {
+    /// What the clocks showed so long ago.
+    pub(crate) fn before(self, span: Duration) -> Self {
+        Self {
+            monotonic: Moment(self.monotonic.0.saturating_sub(nanoseconds(span))),
+            unix: self.unix.saturating_sub(span),
+        }
+    }
+}
+
 impl From<Now> for ClockReading {
     fn from(now: Now) -> Self {
         Self {

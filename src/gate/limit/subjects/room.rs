@@ -41,7 +41,7 @@ impl Room {
             .taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         let Ok(taken) = taken else { return false };
-        let share = (self.capacity - taken).div_ceil(SHARE_OF_FREE);
+        let share = self.share(taken);
         let one_more = |has: u32| (u64::from(has) < share as u64).then(|| has.saturating_add(1));
         let has = self
             .of(owner)
@@ -50,6 +50,18 @@ impl Room {
             self.taken.fetch_sub(1, Ordering::Relaxed);
         }
         has.is_ok()
+    }
+
+    /// Whether more than half of all is free, and of what this owner may have.
+    pub(crate) fn is_plentiful(&self, owner: Owner) -> bool {
+        let taken = self.taken();
+        let has = self.of(owner).load(Ordering::Relaxed) as usize;
+        taken < self.capacity.div_ceil(2) && has < self.share(taken).div_ceil(2)
+    }
+
+    /// How many subjects an owner may have when so many are there.
+    fn share(&self, taken: usize) -> usize {
+        self.capacity.saturating_sub(taken).div_ceil(SHARE_OF_FREE)
     }
 
     pub(crate) fn give_back(&self, owner: Owner) {

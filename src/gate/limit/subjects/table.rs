@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use indexmap::IndexMap;
@@ -16,9 +17,10 @@ use super::subject::LimitSubject;
 
 /// As many subjects as there is [`Room`] for, each with its state.
 ///
-/// A state that is idle says no more than none at all, so it is forgotten when somebody new needs
-/// room. One that is not idle is never pushed out: who finds no room is counted in an overflow
-/// state, which is shared by all of one owner and with few others.
+/// A state that is idle says no more than none at all, so it is forgotten when somebody new comes:
+/// at once where room is short, else after a minute, as most subjects come again. One that is not
+/// idle is never pushed out: who finds no room is counted in an overflow state, which is shared by all
+/// of one owner and with few others.
 pub(crate) struct Subjects {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
@@ -94,9 +96,12 @@ impl Subjects {
         now: ClockReading,
     ) -> Option<Arc<CounterState>> {
         let hash = self.hasher.hash_one(subject);
-        self.forget_some(&mut self.shard(hash), now);
-
         let owner = self.owner(subject);
+        let idle_since = match self.room.is_plentiful(owner) {
+            true => now.before(LONGEST_AT_REST),
+            false => now,
+        };
+        self.forget_some(&mut self.shard(hash), idle_since);
         let overflow = self.overflow(subject, owner);
         let room = || self.room.take(owner);
         if room() || self.forget_next_door(hash, now) && room() {
@@ -160,13 +165,13 @@ impl Subjects {
         })
     }
 
-    /// Drops a few idle states of the shard and gives their room back. Says whether there is more
+    /// Drops a few states of the shard that have been idle since then and gives their room back. Says whether there is more
     /// room now for a subject of its own: after a flood most idle states are overflow, which leaves
     /// none.
-    fn forget_some(&self, shard: &mut Shard, now: ClockReading) -> bool {
+    fn forget_some(&self, shard: &mut Shard, since: ClockReading) -> bool {
         let mut made_room = false;
         for _ in 0..LOOKS_PER_NEWCOMER {
-            let Some(forgotten) = shard.forget_next(now) else {
+            let Some(forgotten) = shard.forget_next(since) else {
                 continue;
             };
             if forgotten.is_overflow() {
@@ -215,13 +220,14 @@ impl Shard {
         state
     }
 
-    /// Looks at the next state, and drops it if it is idle and nobody is about to charge it.
-    fn forget_next(&mut self, now: ClockReading) -> Option<LimitSubject> {
+    /// Looks at the next state, and drops it if it has been idle since then and nobody is about to
+    /// charge it.
+    fn forget_next(&mut self, since: ClockReading) -> Option<LimitSubject> {
         if self.hand >= self.states.len() {
             self.hand = 0;
         }
         let (_, state) = self.states.get_index(self.hand)?;
-        if Arc::strong_count(state) > 1 || !state.is_idle(now) {
+        if Arc::strong_count(state) > 1 || !state.is_idle(since) {
             self.hand += 1;
             return None;
         }
@@ -229,8 +235,8 @@ impl Shard {
         // Only if no request holds the state: then none gets hold of it any more, and what they have
         // written is seen here.
         let in_use = match Arc::try_unwrap(state) {
-            Ok(state) if state.is_idle(now) => {
-                self.forgot_at = self.forgot_at.max(now.monotonic);
+            Ok(state) if state.is_idle(since) => {
+                self.forgot_at = self.forgot_at.max(since.monotonic);
                 return Some(subject);
             }
             Ok(state) => Arc::new(state),
@@ -264,6 +270,10 @@ const MOST_SHARDS: usize = 16_384;
 
 /// Enough that a newcomer finds an idle state if there are not just a few.
 const SHARDS_PER_NEWCOMER: usize = 16;
+
+/// As long as most who come again take to do so. A bucket that is hardly used is full a moment after each
+/// request: forgotten then, it would be made anew for each.
+const LONGEST_AT_REST: Duration = Duration::from_secs(60);
 
 /// More than one, so that the idle ones are found faster than newcomers arrive.
 const LOOKS_PER_NEWCOMER: usize = 4;

@@ -24,6 +24,8 @@ pub(crate) struct Credentials {
     sources: Arc<[SourceKind]>,
     /// The headers besides `Authorization` that may hold a key.
     other_headers: Arc<[HeaderName]>,
+    /// The default: one source, and no key is anywhere but after `Bearer`.
+    only_bearer: bool,
     /// Whether any of the sources is one whose key is taken out of the request.
     takes_out: bool,
     pub(crate) ignore_foreign: bool,
@@ -55,6 +57,7 @@ impl Credentials {
         };
         Self {
             other_headers: other_headers.into(),
+            only_bearer: matches!(&*distinct, [SourceKind::Bearer]),
             takes_out: distinct.iter().any(is_taken_out),
             sources: distinct.into(),
             ignore_foreign: false,
@@ -81,21 +84,24 @@ impl Credentials {
     /// The one credential of a request, or `None` when no source has any. [`clean`](Self::clean)
     /// goes first.
     ///
+    /// Where it is the only one there can be, its form is not looked at: of a key that turns out to be
+    /// known, it need not be.
+    ///
     /// # Errors
     ///
     /// [`Malformed`] for two credentials in one source (two lines of one header count as two), for
-    /// different ones in different sources, and for a key that is empty or holds anything but
-    /// visible ASCII. A comma counts as two: it is how proxies join two lines.
+    /// different ones in different sources, and, of several sources, for a key that is
+    /// [malformed](Credential::parse). A comma counts as two: it is how proxies join two lines.
     pub(crate) fn extract<'h>(
         &self,
         parts: &'h Parts,
         decoded: &'h mut Decoded,
     ) -> Result<Option<Credential<'h>>, Malformed> {
         let headers = &parts.headers;
-        // The default, without what only other sources need.
-        if let [bearer @ SourceKind::Bearer] = &*self.sources {
-            let key = self.in_line(bearer, &AUTHORIZATION, headers)?;
-            return key.map(Credential::parse).transpose();
+        // Without what only other sources need.
+        if self.only_bearer {
+            let line = only_line(&AUTHORIZATION, headers)?;
+            return Ok(line.and_then(|line| self.bearer(line)).map(Credential));
         }
         let mut found: Option<Credential<'h>> = None;
         let mut user_pass = None;
@@ -128,30 +134,21 @@ impl Credentials {
     }
 
     /// The key in the only line of the source's header.
-    #[inline]
     fn in_line<'h>(
         &self,
         source: &SourceKind,
         name: &HeaderName,
         headers: &'h HeaderMap,
     ) -> Result<Option<&'h [u8]>, Malformed> {
-        let mut lines = headers.get_all(name).iter();
-        match (lines.next(), lines.next()) {
-            (None, _) => Ok(None),
-            (Some(line), None) => Ok(self.of_line(source, trim(line.as_bytes()))),
-            (Some(_), Some(_)) => Err(Malformed),
-        }
+        let line = only_line(name, headers)?;
+        Ok(line.and_then(|line| self.of_line(source, line)))
     }
 
     /// What this source takes for a key in a line of its header.
-    #[inline]
     fn of_line<'h>(&self, source: &SourceKind, line: &'h [u8]) -> Option<&'h [u8]> {
         match source {
             SourceKind::Basic => after_scheme(line, "Basic"),
-            SourceKind::Bearer => {
-                let token = after_scheme(line, "Bearer")?;
-                (!self.ignore_foreign || !is_foreign(token)).then_some(token)
-            }
+            SourceKind::Bearer => self.bearer(line),
             SourceKind::Header {
                 scheme: Some(scheme),
                 ..
@@ -162,6 +159,11 @@ impl Credentials {
             }
             SourceKind::Cookie(_) | SourceKind::Query(_) | SourceKind::WebsocketProtocol(_) => None,
         }
+    }
+
+    fn bearer<'h>(&self, line: &'h [u8]) -> Option<&'h [u8]> {
+        let token = after_scheme(line, "Bearer")?;
+        (!self.ignore_foreign || !is_foreign(token)).then_some(token)
     }
 
     /// Whether keys in this header may have a scheme before them.
@@ -240,6 +242,17 @@ impl Credentials {
     pub(crate) fn are_elsewhere(&self) -> bool {
         let mut sources = self.sources.iter();
         sources.any(|source| source.header_name() != Some(&AUTHORIZATION))
+    }
+}
+
+/// What the only line of a header holds.
+#[inline]
+fn only_line<'h>(name: &HeaderName, headers: &'h HeaderMap) -> Result<Option<&'h [u8]>, Malformed> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(None),
+        (Some(line), None) => Ok(Some(trim(line.as_bytes()))),
+        (Some(_), Some(_)) => Err(Malformed),
     }
 }
 

@@ -10,22 +10,26 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// A key as it stands in a request: visible ASCII, nothing more is known.
+/// A key as it stands in a request. Nothing is known of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Credential<'h>(&'h [u8]);
+pub(crate) struct Credential<'h>(pub(crate) &'h [u8]);
 
 impl<'h> Credential<'h> {
+    /// # Errors
+    ///
+    /// [`Malformed`] if it is empty or holds anything but visible ASCII.
     pub(crate) fn parse(key: &'h [u8]) -> Result<Self, Malformed> {
-        if key.is_empty() || !all(key, visible) {
-            return Err(Malformed);
-        }
-        Ok(Self(key))
+        Some(Self(key)).filter(Self::is_visible).ok_or(Malformed)
     }
 
-    /// The key itself. For the one call that verifies it.
-    #[expect(clippy::expect_used, reason = "`parse` lets visible ASCII pass alone")]
-    pub(crate) fn expose(&self) -> &'h str {
-        std::str::from_utf8(self.0).expect("visible ASCII")
+    /// Whether there is something, and all of it is visible ASCII without commas.
+    pub(crate) fn is_visible(&self) -> bool {
+        !self.0.is_empty() && all(self.0, visible)
+    }
+
+    /// The key itself. For the one call that verifies it, and never for what is no text.
+    pub(crate) fn expose(&self) -> Option<&'h str> {
+        std::str::from_utf8(self.0).ok()
     }
 
     /// Whether Wacht could have issued it. If not, there is no need to ask.
@@ -33,11 +37,16 @@ impl<'h> Credential<'h> {
     /// The format of the gateway, with an upper bound of ours: 46 to 512 bytes, of which the last
     /// 43 are URL-safe base64.
     pub(crate) fn is_well_formed(&self) -> bool {
-        (46..=512).contains(&self.0.len())
+        self.is_as_long_as_a_key()
             && self
                 .0
                 .last_chunk::<43>()
                 .is_some_and(|tail| all(tail, base64))
+    }
+
+    /// Whether Wacht issues any of this length, of which there is a digest to look up.
+    pub(crate) fn is_as_long_as_a_key(&self) -> bool {
+        (46..=512).contains(&self.0.len())
     }
 
     /// Whether it is an OAuth access token by its first letters.
@@ -121,6 +130,12 @@ impl KeyDigest {
     pub(crate) fn place(&self) -> u64 {
         let [.., a, b, c, d, e, f, g, h] = self.0;
         u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// What tells it from others in its place, mostly: never 0.
+    pub(crate) fn tag(&self) -> u8 {
+        let [.., tag, _, _, _, _, _, _, _, _] = self.0;
+        tag.max(1)
     }
 }
 

@@ -53,10 +53,10 @@ fn a_verdict_that_is_refused_is_not_found() {
 fn a_verdict_that_moka_has_pushed_out_is_not_found() {
     let hot = HotCache::new(0);
     let verdict = of_itself(1);
-    hot.put(&key(), &verdict, at(1));
-    assert!(hot.get(&key()).is_some());
+    hot.put(&key(), &verdict, 1, at(1));
+    assert!(hot.with(&key(), |_| ()).is_some());
     verdict.mark_evicted();
-    assert!(hot.get(&key()).is_none());
+    assert!(hot.with(&key(), |_| ()).is_none());
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_verdict_that_moka_has_pushed_out_and_not_said_so_yet_is_withdrawn_with_a_no
     let check = cache.open_check(key(), at(1));
     let verdict = yes(&cache.revocations, key(), check.sent());
     drop(check);
-    cache.hot().put(&key(), &verdict, at(1));
+    cache.hot().put(&key(), &verdict, 1, at(1));
     assert!(is_found(&cache, &verdict));
     refuse(&cache);
     assert!(!is_found(&cache, &verdict) && verdict.is_withdrawn());
@@ -100,7 +100,7 @@ fn a_verdict_that_was_evicted_is_not_held_on_to_again() {
     let hot = HotCache::new(0);
     let verdict = of_itself(1);
     verdict.mark_evicted();
-    hot.put(&key(), &verdict, at(1));
+    hot.put(&key(), &verdict, 1, at(1));
     assert_eq!(hot.len(), 0);
 }
 
@@ -108,9 +108,9 @@ fn a_verdict_that_was_evicted_is_not_held_on_to_again() {
 fn a_newer_verdict_stays_when_the_one_before_is_evicted() {
     let hot = HotCache::new(0);
     let (old, new) = (of_itself(1), of_itself(2));
-    hot.put(&key(), &new, at(2));
+    hot.put(&key(), &new, 1, at(2));
     hot.evict(&key(), &old);
-    let found = hot.get(&key()).unwrap();
+    let found = hot.with(&key(), Arc::clone).unwrap();
     assert!(Arc::ptr_eq(&found, &new));
 }
 
@@ -121,9 +121,9 @@ fn two_kinds_of_one_key_are_two_keys() {
         kind: PrincipalKind::OauthAccessToken,
         ..key()
     };
-    hot.put(&key(), &of_itself(1), at(1));
-    assert!(hot.get(&token).is_none());
-    assert!(hot.get(&key()).is_some());
+    hot.put(&key(), &of_itself(1), 1, at(1));
+    assert!(hot.with(&token, |_| ()).is_none());
+    assert!(hot.with(&key(), |_| ()).is_some());
 }
 
 #[test]
@@ -135,4 +135,110 @@ fn what_the_cache_has_no_room_for_is_not_hot() {
     cache.settle();
     assert!(verdict.is_evicted());
     assert!(!is_found(&cache, &verdict));
+}
+
+/// A yes about each of so many keys that moka has never seen.
+fn many(number: usize) -> Vec<(VerdictKey, Arc<Verdict>)> {
+    let revocations = Arc::new(Revocations::new(DEADLINE, waiting()));
+    let sent = Sent {
+        at: at(1),
+        after: revocations.latest(),
+    };
+    let key = |number| key_of(&format!("key {number}"));
+    let keys = (0..number).map(key);
+    keys.map(|key| (key, yes(&revocations, key, sent)))
+        .collect()
+}
+
+fn found(hot: &HotCache, verdicts: &[(VerdictKey, Arc<Verdict>)]) -> usize {
+    let is_found = |(key, verdict): &&(VerdictKey, Arc<Verdict>)| {
+        hot.with(key, |found| Arc::ptr_eq(found, verdict)) == Some(true)
+    };
+    verdicts.iter().filter(is_found).count()
+}
+
+#[test]
+fn it_grows_with_what_is_known_and_has_room_for_nearly_all_of_it() {
+    let hot = HotCache::new(64 << 20);
+    let verdicts = many(3_000);
+    let mut held = 0;
+    for (key, verdict) in &verdicts {
+        held += 1;
+        hot.put(key, verdict, held, at(1));
+        assert!(hot.used.load(Ordering::Relaxed) as u64 <= held.div_ceil(VERDICTS_PER_PAGE) * 2);
+    }
+    // What was put there before it grew is on the wrong page, and looked for in moka.
+    for (key, verdict) in &verdicts {
+        if hot.with(key, |_| ()).is_none() {
+            hot.put(key, verdict, held, at(1));
+        }
+    }
+    let found = found(&hot, &verdicts);
+    assert!(found > 2_850, "{found}");
+}
+
+#[test]
+fn what_is_evicted_after_it_has_grown_is_let_go_of_wherever_it_was_put() {
+    let hot = HotCache::new(64 << 20);
+    let verdicts = many(50);
+    // It doubles with each of the first that come: those have moved by the next round.
+    for held in [1, 1_000, 1_000, 10_000, 10_000] {
+        for (key, verdict) in &verdicts {
+            hot.put(key, verdict, held, at(1));
+        }
+    }
+    assert_eq!(found(&hot, &verdicts), verdicts.len());
+    for (key, verdict) in &verdicts {
+        verdict.mark_evicted();
+        hot.evict(key, verdict);
+    }
+    assert_eq!(hot.len(), 0);
+    assert!(
+        verdicts
+            .iter()
+            .all(|(_, verdict)| Arc::strong_count(verdict) == 1)
+    );
+}
+
+#[test]
+fn what_has_moved_to_another_page_leaves_its_place_to_others() {
+    let hot = HotCache::new(64 << 20);
+    let few = many(VERDICTS_PER_PAGE as usize);
+    few.iter()
+        .for_each(|(key, verdict)| hot.put(key, verdict, 1, at(1)));
+    let many = many(2_000);
+    for (key, verdict) in &many {
+        hot.put(key, verdict, 2_000, at(1));
+    }
+    let found = found(&hot, &many);
+    assert!(found > 1_900, "{found}");
+}
+
+#[test]
+fn a_no_takes_back_what_is_still_on_the_page_of_before() {
+    let hot = HotCache::new(64 << 20);
+    let verdicts = many(20);
+    verdicts
+        .iter()
+        .for_each(|(key, verdict)| hot.put(key, verdict, 1, at(1)));
+    hot.used.store(64, Ordering::Relaxed);
+    for (key, verdict) in &verdicts {
+        hot.withdraw(key);
+        assert!(verdict.is_withdrawn());
+    }
+}
+
+#[test]
+fn keys_that_share_a_bucket_and_a_tag_are_told_apart() {
+    let hot = HotCache::new(0);
+    let mut verdicts = many(2_000);
+    let place = |key: &VerdictKey| (bucket_of(key), key.digest.tag());
+    verdicts.sort_by_key(|(key, _)| place(key));
+    let mut alike = verdicts.chunk_by(|(one, _), (other, _)| place(one) == place(other));
+    let verdicts = alike.find(|verdicts| verdicts.len() > 1).unwrap();
+    for (number, (key, verdict)) in verdicts.iter().enumerate() {
+        assert!(hot.with(key, |_| ()).is_none());
+        hot.put(key, verdict, 1, at(1));
+        assert_eq!(found(&hot, verdicts), number + 1);
+    }
 }

@@ -20,6 +20,11 @@ fn counter(max_requests: u32, nanos: u64) -> LimitCounter {
     LimitCounter::gcra(max_requests, Duration::from_nanos(nanos))
 }
 
+/// So many nanoseconds after all that has been charged before has been at rest for the longest time.
+fn rested(nanos: u64) -> ClockReading {
+    at(nanos + LONGEST_AT_REST.as_nanos() as u64)
+}
+
 fn at(nanos: u64) -> ClockReading {
     ClockReading {
         monotonic: Moment(nanos),
@@ -50,12 +55,16 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
         let gcra = if number < 100 { &long } else { &short };
         gcra.charge(&state, at(1), 1, true).unwrap();
     }
-    let later = at(1_000);
-    for number in 1_000..20_000 {
+    for number in 1_000..5_000 {
+        let state = subjects.state(&subject(number), &overflow, at(1_000));
+        short.charge(&state.unwrap(), at(1_000), 1, true).unwrap();
+    }
+    assert_eq!(subjects.len(), 5_000, "they may come again");
+    let later = rested(1_000);
+    for number in 5_000..20_000 {
         let state = subjects.state(&subject(number), &overflow, later).unwrap();
-        short
-            .charge(&state, at(1_000 + u64::from(number)), 1, true)
-            .unwrap();
+        let now = rested(1_000 + u64::from(number));
+        short.charge(&state, now, 1, true).unwrap();
     }
     let remembered = subjects.len();
     let count: usize = subjects
@@ -75,7 +84,7 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
 
     // Two looks that find something would do; a few rounds of newcomers shrink the rest.
     for number in 20_000..40_000 {
-        let at = at(1_000_000 + u64::from(number));
+        let at = at(120_001_000_000_000 + u64::from(number));
         drop(subjects.state(&subject(number), &overflow, at));
     }
     assert!(subjects.len() < 2_000, "{} left", subjects.len());

@@ -36,7 +36,11 @@ fn extract_from(sources: &Credentials, parts: &mut Parts) -> Result<Option<Strin
     sources.clean(parts);
     let mut decoded = None;
     let found = sources.extract(parts, &mut decoded)?;
-    Ok(found.map(|credential| credential.expose().to_owned()))
+    // As of a key that is not known.
+    match found {
+        Some(key) if !key.is_visible() => Err(Malformed),
+        found => Ok(found.map(|key| key.expose().unwrap().to_owned())),
+    }
 }
 
 fn key(letter: char) -> String {

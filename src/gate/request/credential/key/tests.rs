@@ -77,7 +77,7 @@ proptest! {
         let visible = key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
         prop_assert_eq!(parsed.is_ok(), visible && !key.is_empty());
         if let Ok(parsed) = parsed {
-            prop_assert_eq!(parsed.expose(), &*key);
+            prop_assert_eq!(parsed.expose(), Some(&*key));
             prop_assert_eq!(parsed.digest(), KeyDigest::of(&key));
             prop_assert_eq!(parsed.digest(), KeyDigest::of(&format!("\u{a0} {key}\r\n")));
         }
