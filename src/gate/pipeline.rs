@@ -602,7 +602,7 @@ impl Gate {
         let caller = Caller {
             key: match verdict.identity.kind {
                 PrincipalKind::ApiKey => KeySubject::ApiKey(verdict.identity.key_id),
-                PrincipalKind::OauthAccessToken => KeySubject::Token(verdict.key().digest),
+                PrincipalKind::OauthAccessToken => KeySubject::token(&verdict.key().digest),
             },
             resource: &resource,
             address,

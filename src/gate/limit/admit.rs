@@ -246,16 +246,18 @@ impl Limiter {
             };
             (charged, behind)
         };
-        let (charged, behind) = match subject() {
-            None => charge(&rule.shared),
-            Some(subject) => self.subjects.with_own(&subject, |state| {
-                if let Some(known) = caller.known
-                    && self.is_per_key_alone(rule)
-                {
-                    known.set(rule.number, state);
-                }
-                charge(state)
-            })?,
+        let known = caller.known.filter(|_| self.is_per_key_alone(rule));
+        let (charged, behind) = match known.and_then(|known| known.get(rule.number)) {
+            Some(state) => charge(&state),
+            None => match subject() {
+                None => charge(&rule.shared),
+                Some(subject) => self.subjects.with_own(&subject, |state| {
+                    if let Some(known) = known {
+                        known.set(rule.number, state);
+                    }
+                    charge(state)
+                })?,
+            },
         };
         if let Some(state) = behind {
             self.ask_behind(rule, &state, caller, now);

@@ -200,9 +200,9 @@ impl Rule {
                 text.push(b'k');
                 text.extend(id.to_be_bytes());
             }
-            Some(KeySubject::Token(digest)) => {
+            Some(KeySubject::Token(half)) => {
                 text.push(b't');
-                text.extend(digest.0);
+                text.extend(half);
             }
         }
         match address {

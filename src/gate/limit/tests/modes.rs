@@ -65,9 +65,9 @@ fn tokens_and_api_keys_are_counted_apart() {
             .is_charged()
     };
     assert!(ask(KeySubject::ApiKey(0)));
-    assert!(ask(KeySubject::Token(KeyDigest::of("one"))));
-    assert!(ask(KeySubject::Token(KeyDigest::of("two"))));
-    assert!(!ask(KeySubject::Token(KeyDigest::of("two"))));
+    assert!(ask(KeySubject::token(&KeyDigest::of("one"))));
+    assert!(ask(KeySubject::token(&KeyDigest::of("two"))));
+    assert!(!ask(KeySubject::token(&KeyDigest::of("two"))));
 }
 
 #[test]
