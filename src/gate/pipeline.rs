@@ -179,23 +179,9 @@ impl Gate {
         let key = self.key_of(credential);
         // 2 cache
         self.state.keep_current(now);
-        let verdict = match self.state.verifier.cache.look_up(&key, now) {
-            Known::Good(verdict) => verdict,
-            Known::Refused => {
-                let rejection = Rejection::invalid_key(InvalidKeyReason::Revoked);
-                return self.refuse(rejection, VerdictSource::Negative);
-            }
-            Known::Nothing => {
-                if let Ok(Some(credential)) = view.credential()
-                    && let Some(rejection) = malformed(credential)
-                {
-                    return self.refuse_early(rejection);
-                }
-                if let Some(refusal) = self.refusal_in_memory(&key, now) {
-                    return refusal;
-                }
-                return self.ask(key, view, now);
-            }
+        let known = self.state.verifier.cache.look_up(&key, now);
+        let Known::Good(verdict) = known else {
+            return self.decide_without_yes(known, key, view, now);
         };
         let age = self.age(&verdict, now);
         if age == Age::Stale
@@ -211,6 +197,28 @@ impl Gate {
         let decision = self.judge(KnownKey::new(verdict, source), view, now);
         self.count(&decision, source);
         decision
+    }
+
+    /// Step 3 for a key that is not known to be good.
+    fn decide_without_yes(
+        &self,
+        known: Known,
+        key: VerdictKey,
+        view: &mut RequestView<'_>,
+        now: Now,
+    ) -> Decision {
+        // Of one that is, the form need not be looked at.
+        if let Ok(Some(credential)) = view.credential()
+            && let Some(rejection) = malformed(credential)
+        {
+            return self.refuse_early(rejection);
+        }
+        if let Known::Refused = known {
+            let rejection = Rejection::invalid_key(InvalidKeyReason::Revoked);
+            return self.refuse(rejection, VerdictSource::Negative);
+        }
+        let refusal = self.refusal_in_memory(&key, now);
+        refusal.unwrap_or_else(|| self.ask(key, view, now))
     }
 
     /// What speaks against asking the gateway about this key now.

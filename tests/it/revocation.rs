@@ -579,3 +579,21 @@ async fn a_key_that_was_unknown_is_refused_from_memory_until_the_negative_ttl_en
     scene.clock.advance(Duration::from_secs(10));
     echo.get(&secret).await.assert_ok();
 }
+
+/// Whatever is revoked by hand: what no key looks like was none before.
+#[tokio::test]
+async fn a_text_that_is_no_key_is_told_so_though_it_was_revoked() {
+    let scene = Scene::new().await;
+    let layer = scene.layer();
+    let echo = Echo::behind(layer.clone());
+    let tail = "A".repeat(42);
+    let (ends_badly, two) = (format!("sk_{tail}="), format!("sk_{tail},sk_{tail}"));
+    layer.handle().revoke_secret(&ends_badly);
+    layer.handle().revoke_secret(&two);
+    let answer = echo.get(&two).await;
+    answer.assert_refused(RejectionKind::MalformedCredential);
+    let answer = echo.get(&ends_badly).await;
+    answer.assert_refused(RejectionKind::InvalidKey);
+    let stats = layer.handle().stats().invalid_keys;
+    assert_eq!((stats.malformed, stats.revoked), (1, 0));
+}

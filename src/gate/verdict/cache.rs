@@ -308,11 +308,11 @@ impl VerdictCache {
         if filing.no() == OvertakenBy::Yes {
             return;
         }
-        // moka may have let go of the one that is hot without having said so yet.
-        self.hot.withdraw(&check.key);
         if let Some(yes) = self.positive(&check.key) {
             yes.withdraw();
         }
+        // Then the hot ones: moka may have let go of one without having said so yet.
+        self.hot.withdraw(&check.key);
         self.seen_good.remove(&check.key);
         self.positive.invalidate(&check.key);
         self.remember(check, NegativeKind::Invalid(reason), now, ttl);

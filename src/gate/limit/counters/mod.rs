@@ -318,6 +318,16 @@ impl CounterState {
         }
     }
 
+    /// Whether it has been idle for so long. A calendar's counters are idle together, with a day or a
+    /// month, and a store's are not before their leases have ended: those need no rest.
+    pub(super) fn has_rested(&self, rest: Duration, now: ClockReading) -> bool {
+        match self {
+            Self::Gcra(state) => state.when_full() <= now.monotonic.before(rest),
+            Self::Sliding(state) => state.is_idle(now.monotonic.before(rest)),
+            Self::Calendar(_) | Self::Shared(_) => self.is_idle(now),
+        }
+    }
+
     /// A state for one request of somebody who finds no room, whose share is counted in this one.
     pub(super) fn without_room(&self) -> Self {
         match self {

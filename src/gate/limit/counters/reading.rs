@@ -30,6 +30,12 @@ pub(crate) const NEVER: Duration = Duration::MAX;
 
 // === impl Moment ===
 
+impl Moment {
+    pub(crate) fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(nanoseconds(span)))
+    }
+}
+
 impl From<Now> for Moment {
     fn from(now: Now) -> Self {
         Self(nanoseconds(now.monotonic))
@@ -37,16 +43,6 @@ impl From<Now> for Moment {
 }
 
 // === impl ClockReading ===
-
-impl ClockReading {
-    /// What the clocks showed so long ago.
-    pub(crate) fn before(self, span: Duration) -> Self {
-        Self {
-            monotonic: Moment(self.monotonic.0.saturating_sub(nanoseconds(span))),
-            unix: self.unix.saturating_sub(span),
-        }
-    }
-}
 
 impl From<Now> for ClockReading {
     fn from(now: Now) -> Self {

@@ -52,11 +52,11 @@ impl Room {
         has.is_ok()
     }
 
-    /// Whether more than half of all is free, and of what this owner may have.
+    /// Whether more than three quarters of all are free, and of what this owner may have.
     pub(crate) fn is_plentiful(&self, owner: Owner) -> bool {
         let taken = self.taken();
         let has = self.of(owner).load(Ordering::Relaxed) as usize;
-        taken < self.capacity.div_ceil(2) && has < self.share(taken).div_ceil(2)
+        taken < self.capacity.div_ceil(4) && has < self.share(taken).div_ceil(4)
     }
 
     /// How many subjects an owner may have when so many are there.

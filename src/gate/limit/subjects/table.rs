@@ -97,11 +97,11 @@ impl Subjects {
     ) -> Option<Arc<CounterState>> {
         let hash = self.hasher.hash_one(subject);
         let owner = self.owner(subject);
-        let idle_since = match self.room.is_plentiful(owner) {
-            true => now.before(LONGEST_AT_REST),
-            false => now,
+        let rest = match self.room.is_plentiful(owner) {
+            true => LONGEST_AT_REST,
+            false => Duration::ZERO,
         };
-        self.forget_some(&mut self.shard(hash), idle_since);
+        self.forget_some(&mut self.shard(hash), rest, now);
         let overflow = self.overflow(subject, owner);
         let room = || self.room.take(owner);
         if room() || self.forget_next_door(hash, now) && room() {
@@ -161,17 +161,17 @@ impl Subjects {
         neighbours.take(SHARDS_PER_NEWCOMER).any(|neighbour| {
             // Nobody waits for one that is in use.
             let neighbour = neighbour.try_lock();
-            neighbour.is_ok_and(|mut neighbour| self.forget_some(&mut neighbour, now))
+            neighbour.is_ok_and(|mut it| self.forget_some(&mut it, Duration::ZERO, now))
         })
     }
 
-    /// Drops a few states of the shard that have been idle since then and gives their room back. Says whether there is more
+    /// Drops a few states of the shard that have been idle for so long and gives their room back. Says whether there is more
     /// room now for a subject of its own: after a flood most idle states are overflow, which leaves
     /// none.
-    fn forget_some(&self, shard: &mut Shard, since: ClockReading) -> bool {
+    fn forget_some(&self, shard: &mut Shard, rest: Duration, now: ClockReading) -> bool {
         let mut made_room = false;
         for _ in 0..LOOKS_PER_NEWCOMER {
-            let Some(forgotten) = shard.forget_next(since) else {
+            let Some(forgotten) = shard.forget_next(rest, now) else {
                 continue;
             };
             if forgotten.is_overflow() {
@@ -220,14 +220,14 @@ impl Shard {
         state
     }
 
-    /// Looks at the next state, and drops it if it has been idle since then and nobody is about to
+    /// Looks at the next state, and drops it if it has been idle for so long and nobody is about to
     /// charge it.
-    fn forget_next(&mut self, since: ClockReading) -> Option<LimitSubject> {
+    fn forget_next(&mut self, rest: Duration, now: ClockReading) -> Option<LimitSubject> {
         if self.hand >= self.states.len() {
             self.hand = 0;
         }
         let (_, state) = self.states.get_index(self.hand)?;
-        if Arc::strong_count(state) > 1 || !state.is_idle(since) {
+        if Arc::strong_count(state) > 1 || !state.has_rested(rest, now) {
             self.hand += 1;
             return None;
         }
@@ -235,8 +235,8 @@ impl Shard {
         // Only if no request holds the state: then none gets hold of it any more, and what they have
         // written is seen here.
         let in_use = match Arc::try_unwrap(state) {
-            Ok(state) if state.is_idle(since) => {
-                self.forgot_at = self.forgot_at.max(since.monotonic);
+            Ok(state) if state.has_rested(rest, now) => {
+                self.forgot_at = self.forgot_at.max(now.monotonic);
                 return Some(subject);
             }
             Ok(state) => Arc::new(state),

@@ -84,8 +84,8 @@ fn idle_subjects_are_forgotten_and_limited_ones_are_not() {
 
     // Two looks that find something would do; a few rounds of newcomers shrink the rest.
     for number in 20_000..40_000 {
-        let at = at(120_001_000_000_000 + u64::from(number));
-        drop(subjects.state(&subject(number), &overflow, at));
+        let a_second_each = at(120_000_000_000_000 + 1_000_000_000 * u64::from(number));
+        drop(subjects.state(&subject(number), &overflow, a_second_each));
     }
     assert!(subjects.len() < 2_000, "{} left", subjects.len());
 }
