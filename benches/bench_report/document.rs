@@ -224,7 +224,8 @@ fn keys_section(figures: &Figures) -> Result<String> {
     }
     Ok(format!(
         "Keys come in random order. Where all of them do, the processor's caches miss as often as they can: a
-hit touches its verdict and its counter in a dozen places of the memory, and none of them is near.
+hit finds its verdict, its counter and its permissions by reading one place of the memory after the other, and
+none of them is near.
 Where 1 000 of them are in use and the others are only known, they do not. \"moka get alone\" is a cache
 of entries as large, walked in random order in the same run.
 

@@ -199,15 +199,28 @@ impl Limiter {
             None => rules.matching(caller.resource).collect(),
         };
         match &*matching {
-            [] => return ChargeOutcome::Charged(RuleStates::default()),
+            [] => ChargeOutcome::Charged(RuleStates::default()),
             [alone @ (_, entry)] if entry.departed.is_empty() && cost > 0 && held.is_none() => {
-                if let Some(outcome) = self.charge_alone(rules, *alone, caller, cost, now) {
-                    return outcome;
-                }
+                let outcome = self.charge_alone(rules, *alone, caller, cost, now);
+                outcome.unwrap_or_else(|| {
+                    let outcome = self.look_and_charge(rules, &matching, caller, cost, held, now);
+                    self.remember(&entry.rule, caller);
+                    outcome
+                })
             }
-            _ => {}
+            _ => self.look_and_charge(rules, &matching, caller, cost, held, now),
         }
-        self.look_and_charge(rules, &matching, caller, cost, held, now)
+    }
+
+    /// Where a caller that came new is counted by this rule from now on, if it found room.
+    fn remember(&self, rule: &Rule, caller: &Caller<'_>) {
+        if let Some(known) = caller.known
+            && self.is_per_key_alone(rule)
+            && let Some(subject) = rule.subject(caller, 0)
+        {
+            let remember = |state: &Arc<CounterState>| known.set(rule.number, state);
+            self.subjects.with_own(&subject, remember);
+        }
     }
 
     /// Whether a rule has one counter for each key, and no more.

@@ -59,6 +59,16 @@ fn it_is_known_once_it_was_charged_and_counts_with_all_others() {
 }
 
 #[test]
+fn one_that_is_new_is_known_at_once_if_it_finds_room() {
+    for (room, left) in [(1, Some(1)), (0, None)] {
+        let limits = Limits::local().capacity(room);
+        let key = KnownKey::new(&limits, &[spec(Mode::Key, 3, MINUTE)], START);
+        assert!(key.ask(START).is_charged());
+        assert_eq!(key.charge(1, START), left, "room for {room}");
+    }
+}
+
+#[test]
 fn only_the_counter_of_a_key_under_a_rule_alone_is_known() {
     let per_key = || spec(Mode::Key, 9, MINUTE);
     let cases = [
