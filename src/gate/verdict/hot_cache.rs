@@ -241,7 +241,7 @@ pub(crate) fn one_in(n: u64, now: Now) -> bool {
 const SLOTS_PER_BUCKET: usize = if cfg!(wacht_shuttle) { 2 } else { 7 };
 
 /// Four kilobytes of them. In models, each would be steps.
-const BUCKETS_PER_PAGE: usize = if cfg!(wacht_shuttle) { 1 } else { 64 };
+const BUCKETS_PER_PAGE: usize = if cfg!(wacht_shuttle) { 2 } else { 64 };
 
 /// Five in eight slots: then two verdicts in a hundred find none in their bucket.
 const VERDICTS_PER_PAGE: u64 = (BUCKETS_PER_PAGE * SLOTS_PER_BUCKET * 5 / 8) as u64;
