@@ -495,7 +495,8 @@ impl Limits {
     /// How many keys and addresses are counted apart at the same time. Default: 100 000.
     ///
     /// Counters at rest are forgotten, after a minute while three quarters of the room are free and at
-    /// once when they are not; one that is in use is never pushed out. Nobody can take all the room: under one rule, the resources of one key (where they are
+    /// once when they are not; one that is in use is never pushed out. Nobody can take all the room:
+    /// under one rule, the resources of one key (where they are
     /// [counted apart](Self::per_resource_counters)), and the addresses of one network (a /48 of
     /// IPv6, a /24 of IPv4; of one key, where that is counted by), have at most a 16th of what is
     /// free. A caller who wants everything leaves 94 % of the room to others, ten of them leave

@@ -165,9 +165,9 @@ impl Subjects {
         })
     }
 
-    /// Drops a few states of the shard that have been idle for so long and gives their room back. Says whether there is more
-    /// room now for a subject of its own: after a flood most idle states are overflow, which leaves
-    /// none.
+    /// Drops a few states of the shard that have been idle for so long and gives their room back.
+    /// Says whether there is more room now for a subject of its own: after a flood most idle states
+    /// are overflow, which leaves none.
     fn forget_some(&self, shard: &mut Shard, rest: Duration, now: ClockReading) -> bool {
         let mut made_room = false;
         for _ in 0..LOOKS_PER_NEWCOMER {

@@ -150,6 +150,12 @@ fn many(number: usize) -> Vec<(VerdictKey, Arc<Verdict>)> {
         .collect()
 }
 
+fn put_all(hot: &HotCache, verdicts: &[(VerdictKey, Arc<Verdict>)], held: u64) {
+    for (key, verdict) in verdicts {
+        hot.put(key, verdict, held, at(1));
+    }
+}
+
 fn found(hot: &HotCache, verdicts: &[(VerdictKey, Arc<Verdict>)]) -> usize {
     let is_found = |(key, verdict): &&(VerdictKey, Arc<Verdict>)| {
         hot.with(key, |found| Arc::ptr_eq(found, verdict)) == Some(true)
@@ -183,9 +189,7 @@ fn what_is_evicted_after_it_has_grown_is_let_go_of_wherever_it_was_put() {
     let verdicts = many(50);
     // It doubles with each of the first that come: those have moved by the next round.
     for held in [1, 1_000, 1_000, 10_000, 10_000] {
-        for (key, verdict) in &verdicts {
-            hot.put(key, verdict, held, at(1));
-        }
+        put_all(&hot, &verdicts, held);
     }
     assert_eq!(found(&hot, &verdicts), verdicts.len());
     for (key, verdict) in &verdicts {
@@ -204,12 +208,9 @@ fn what_is_evicted_after_it_has_grown_is_let_go_of_wherever_it_was_put() {
 fn what_has_moved_to_another_page_leaves_its_place_to_others() {
     let hot = HotCache::new(64 << 20);
     let few = many(VERDICTS_PER_PAGE as usize);
-    few.iter()
-        .for_each(|(key, verdict)| hot.put(key, verdict, 1, at(1)));
+    put_all(&hot, &few, 1);
     let many = many(2_000);
-    for (key, verdict) in &many {
-        hot.put(key, verdict, 2_000, at(1));
-    }
+    put_all(&hot, &many, 2_000);
     let found = found(&hot, &many);
     assert!(found > 1_900, "{found}");
 }
@@ -218,9 +219,7 @@ fn what_has_moved_to_another_page_leaves_its_place_to_others() {
 fn a_no_takes_back_what_is_still_on_the_page_of_before() {
     let hot = HotCache::new(64 << 20);
     let verdicts = many(20);
-    verdicts
-        .iter()
-        .for_each(|(key, verdict)| hot.put(key, verdict, 1, at(1)));
+    put_all(&hot, &verdicts, 1);
     hot.used.store(64, Ordering::Relaxed);
     for (key, verdict) in &verdicts {
         hot.withdraw(key);
