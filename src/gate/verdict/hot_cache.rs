@@ -206,7 +206,7 @@ impl Bucket {
 
     fn evict(&self, verdict: &Arc<Verdict>) {
         for slot in &self.slots {
-            // A load takes a third of the time, and the most of them are another's.
+            // Most of them are another's, and to look is cheaper than to try.
             if slot
                 .load()
                 .as_ref()
